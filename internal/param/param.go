@@ -1,0 +1,135 @@
+// Package param holds the parameters of a connection: everything that `nvme connect` and the kernel let an
+// administrator choose about a controller besides its address and name.
+//
+// One table names each parameter once; the configuration, the command line and the option string for the kernel are all
+// made from it.
+package param
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Param names one parameter.
+type Param int
+
+// The parameters, in the order in which command lines list them.
+const (
+	KeepAliveTMO Param = iota
+	CtrlLossTMO
+	ReconnectDelay
+	FastIOFailTMO
+	NrIOQueues
+	NrWriteQueues
+	NrPollQueues
+	QueueSize
+	TOS
+	HdrDigest
+	DataDigest
+	DisableSQFlow
+	DuplicateConnect
+	TLS
+	Concat
+	count
+)
+
+// Info describes a parameter.
+type Info struct {
+	Name     string // as the configuration and `nvme connect` spell it
+	Kernel   string // as the kernel's option string spells it (drivers/nvme/host/fabrics.c, opt_tokens)
+	Bool     bool   // a switch, without a value for the kernel
+	Min, Max int    // allowed values of a number
+	Help     string // one line for a person, with the unit
+}
+
+const maxInt = 1<<31 - 1
+
+var table = [count]Info{
+	KeepAliveTMO:     {"keep-alive-tmo", "keep_alive_tmo", false, 0, maxInt, "keep-alive timeout in seconds, 0 sends none"},
+	CtrlLossTMO:      {"ctrl-loss-tmo", "ctrl_loss_tmo", false, -1, maxInt, "seconds after which the kernel gives a lost controller up, -1 never"},
+	ReconnectDelay:   {"reconnect-delay", "reconnect_delay", false, 1, maxInt, "seconds between the kernel's attempts to reconnect"},
+	FastIOFailTMO:    {"fast-io-fail-tmo", "fast_io_fail_tmo", false, -1, maxInt, "seconds after which I/O to a lost controller fails, -1 never"},
+	NrIOQueues:       {"nr-io-queues", "nr_io_queues", false, 1, 65535, "number of I/O queues"},
+	NrWriteQueues:    {"nr-write-queues", "nr_write_queues", false, 1, 65535, "number of additional queues for writes"},
+	NrPollQueues:     {"nr-poll-queues", "nr_poll_queues", false, 1, 65535, "number of additional queues for polled I/O"},
+	QueueSize:        {"queue-size", "queue_size", false, 16, 1024, "entries of an I/O queue"},
+	TOS:              {"tos", "tos", false, 0, 255, "IP type of service"},
+	HdrDigest:        {"hdr-digest", "hdr_digest", true, 0, 0, "check headers with a digest (tcp)"},
+	DataDigest:       {"data-digest", "data_digest", true, 0, 0, "check data with a digest (tcp)"},
+	DisableSQFlow:    {"disable-sqflow", "disable_sqflow", true, 0, 0, "no submission queue flow control"},
+	DuplicateConnect: {"duplicate-connect", "duplicate_connect", true, 0, 0, "allow a second connection between the same ports"},
+	TLS:              {"tls", "tls", true, 0, 0, "TLS 1.3 (tcp)"},
+	Concat:           {"concat", "concat", true, 0, 0, "secure channel concatenation: TLS with a key from the authentication (tcp)"},
+}
+
+// All returns every parameter in order.
+func All() []Param {
+	all := make([]Param, count)
+	for i := range all {
+		all[i] = Param(i)
+	}
+	return all
+}
+
+// Info returns the description of p.
+func (p Param) Info() Info { return table[p] }
+
+// String returns the name of p.
+func (p Param) String() string { return table[p].Name }
+
+// ByName returns the parameter called name.
+func ByName(name string) (Param, bool) {
+	for i, info := range table {
+		if info.Name == name {
+			return Param(i), true
+		}
+	}
+	return 0, false
+}
+
+// Set is a set of parameters with their values, comparable with ==. The zero Set leaves everything to the kernel.
+type Set struct {
+	values [count]string // canonical decimal, or "true"; "" is unset
+}
+
+// Get returns the value of p: a decimal number, or "true" for a switch that is on. ok is false when p is unset.
+func (s Set) Get(p Param) (value string, ok bool) {
+	return s.values[p], s.values[p] != ""
+}
+
+// With returns s with p set to value. A number must be in the range of p; a switch takes true or false in any of
+// systemd's spellings, false leaving it unset; an empty value resets p to the kernel's default.
+func (s Set) With(p Param, value string) (Set, error) {
+	info := table[p]
+	switch {
+	case value == "":
+		s.values[p] = ""
+	case info.Bool:
+		on, err := ParseBool(value)
+		if err != nil {
+			return s, fmt.Errorf("cannot set %s to %q: %w", info.Name, value, err)
+		}
+		s.values[p] = ""
+		if on {
+			s.values[p] = "true"
+		}
+	default:
+		n, err := strconv.Atoi(value)
+		if err != nil || n < info.Min || n > info.Max {
+			return s, fmt.Errorf("cannot set %s to %q: it must be a number from %d to %d", info.Name, value, info.Min, info.Max)
+		}
+		s.values[p] = strconv.Itoa(n)
+	}
+	return s, nil
+}
+
+// ParseBool reads a truth value as systemd does (systemd.syntax(7)).
+func ParseBool(s string) (bool, error) {
+	switch s {
+	case "1", "yes", "y", "true", "t", "on":
+		return true, nil
+	case "0", "no", "n", "false", "f", "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("it must be true or false")
+}

@@ -1,0 +1,76 @@
+// Package paths names every file that nvme-discoverd reads or writes, below one root.
+//
+// Nothing else in the project spells an absolute path, so the whole of it runs against a temporary tree in tests.
+package paths
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Root is the directory that stands for "/". The empty Root is the real one.
+type Root string
+
+// Join returns the absolute path p below the root.
+func (r Root) Join(p ...string) string {
+	return filepath.Join(append([]string{"/", string(r)}, p...)...)
+}
+
+// Ctl is the command line for people and for the units.
+func (r Root) Ctl() string { return r.Join("usr/sbin/nvme-discoverctl") }
+
+// DaemonConfig is the TOML configuration, SPEC section 10.
+func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
+
+// HostNQN and HostID are the host identity files that nvme-cli and libnvme use too.
+func (r Root) HostNQN() string { return r.Join("etc/nvme/hostnqn") }
+
+// HostID is the file with the host identifier (a UUID).
+func (r Root) HostID() string { return r.Join("etc/nvme/hostid") }
+
+// Exclusions is the directory of the exclusion lists.
+func (r Root) Exclusions() string { return r.Join("etc/nvme/exclusions") }
+
+// ExclusionsFile is nvme-cli 3's own exclusion list, which is read and never written.
+func (r Root) ExclusionsFile() string { return r.Join("etc/nvme/exclusions.conf") }
+
+// ExclusionsDropIns is the directory of nvme-cli 3's further exclusion lists, which are read and never written.
+func (r Root) ExclusionsDropIns() string { return r.Join("etc/nvme/exclusions.conf.d") }
+
+// Registry is the ownership registry: one directory per controller.
+func (r Root) Registry() string { return r.Join("run/nvme/registry") }
+
+// State is the daemon's own run-time directory.
+func (r Root) State() string { return r.Join("run/nvme/discoverd") }
+
+// Fabrics is the kernel's device that connects controllers.
+func (r Root) Fabrics() string { return r.Join("dev/nvme-fabrics") }
+
+// Device is the character device of a controller such as "nvme3".
+func (r Root) Device(name string) string { return r.Join("dev", name) }
+
+// CheckDevice tells why name is not the name of a controller, ^nvme[0-9]+$. It comes before every path that holds a name
+// from outside.
+func CheckDevice(name string) error {
+	digits, ok := strings.CutPrefix(name, "nvme")
+	if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return fmt.Errorf("cannot use device name %q: it must be nvme and a number, such as nvme3", name)
+	}
+	return nil
+}
+
+// SysClassNVMe lists the controllers of the host, local PCIe ones among them.
+func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
+
+// UeventSeqnum holds the number of the last uevent that the kernel sent.
+func (r Root) UeventSeqnum() string { return r.Join("sys/kernel/uevent_seqnum") }
+
+// Module is there while the kernel module called name, such as "nvme_tcp", is loaded.
+func (r Root) Module(name string) string { return r.Join("sys/module", name) }
+
+// Modprobe is the program that loads kernel modules.
+func (r Root) Modprobe() string { return r.Join("sbin/modprobe") }
+
+// ConnectLock is the file that `nvme-discoverctl connect` locks while it connects what name, a hash, stands for.
+func (r Root) ConnectLock(name string) string { return r.Join("run/nvme/discoverd/locks", name) }

@@ -1,0 +1,256 @@
+// Package tid holds the transport ID: the eight fields that name one NVMe over Fabrics connection that is wished for.
+//
+// A TID is a value: comparable, normalised and validated by New, so that two spellings of one address are one TID and
+// nothing that could inject an option into the string written to the kernel gets any further than this package.
+package tid
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// DiscoveryNQN is the well-known NQN of every discovery subsystem (NVMe Base Specification 2.0, section 4.5).
+const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
+
+// MaxNQN is the longest NQN in bytes (NVMe Base Specification, section 4.5).
+const MaxNQN = 223
+
+// Kind tells the two kinds of controllers apart.
+type Kind int
+
+const (
+	// IO is an I/O controller (IOC).
+	IO Kind = iota
+	// Discovery is a discovery controller (DC).
+	Discovery
+)
+
+// String returns the name that unit descriptions and log lines use.
+func (k Kind) String() string {
+	if k == Discovery {
+		return "Discovery"
+	}
+	return "I/O"
+}
+
+// Transports that a TID may name.
+const (
+	TCP  = "tcp"
+	RDMA = "rdma"
+	FC   = "fc"
+	Loop = "loop"
+)
+
+// TID is a transport ID. The zero value of a field means unset.
+type TID struct {
+	Transport  string
+	Traddr     string
+	Trsvcid    string
+	NQN        string
+	HostTraddr string
+	HostIface  string
+	HostNQN    string
+	HostID     string
+}
+
+// field is one TID field under the key that the canonical form, the exclusion list and the configuration share.
+type field struct {
+	key string
+	ptr func(*TID) *string
+}
+
+// fields stands in the order of the canonical form.
+var fields = [...]field{
+	{"transport", func(t *TID) *string { return &t.Transport }},
+	{"traddr", func(t *TID) *string { return &t.Traddr }},
+	{"trsvcid", func(t *TID) *string { return &t.Trsvcid }},
+	{"nqn", func(t *TID) *string { return &t.NQN }},
+	{"host-traddr", func(t *TID) *string { return &t.HostTraddr }},
+	{"host-iface", func(t *TID) *string { return &t.HostIface }},
+	{"hostnqn", func(t *TID) *string { return &t.HostNQN }},
+	{"hostid", func(t *TID) *string { return &t.HostID }},
+}
+
+// Keys returns the names of the fields in canonical order.
+func Keys() []string {
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// Get returns the field called key, and whether there is such a field.
+func (t TID) Get(key string) (string, bool) {
+	for _, f := range fields {
+		if f.key == key {
+			return *f.ptr(&t), true
+		}
+	}
+	return "", false
+}
+
+// Set sets the field called key and reports whether there is such a field. It does not validate: New does.
+func (t *TID) Set(key, value string) bool {
+	for _, f := range fields {
+		if f.key == key {
+			*f.ptr(t) = value
+			return true
+		}
+	}
+	return false
+}
+
+// New returns t normalised and with its defaults, or an error that names the field and what is wrong with it. A traddr of
+// tcp and rdma must be an IP address by now: host names are resolved before. hostnqn and hostid are checked, not
+// defaulted: the caller knows whose they are.
+func New(t TID, kind Kind) (TID, error) {
+	for _, f := range fields {
+		if err := checkText(*f.ptr(&t)); err != nil {
+			return TID{}, fmt.Errorf("cannot use %s %q: %w", f.key, *f.ptr(&t), err)
+		}
+	}
+	switch t.Transport {
+	case TCP, RDMA:
+		addr, err := netip.ParseAddr(t.Traddr)
+		if err != nil {
+			return TID{}, fmt.Errorf("cannot use traddr %q: transport %s needs an IP address", t.Traddr, t.Transport)
+		}
+		t.Traddr = addr.Unmap().String()
+		if t.HostTraddr != "" {
+			addr, err := netip.ParseAddr(t.HostTraddr)
+			if err != nil {
+				return TID{}, fmt.Errorf("cannot use host-traddr %q: transport %s needs an IP address", t.HostTraddr, t.Transport)
+			}
+			t.HostTraddr = addr.Unmap().String()
+		}
+		if t.Trsvcid == "" {
+			t.Trsvcid = DefaultTrsvcid(t.Transport, kind)
+		}
+		port, err := strconv.ParseUint(t.Trsvcid, 10, 16)
+		if err != nil || port == 0 {
+			return TID{}, fmt.Errorf("cannot use trsvcid %q: a port is a number from 1 to 65535", t.Trsvcid)
+		}
+		t.Trsvcid = strconv.FormatUint(port, 10)
+	case FC:
+		if t.Traddr == "" {
+			return TID{}, fmt.Errorf("cannot use transport fc without a traddr such as nn-0x…:pn-0x…")
+		}
+	case Loop:
+	case "":
+		return TID{}, fmt.Errorf("cannot connect without a transport: give tcp, rdma, fc or loop")
+	default:
+		return TID{}, fmt.Errorf("cannot use transport %q: it must be tcp, rdma, fc or loop", t.Transport)
+	}
+	if t.NQN == "" && kind == Discovery {
+		t.NQN = DiscoveryNQN
+	}
+	if t.NQN == "" {
+		return TID{}, fmt.Errorf("cannot connect an I/O controller without the nqn of its subsystem")
+	}
+	for _, nqn := range []string{t.NQN, t.HostNQN} {
+		if err := CheckNQN(nqn); nqn != "" && err != nil {
+			return TID{}, err
+		}
+	}
+	if strings.ContainsRune(t.HostIface, '/') || len(t.HostIface) > 15 {
+		return TID{}, fmt.Errorf("cannot use host-iface %q: it is no name of a network interface", t.HostIface)
+	}
+	return t, nil
+}
+
+// DefaultTrsvcid is the port that a target listens on when none is named: 8009 for discovery over TCP, 4420 otherwise
+// (NVMe TCP Transport Specification, section 3.1.1), none for fc and loop.
+func DefaultTrsvcid(transport string, kind Kind) string {
+	switch {
+	case transport == TCP && kind == Discovery:
+		return "8009"
+	case transport == TCP || transport == RDMA:
+		return "4420"
+	}
+	return ""
+}
+
+// CheckNQN tells why nqn cannot be used as one.
+func CheckNQN(nqn string) error {
+	switch {
+	case nqn == "":
+		return fmt.Errorf("cannot use an empty NQN")
+	case len(nqn) > MaxNQN:
+		return fmt.Errorf("cannot use NQN %.40q…: it has %d bytes, at most %d are allowed", nqn, len(nqn), MaxNQN)
+	}
+	if err := checkText(nqn); err != nil {
+		return fmt.Errorf("cannot use NQN %q: %w", nqn, err)
+	}
+	return nil
+}
+
+// checkText refuses what could end one option of the kernel's comma separated string and begin another.
+func checkText(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("it is not UTF-8")
+	}
+	for _, r := range s {
+		switch {
+		case r == ',':
+			return fmt.Errorf("it contains a comma")
+		case unicode.IsControl(r) || unicode.IsSpace(r):
+			return fmt.Errorf("it contains a control character or white space")
+		}
+	}
+	return nil
+}
+
+// Canonical returns the set fields as "key=value" joined by ";", in the order that the unit name is a hash of.
+func (t TID) Canonical() string {
+	var b strings.Builder
+	for _, f := range fields {
+		if v := *f.ptr(&t); v != "" {
+			if b.Len() > 0 {
+				b.WriteByte(';')
+			}
+			b.WriteString(f.key + "=" + v)
+		}
+	}
+	return b.String()
+}
+
+// UnitName returns the name of the systemd service of the connection: the low 48 bits of the 64-bit FNV-1a hash of the
+// canonical form in hexadecimal.
+func (t TID) UnitName() string {
+	h := fnv.New64a()
+	h.Write([]byte(t.Canonical())) // never fails
+	return fmt.Sprintf("nvme-discoverd-%012x.service", h.Sum64()&(1<<48-1))
+}
+
+// String returns the log form: (transport, traddr, trsvcid, nqn, host_iface, host_traddr), unset fields left out.
+func (t TID) String() string {
+	var set []string
+	for _, v := range []string{t.Transport, t.Traddr, t.Trsvcid, t.NQN, t.HostIface, t.HostTraddr} {
+		if v != "" {
+			set = append(set, v)
+		}
+	}
+	return "(" + strings.Join(set, ", ") + ")"
+}
+
+// SameAddr tells whether two transport addresses are one: IP addresses by value, Fibre Channel ones without regard to case.
+func SameAddr(transport, a, b string) bool {
+	if a == b {
+		return true
+	}
+	switch transport {
+	case FC:
+		return strings.EqualFold(a, b)
+	case TCP, RDMA:
+		x, errX := netip.ParseAddr(a)
+		y, errY := netip.ParseAddr(b)
+		return errX == nil && errY == nil && x.Unmap() == y.Unmap()
+	}
+	return false
+}

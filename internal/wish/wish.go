@@ -1,0 +1,76 @@
+// Package wish holds what one connection should be: its TID, its kind, its parameters and whose it is.
+//
+// A Wish is what every source of the desired set produces, what the core decides about, and what a unit's command line
+// spells out; Args and the flags of `nvme-discoverctl connect` are each other's inverse.
+package wish
+
+import (
+	"fmt"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Owner is the value of the registry's owner attribute.
+type Owner string
+
+// The owners whose controllers this daemon manages.
+const (
+	OwnerDiscoverd Owner = "discoverd"
+	OwnerNBFT      Owner = "nbft"
+)
+
+// Ours tells whether the daemon manages a controller of this owner.
+func (o Owner) Ours() bool { return o == OwnerDiscoverd || o == OwnerNBFT }
+
+// Wish is one connection as it should be. Comparable with ==.
+type Wish struct {
+	Kind   tid.Kind
+	TID    tid.TID
+	Params param.Set
+	Owner  Owner
+}
+
+// Args returns the options that `nvme-discoverctl connect` and `nvme connect` both understand, as they are spelled there.
+// --discovery is ours alone: it marks a DC that is wished for by its unique NQN, which the name does not tell.
+func (w Wish) Args() []string {
+	var args []string
+	add := func(key, value string) {
+		if value != "" {
+			args = append(args, "--"+key+"="+value)
+		}
+	}
+	t := w.TID
+	add("transport", t.Transport)
+	add("traddr", t.Traddr)
+	add("trsvcid", t.Trsvcid)
+	add("nqn", t.NQN)
+	add("hostnqn", t.HostNQN)
+	add("hostid", t.HostID)
+	add("host-traddr", t.HostTraddr)
+	add("host-iface", t.HostIface)
+	for _, p := range param.All() {
+		value, ok := w.Params.Get(p)
+		switch {
+		case !ok:
+		case p.Info().Bool:
+			args = append(args, "--"+p.String())
+		default:
+			add(p.String(), value)
+		}
+	}
+	if w.Kind == tid.Discovery && t.NQN != tid.DiscoveryNQN {
+		args = append(args, "--discovery")
+	}
+	return args
+}
+
+// Description is the unit's description, SPEC section 5.
+func (w Wish) Description() string {
+	t := w.TID
+	where := t.Traddr
+	if t.Trsvcid != "" {
+		where += ":" + t.Trsvcid
+	}
+	return fmt.Sprintf("NVMe %s Controller %s @ %s", w.Kind, t.NQN, where)
+}
