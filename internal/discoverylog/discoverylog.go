@@ -1,0 +1,166 @@
+// Package discoverylog reads the discovery log page of a discovery controller: what it says there is to connect to. The
+// page comes from another machine, so that nothing in it is trusted; what follows from it is decided elsewhere.
+package discoverylog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// MaxRecords is the largest number of records of a page that is believed: 64 MiB of log page.
+const MaxRecords = 65536
+
+const (
+	headerSize = 1024
+	chunkSize  = 4096 // every controller can transfer this much in one command (MDTS)
+	attempts   = 5    // at a page that changes while it is read
+	maxWarned  = 16   // entries whose fault is told; the others are counted
+)
+
+// Page is a discovery log page.
+type Page struct {
+	Generation uint64 // GENCTR: another number, another content
+	Entries    []Entry
+	Warnings   []string // the entries that were skipped and why, at most 17 lines
+}
+
+var controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
+
+// errChanged says that the page changed while it was read.
+var errChanged = errors.New("it changed while it was read")
+
+// Read reads the discovery log page (log 0x70) of the controller device, such as "nvme3", and acknowledges with it the
+// asynchronous event that announced a change, so that the next change is announced too. A page without records is a
+// page; an entry that cannot be used is skipped with a warning; a header that cannot be true, a page that changes
+// at every attempt and a command that fails are errors.
+//
+// Read blocks: ctx is looked at between commands only, and one command takes up to a minute when the peer is mute.
+//
+// Port-local entries (PLEO) are asked for where the controller says of itself that it is a direct discovery controller
+// (sysfs attribute dctype) and that it supports that: other controllers' word for it is to be ignored (NVMe Base
+// Specification 2.1, figure 292). The kernel's own target reports no type, has no log 0 and lists the entries of the
+// port that is asked anyway (drivers/nvme/target/discovery.c).
+func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
+	if !controllerName.MatchString(device) {
+		return Page{}, fmt.Errorf("cannot read the discovery log page of %q: it is no name of a controller", device)
+	}
+	file, err := os.OpenFile(root.Device(device), os.O_RDONLY, 0)
+	if err != nil {
+		return Page{}, fmt.Errorf("cannot read the discovery log page of %s: %w", device, failed(err))
+	}
+	defer file.Close()
+	dctype, _ := os.ReadFile(filepath.Join(root.SysClassNVMe(), device, "dctype")) // kernels before 5.18 have none
+	page, err := read(ctx, char{file}, strings.TrimSpace(string(dctype)) == "ddc")
+	if err != nil {
+		return Page{}, fmt.Errorf("cannot read the discovery log page of %s: %w", device, err)
+	}
+	return page, nil
+}
+
+// read reads the page until it is read in one piece. direct says that d is a direct discovery controller.
+func read(ctx context.Context, d device, direct bool) (Page, error) {
+	lsp := uint8(0)
+	if direct && portLocalSupported(d) {
+		lsp = portLocal
+	}
+	for range attempts {
+		page, err := readOnce(ctx, d, lsp)
+		if !errors.Is(err, errChanged) {
+			return page, err
+		}
+	}
+	return Page{}, fmt.Errorf("%w, %d times in a row: read it again later", errChanged, attempts)
+}
+
+// readOnce reads header, records and header again. Only the last command acknowledges the event: a change before it
+// shows in the header, one after it is announced anew.
+func readOnce(ctx context.Context, d device, lsp uint8) (Page, error) {
+	before, err := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp, retain: true})
+	if err != nil {
+		return Page{}, err
+	}
+	page, err := readRecords(ctx, d, lsp, before)
+	// A page that got shorter fails with an invalid offset: whether it did is known from the header.
+	var s status
+	if err != nil && !errors.As(err, &s) {
+		return Page{}, err
+	}
+	after, headerErr := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp})
+	switch {
+	case headerErr != nil:
+		return Page{}, headerErr
+	case after != before:
+		return Page{}, errChanged
+	}
+	return page, err
+}
+
+// header is what the page says of itself (NVMe Base Specification 2.1, figure 294).
+type header struct {
+	generation uint64 // GENCTR
+	records    uint64 // NUMREC
+}
+
+func readHeader(ctx context.Context, d device, page logPage) (header, error) {
+	if err := ctx.Err(); err != nil {
+		return header{}, err
+	}
+	raw := make([]byte, headerSize)
+	if err := d.getLog(page, 0, raw); err != nil {
+		return header{}, failed(err)
+	}
+	return parseHeader(raw)
+}
+
+func parseHeader(raw []byte) (header, error) {
+	h := header{
+		generation: binary.LittleEndian.Uint64(raw[0:]),
+		records:    binary.LittleEndian.Uint64(raw[8:]),
+	}
+	if format := binary.LittleEndian.Uint16(raw[16:]); format != 0 {
+		return header{}, fmt.Errorf("its record format is %d, only 0 is known", format)
+	}
+	if h.records > MaxRecords {
+		return header{}, fmt.Errorf("it claims %d records, at most %d are believed", h.records, MaxRecords)
+	}
+	return h, nil
+}
+
+func readRecords(ctx context.Context, d device, lsp uint8, h header) (Page, error) {
+	page := Page{Generation: h.generation}
+	skipped := 0
+	buf := make([]byte, chunkSize)
+	for first := uint64(0); first < h.records; first += chunkSize / entrySize {
+		if err := ctx.Err(); err != nil {
+			return Page{}, err
+		}
+		chunk := buf[:min(chunkSize, (h.records-first)*entrySize)]
+		clear(chunk)
+		if err := d.getLog(logPage{id: discoveryLog, specific: lsp, retain: true}, headerSize+first*entrySize, chunk); err != nil {
+			return Page{}, failed(err)
+		}
+		for i := 0; i < len(chunk); i += entrySize {
+			entry, err := parseEntry(chunk[i : i+entrySize])
+			if err == nil {
+				page.Entries = append(page.Entries, entry)
+				continue
+			}
+			if skipped++; skipped <= maxWarned {
+				number := int(first) + i/entrySize
+				page.Warnings = append(page.Warnings, fmt.Sprintf("entry %d of the discovery log page is skipped: %v", number, err))
+			}
+		}
+	}
+	if skipped > maxWarned {
+		page.Warnings = append(page.Warnings, fmt.Sprintf("%d more entries are skipped", skipped-maxWarned))
+	}
+	return page, nil
+}
