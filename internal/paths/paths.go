@@ -29,6 +29,9 @@ func (r Root) HostNQN() string { return r.Join("etc/nvme/hostnqn") }
 // HostID is the file with the host identifier (a UUID).
 func (r Root) HostID() string { return r.Join("etc/nvme/hostid") }
 
+// MachineID is the file with the identity of this installation (machine-id(5)).
+func (r Root) MachineID() string { return r.Join("etc/machine-id") }
+
 // Exclusions is the directory of the exclusion lists.
 func (r Root) Exclusions() string { return r.Join("etc/nvme/exclusions") }
 

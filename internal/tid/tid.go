@@ -106,26 +106,39 @@ func (t *TID) Set(key, value string) bool {
 	return false
 }
 
-// New returns t normalised and with its defaults, or an error that names the field and what is wrong with it. A traddr of
+// FieldError says which field New refuses, for callers that know where its value was written.
+type FieldError struct {
+	Key     string // of the field, as Keys spells it
+	message string
+}
+
+// Error says what is wrong with the field.
+func (e *FieldError) Error() string { return e.message }
+
+func fieldErrorf(key, format string, args ...any) error {
+	return &FieldError{key, fmt.Sprintf(format, args...)}
+}
+
+// New returns t normalised and with its defaults, or a *FieldError that says what is wrong with which field. A traddr of
 // tcp and rdma must be an IP address by now: host names are resolved before. hostnqn and hostid are checked, not
 // defaulted: the caller knows whose they are.
 func New(t TID, kind Kind) (TID, error) {
 	for _, f := range fields {
 		if err := checkText(*f.ptr(&t)); err != nil {
-			return TID{}, fmt.Errorf("cannot use %s %q: %w", f.key, *f.ptr(&t), err)
+			return TID{}, fieldErrorf(f.key, "cannot use %s %q: %v", f.key, *f.ptr(&t), err)
 		}
 	}
 	switch t.Transport {
 	case TCP, RDMA:
 		addr, err := netip.ParseAddr(t.Traddr)
 		if err != nil {
-			return TID{}, fmt.Errorf("cannot use traddr %q: transport %s needs an IP address", t.Traddr, t.Transport)
+			return TID{}, fieldErrorf("traddr", "cannot use traddr %q: transport %s needs an IP address", t.Traddr, t.Transport)
 		}
 		t.Traddr = addr.Unmap().String()
 		if t.HostTraddr != "" {
 			addr, err := netip.ParseAddr(t.HostTraddr)
 			if err != nil {
-				return TID{}, fmt.Errorf("cannot use host-traddr %q: transport %s needs an IP address", t.HostTraddr, t.Transport)
+				return TID{}, fieldErrorf("host-traddr", "cannot use host-traddr %q: transport %s needs an IP address", t.HostTraddr, t.Transport)
 			}
 			t.HostTraddr = addr.Unmap().String()
 		}
@@ -134,32 +147,33 @@ func New(t TID, kind Kind) (TID, error) {
 		}
 		port, err := strconv.ParseUint(t.Trsvcid, 10, 16)
 		if err != nil || port == 0 {
-			return TID{}, fmt.Errorf("cannot use trsvcid %q: a port is a number from 1 to 65535", t.Trsvcid)
+			return TID{}, fieldErrorf("trsvcid", "cannot use trsvcid %q: a port is a number from 1 to 65535", t.Trsvcid)
 		}
 		t.Trsvcid = strconv.FormatUint(port, 10)
 	case FC:
 		if t.Traddr == "" {
-			return TID{}, fmt.Errorf("cannot use transport fc without a traddr such as nn-0x…:pn-0x…")
+			return TID{}, fieldErrorf("traddr", "cannot use transport fc without a traddr such as nn-0x…:pn-0x…")
 		}
 	case Loop:
 	case "":
-		return TID{}, fmt.Errorf("cannot connect without a transport: give tcp, rdma, fc or loop")
+		return TID{}, fieldErrorf("transport", "cannot connect without a transport: give tcp, rdma, fc or loop")
 	default:
-		return TID{}, fmt.Errorf("cannot use transport %q: it must be tcp, rdma, fc or loop", t.Transport)
+		return TID{}, fieldErrorf("transport", "cannot use transport %q: it must be tcp, rdma, fc or loop", t.Transport)
 	}
 	if t.NQN == "" && kind == Discovery {
 		t.NQN = DiscoveryNQN
 	}
 	if t.NQN == "" {
-		return TID{}, fmt.Errorf("cannot connect an I/O controller without the nqn of its subsystem")
+		return TID{}, fieldErrorf("nqn", "cannot connect an I/O controller without the nqn of its subsystem")
 	}
-	for _, nqn := range []string{t.NQN, t.HostNQN} {
+	for _, key := range []string{"nqn", "hostnqn"} {
+		nqn, _ := t.Get(key)
 		if err := CheckNQN(nqn); nqn != "" && err != nil {
-			return TID{}, err
+			return TID{}, &FieldError{key, err.Error()}
 		}
 	}
 	if strings.ContainsRune(t.HostIface, '/') || len(t.HostIface) > 15 {
-		return TID{}, fmt.Errorf("cannot use host-iface %q: it is no name of a network interface", t.HostIface)
+		return TID{}, fieldErrorf("host-iface", "cannot use host-iface %q: it is no name of a network interface", t.HostIface)
 	}
 	return t, nil
 }

@@ -1,0 +1,96 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// document is a configuration file as it stands there: names and texts, nothing checked. The loader of each format makes
+// one; resolve gives it its meaning.
+type document struct {
+	tables []table // in the order of the file
+}
+
+// table is one section of a document, or one controller of an endpoint.
+type table struct {
+	name        string // "global", "subsystem", …; "controller"; "" for what stands before the first section
+	title       string // as people read it in the file: "[global]", "[[subsystem]]"
+	at          position
+	entries     []entry
+	controllers []table // of an endpoint
+	listed      bool    // an endpoint has a controller key, be it an empty list
+}
+
+// find returns the entry called key.
+func (t table) find(key string) (entry, bool) {
+	i := slices.IndexFunc(t.entries, func(e entry) bool { return e.key == key })
+	if i < 0 {
+		return entry{}, false
+	}
+	return t.entries[i], true
+}
+
+// text returns the value of key, "" where it is not set.
+func (t table) text(key string) string {
+	e, _ := t.find(key)
+	return e.text
+}
+
+// place returns where key stands, or where the table begins when it is not there.
+func (t table) place(key string) position {
+	if e, ok := t.find(key); ok {
+		return e.at
+	}
+	return t.at
+}
+
+// entry is one key with its value.
+type entry struct {
+	key     string
+	at      position
+	text    string // a number in decimal, a truth value as true or false
+	strange string // what the value is when it is no single value: "an array"
+}
+
+// position is a place in a file, both counted from 1, the column in characters.
+type position struct{ line, column int }
+
+// finding is one thing to tell about a file.
+type finding struct {
+	at   position
+	text string
+}
+
+// list holds findings in any order, possibly repeated.
+type list []finding
+
+func (l *list) add(at position, format string, args ...any) {
+	*l = append(*l, finding{at, fmt.Sprintf(format, args...)})
+}
+
+// lines returns the findings in the order of the file, each once.
+func (l list) lines(file string) []string {
+	sorted := slices.Clone(l)
+	slices.SortFunc(sorted, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column), cmp.Compare(a.text, b.text))
+	})
+	var lines []string
+	for _, f := range slices.Compact(sorted) {
+		lines = append(lines, fmt.Sprintf("%s:%d:%d: %s", file, f.at.line, f.at.column, f.text))
+	}
+	return lines
+}
+
+// findings are what is wrong in a file and what is odd.
+type findings struct{ errors, warnings list }
+
+// err joins the errors, one a line; nil if there are none.
+func (f findings) err(file string) error {
+	var errs []error
+	for _, line := range f.errors.lines(file) {
+		errs = append(errs, errors.New(line))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,172 @@
+package config
+
+import (
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+)
+
+// The sections of a file.
+const (
+	secGlobal            = "global"
+	secDiscoveryDefaults = "discovery-controller-defaults"
+	secIODefaults        = "io-controller-defaults"
+	secHost              = "host"
+	secDiscovery         = "discovery-controller"
+	secSubsystem         = "subsystem"
+)
+
+// sections tells of each section whether there may be several: those are endpoints, with a list of controllers.
+var sections = map[string]bool{
+	secGlobal:            false,
+	secDiscoveryDefaults: false,
+	secIODefaults:        false,
+	secHost:              false,
+	secDiscovery:         true,
+	secSubsystem:         true,
+}
+
+func sectionNames() []string {
+	return []string{secGlobal, secDiscoveryDefaults, secIODefaults, secHost, secDiscovery, secSubsystem}
+}
+
+// controllerKeys are the fields of a TID that belong to one path.
+var controllerKeys = []string{"transport", "traddr", "trsvcid", "host-traddr", "host-iface"}
+
+// hostKeys are the fields of a TID that belong to a persona.
+var hostKeys = []string{"hostnqn", "hostid"}
+
+// secretKeys are keys that other tools know for secrets, and this version does not.
+var secretKeys = []string{
+	"dhchap-secret", "dhchap-secret-file", "dhchap-ctrl-secret", "dhchap-ctrl-secret-file",
+	"tls-key", "tls-key-file", "tls-key-identity", "keyring",
+}
+
+// setting is one key of [global].
+type setting struct {
+	key  string
+	want string                       // what a value must be
+	set  func(*Settings, string) bool // reports whether the value is that
+}
+
+var settings = []setting{
+	boolean("nbft", func(s *Settings) *bool { return &s.NBFT }),
+	boolean("zeroconf", func(s *Settings) *bool { return &s.Zeroconf }),
+	boolean("fabrics-config", func(s *Settings) *bool { return &s.FabricsConfig }),
+	minutes("fc-kickstart-interval-minutes", 0, func(s *Settings) *time.Duration { return &s.FCKickstartInterval }),
+	span("discovery-retention-time", 0, Infinity, func(s *Settings) *time.Duration { return &s.DiscoveryRetention }),
+	{"discovery-persistence", "auto, epcsd or always", setPersistence},
+	minutes("epcsd-poll-interval-minutes", 1, func(s *Settings) *time.Duration { return &s.EPCSDPollInterval }),
+	span("reconnect-max-delay", time.Second, 24*time.Hour, func(s *Settings) *time.Duration { return &s.ReconnectMaxDelay }),
+	span("disconnect-timeout", time.Second, Infinity, func(s *Settings) *time.Duration { return &s.DisconnectTimeout }),
+	{"max-parallel-connects", "a number from 1 to 1024", func(s *Settings, v string) bool {
+		n, err := strconv.Atoi(v)
+		s.MaxParallelConnects = n
+		return err == nil && n >= 1 && n <= 1024
+	}},
+	{"nvme-path", "the absolute path of nvme-cli, or empty", func(s *Settings, v string) bool {
+		s.NVMePath = v
+		return filepath.IsAbs(v) && filepath.Clean(v) == v && !strings.ContainsFunc(v, unicode.IsControl)
+	}},
+	{"log-level", "debug, info, warning or error", setLogLevel},
+}
+
+func boolean(key string, field func(*Settings) *bool) setting {
+	return setting{key, "true or false", func(s *Settings, v string) bool {
+		on, err := param.ParseBool(v)
+		*field(s) = on
+		return err == nil
+	}}
+}
+
+// minutes makes a setting whose key says that it is in minutes, up to a year.
+func minutes(key string, least int, field func(*Settings) *time.Duration) setting {
+	const most = 365 * 24 * 60
+	want := "a number of minutes from " + strconv.Itoa(least) + " to " + strconv.Itoa(most)
+	return setting{key, want, func(s *Settings, v string) bool {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < least || n > most {
+			return false
+		}
+		*field(s) = time.Duration(n) * time.Minute
+		return true
+	}}
+}
+
+func span(key string, least, most time.Duration, field func(*Settings) *time.Duration) setting {
+	want := `a span of time such as 90 (seconds), "5min" or "1h 30min"`
+	switch {
+	case most == Infinity && least > 0:
+		want += `, at least a second, or "infinity"`
+	case most == Infinity:
+		want += `, or "infinity"`
+	default:
+		want += ", from a second to a day"
+	}
+	return setting{key, want, func(s *Settings, v string) bool {
+		d, err := parseSpan(v)
+		*field(s) = d
+		return err == nil && d >= least && d <= most
+	}}
+}
+
+func setPersistence(s *Settings, v string) bool {
+	s.DiscoveryPersistence = Persistence(v)
+	return slices.Contains([]Persistence{PersistenceAuto, PersistenceEPCSD, PersistenceAlways}, s.DiscoveryPersistence)
+}
+
+func setLogLevel(s *Settings, v string) bool {
+	level, ok := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}[v]
+	s.LogLevel = level
+	return ok
+}
+
+// allowedIn returns the keys that a table of this name knows.
+func allowedIn(name string) []string {
+	var keys []string
+	switch name {
+	case "":
+		return sectionNames()
+	case secGlobal:
+		for _, s := range settings {
+			keys = append(keys, s.key)
+		}
+		return keys
+	case secHost:
+		keys = append(keys, hostKeys...)
+	case secDiscovery, secSubsystem:
+		keys = append(keys, "nqn", "controller")
+	case "controller":
+		keys = append(keys, controllerKeys...)
+	}
+	for _, p := range param.All() {
+		keys = append(keys, p.String())
+	}
+	return keys
+}
+
+// belongs tells where a key is at home that a table does not know, "" if nowhere.
+func belongs(key string) string {
+	_, isParam := param.ByName(key)
+	switch {
+	case isParam:
+		return "[host], a section of defaults, an endpoint or a controller table"
+	case slices.ContainsFunc(settings, func(s setting) bool { return s.key == key }):
+		return "[global]"
+	case slices.Contains(hostKeys, key):
+		return "[host]"
+	case slices.Contains(controllerKeys, key):
+		return "a controller table, controller = [{ transport = …, traddr = … }]"
+	case key == "nqn", key == "controller":
+		return "[[discovery-controller]] or [[subsystem]]"
+	}
+	return ""
+}

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// parseTOML reads the text of a TOML file. What it finds are errors of syntax, which hold the document empty, and sections
+// of the wrong shape.
+func parseTOML(text string) (document, findings) {
+	var found findings
+	text = strings.TrimPrefix(text, "\ufeff")
+	var top map[string]any
+	if _, err := toml.Decode(text, &top); err != nil {
+		at, message := syntaxError(err)
+		found.errors.add(at, "cannot parse the file as TOML: %s", message)
+		return document{}, found
+	}
+	l := tomlLoader{index: newIndex(text), found: &found}
+	return l.document(top), found
+}
+
+// syntaxError takes an error of the TOML library apart.
+func syntaxError(err error) (position, string) {
+	var parse toml.ParseError
+	if !errors.As(err, &parse) {
+		return position{1, 1}, strings.TrimPrefix(err.Error(), "toml: ")
+	}
+	message := parse.Message
+	if parse.LastKey != "" {
+		message += fmt.Sprintf(" (at or after key %s)", parse.LastKey)
+	}
+	return position{max(parse.Position.Line, 1), max(parse.Position.Col, 1)}, message
+}
+
+// tomlLoader turns what the TOML library makes of a file into a document.
+type tomlLoader struct {
+	index index
+	found *findings
+}
+
+func (l tomlLoader) document(top map[string]any) document {
+	var doc document
+	loose := table{title: "the beginning of the file, before the first section", at: position{1, 1}}
+	for _, key := range l.ordered("", top) {
+		value, p := top[key], path("").child(key)
+		at := l.index[p]
+		one, isTable := value.(map[string]any)
+		many, isTables := tables(value)
+		switch repeats, known := sections[key]; {
+		case known && repeats && isTables:
+			for i, t := range many {
+				doc.tables = append(doc.tables, l.table(key, "[["+key+"]]", p.elem(i), t))
+			}
+		case known && repeats:
+			l.found.errors.add(at, "cannot use %s like this: each one begins with a line [[%s]]", key, key)
+		case known && isTable:
+			doc.tables = append(doc.tables, l.table(key, "["+key+"]", p, one))
+		case known:
+			l.found.errors.add(at, "cannot use %s like this: it is one section, which begins with a line [%s]", key, key)
+		case isTable, isTables && len(many) > 0:
+			l.found.warnings.add(at, "section %s is unknown and ignored%s", key, suggest(key, sectionNames()))
+		default:
+			loose.entries = append(loose.entries, l.entry(p, key, value))
+		}
+	}
+	doc.tables = append(doc.tables, loose)
+	return doc
+}
+
+// table makes a table of a section or of a controller.
+func (l tomlLoader) table(name, title string, p path, values map[string]any) table {
+	t := table{name: name, title: title, at: l.index[p]}
+	for _, key := range l.ordered(p, values) {
+		value, p := values[key], p.child(key)
+		if key != "controller" || !sections[name] {
+			t.entries = append(t.entries, l.entry(p, key, value))
+			continue
+		}
+		t.listed = true
+		many, ok := tables(value)
+		if !ok {
+			l.found.errors.add(l.index[p], "cannot use controller like this: it is a list of tables, controller = [{ transport = …, traddr = … }]")
+		}
+		for i, c := range many {
+			t.controllers = append(t.controllers, l.table("controller", "a controller table", p.elem(i), c))
+		}
+	}
+	return t
+}
+
+// ordered returns the keys of a table in the order of the file.
+func (l tomlLoader) ordered(p path, values map[string]any) []string {
+	keys := make([]string, 0, len(values))
+	for key := range values {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		x, y := l.index[p.child(a)], l.index[p.child(b)]
+		return cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.column, y.column), cmp.Compare(a, b))
+	})
+	return keys
+}
+
+// entry makes the entry of one key.
+func (l tomlLoader) entry(p path, key string, value any) entry {
+	e := entry{key: key, at: l.index[p]}
+	switch v := value.(type) {
+	case string:
+		e.text = v
+	case int64:
+		e.text = strconv.FormatInt(v, 10)
+	case bool:
+		e.text = strconv.FormatBool(v)
+	case float64:
+		e.strange = "a number with a fraction"
+	case time.Time:
+		e.strange = "a date or time"
+	case map[string]any:
+		e.strange = "a table"
+	default:
+		e.strange = "an array"
+	}
+	return e
+}
+
+// tables returns value as the list of tables that it is, whichever way it is written.
+func tables(value any) ([]map[string]any, bool) {
+	switch v := value.(type) {
+	case []map[string]any:
+		return v, true
+	case []any:
+		var all []map[string]any
+		for _, item := range v {
+			t, ok := item.(map[string]any)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, t)
+		}
+		return all, true
+	}
+	return nil, false
+}
