@@ -1,0 +1,315 @@
+package sysfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Reader reads the fabrics controllers below one root.
+type Reader struct {
+	Root paths.Root
+	// IfaceOf returns the name of the interface that holds an IP address, "" if none does. A nil IfaceOf asks the host, at
+	// most once in each call of a method and only when there is an address to look for.
+	IfaceOf func(addr string) string
+}
+
+// NewReader returns a Reader that looks interfaces up on this host.
+func NewReader(root paths.Root) Reader { return Reader{Root: root} }
+
+// Names returns the names of the fabrics controllers in the order of their numbers: the entries of /sys/class/nvme that
+// are links to virtual/nvme-fabrics (drivers/nvme/host/fabrics.c, nvmf_init). Without that directory there are none.
+func (r Reader) Names() ([]string, error) {
+	entries, err := os.ReadDir(r.Root.SysClassNVMe())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the controllers of this host: %w", err)
+	}
+	type numbered struct {
+		name   string
+		number uint64
+	}
+	var found []numbered
+	for _, e := range entries {
+		number, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), "nvme"), 10, 64)
+		if err == nil && r.isFabrics(e.Name()) {
+			found = append(found, numbered{e.Name(), number})
+		}
+	}
+	slices.SortFunc(found, func(a, b numbered) int {
+		if a.number < b.number {
+			return -1
+		}
+		return 1
+	})
+	var names []string
+	for _, f := range found {
+		names = append(names, f.name)
+	}
+	return names, nil
+}
+
+// isFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
+// none.
+func (r Reader) isFabrics(name string) bool {
+	if paths.CheckDevice(name) != nil {
+		return false
+	}
+	target, err := os.Readlink(filepath.Join(r.Root.SysClassNVMe(), name))
+	return err == nil && strings.Contains(target, "/virtual/nvme-fabrics/")
+}
+
+// Read reads the controller called name. The error wraps fs.ErrNotExist when there is none, or none that is a fabrics
+// controller.
+func (r Reader) Read(name string) (Controller, error) { return r.read(name, r.lookup()) }
+
+// Scan reads all fabrics controllers in the order of their numbers. Those that vanish meanwhile are left out.
+func (r Reader) Scan() ([]Controller, error) {
+	names, err := r.Names()
+	if err != nil {
+		return nil, err
+	}
+	ifaceOf := r.lookup()
+	var all []Controller
+	for _, name := range names {
+		c, err := r.read(name, ifaceOf)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// Serving returns a controller that serves t, and whether there is one. Of a controller that does not, it reads one
+// attribute as a rule.
+func (r Reader) Serving(t tid.TID) (Controller, bool, error) {
+	names, err := r.Names()
+	if err != nil {
+		return Controller{}, false, err
+	}
+	ifaceOf := r.lookup()
+	for _, name := range names {
+		may, err := r.mayServe(name, t.NQN)
+		if err != nil {
+			return Controller{}, false, err
+		}
+		if !may {
+			continue
+		}
+		c, err := r.read(name, ifaceOf)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return Controller{}, false, err
+		}
+		if c.Serves(t) {
+			return c, true, nil
+		}
+	}
+	return Controller{}, false, nil
+}
+
+// mayServe asks for the attribute that differs between the many controllers of one target: the type where any discovery
+// controller would do, else the NQN.
+func (r Reader) mayServe(name, nqn string) (bool, error) {
+	dir := filepath.Join(r.Root.SysClassNVMe(), name)
+	if nqn == tid.DiscoveryNQN {
+		kind, err := attribute(os.ReadFile, filepath.Join(dir, "cntrltype"))
+		return kind != "io" && kind != "admin", err
+	}
+	got, err := attribute(os.ReadFile, filepath.Join(dir, "subsysnqn"))
+	return got == nqn, err
+}
+
+func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Controller, error) {
+	if err := paths.CheckDevice(name); err != nil {
+		return Controller{}, err
+	}
+	if !r.isFabrics(name) {
+		return Controller{}, fmt.Errorf("cannot read controller %s: no such fabrics controller: %w", name, fs.ErrNotExist)
+	}
+	c, err := r.attributes(name)
+	if err != nil {
+		return Controller{}, fmt.Errorf("cannot read controller %s: %w", name, err)
+	}
+	if c.SrcIface == "" && (c.Transport == tid.TCP || c.Transport == tid.RDMA) {
+		local := c.SrcAddr
+		if local == "" {
+			local = c.HostTraddr
+		}
+		if local == "" {
+			return c, nil
+		}
+		if c.SrcIface, err = ifaceOf(local); err != nil {
+			return Controller{}, fmt.Errorf("cannot find the interface of controller %s: %w", name, err)
+		}
+	}
+	return c, nil
+}
+
+// attributes reads all of them by way of one open directory, so that they belong to one controller even if the name is
+// given to another one meanwhile.
+func (r Reader) attributes(name string) (Controller, error) {
+	dir, err := os.OpenRoot(filepath.Join(r.Root.SysClassNVMe(), name))
+	if err != nil {
+		return Controller{}, err
+	}
+	defer dir.Close()
+
+	c := Controller{Name: name}
+	var address string
+	for _, a := range []struct {
+		name  string
+		value *string
+	}{
+		{"transport", &c.Transport},
+		{"address", &address},
+		{"subsysnqn", &c.NQN},
+		{"hostnqn", &c.HostNQN},
+		{"hostid", &c.HostID},
+		{"cntrltype", &c.Type},
+		{"state", &c.State}, // last: the freshest is what counts
+	} {
+		if *a.value, err = attribute(dir.ReadFile, a.name); err != nil {
+			return Controller{}, err
+		}
+	}
+	if c.State == "" {
+		return Controller{}, fmt.Errorf("its state cannot be read any more: %w", fs.ErrNotExist)
+	}
+	c.setAddress(address)
+	return c, nil
+}
+
+// attribute returns the value of one sysfs attribute, "" for one that is unset, that this kernel does not have, or whose
+// controller is going away.
+func attribute(readFile func(string) ([]byte, error), name string) (string, error) {
+	data, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	switch value := strings.TrimSpace(string(data)); value {
+	case "none", "(efault)", "(null)":
+		return "", nil
+	default:
+		return value, nil
+	}
+}
+
+// setAddress takes the parts of the address attribute, "traddr=…,trsvcid=…,host_traddr=…,host_iface=…,src_addr=…"
+// (drivers/nvme/host/fabrics.c, nvmf_get_address; tcp.c, nvme_tcp_get_address). The transport must be set before.
+func (c *Controller) setAddress(address string) {
+	for part := range strings.SplitSeq(address, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		if value == "none" {
+			value = ""
+		}
+		switch key {
+		case "traddr":
+			c.Traddr = c.normalised(value)
+		case "trsvcid":
+			c.Trsvcid = value
+			if port, err := strconv.ParseUint(value, 10, 16); err == nil {
+				c.Trsvcid = strconv.FormatUint(port, 10)
+			}
+		case "host_traddr":
+			c.HostTraddr = c.normalised(value)
+		case "host_iface":
+			c.HostIface = value
+		case "src_addr":
+			c.SrcAddr = c.normalised(value)
+		}
+	}
+	c.zoneOfSource()
+}
+
+// zoneOfSource adds the zone that the kernel leaves out of a link-local src_addr: it can only be the interface that the
+// connect named, in the target's address or on its own.
+func (c *Controller) zoneOfSource() {
+	src, err := netip.ParseAddr(c.SrcAddr)
+	if err != nil || !src.Is6() || !src.IsLinkLocalUnicast() || src.Zone() != "" {
+		return
+	}
+	zone := c.HostIface
+	if target, err := netip.ParseAddr(c.Traddr); err == nil && target.Zone() != "" {
+		zone = target.Zone()
+	}
+	c.SrcAddr, c.SrcIface = src.WithZone(zone).String(), zone
+}
+
+func (c *Controller) normalised(value string) string {
+	if c.Transport != tid.TCP && c.Transport != tid.RDMA {
+		return value
+	}
+	addr, err := netip.ParseAddr(value)
+	if err != nil {
+		return value
+	}
+	return addr.Unmap().String()
+}
+
+// lookup returns the function that finds interfaces for one call of a method.
+func (r Reader) lookup() func(addr string) (string, error) {
+	if r.IfaceOf != nil {
+		return func(addr string) (string, error) { return r.IfaceOf(addr), nil }
+	}
+	table := sync.OnceValues(hostInterfaces)
+	return func(addr string) (string, error) {
+		ifaces, err := table()
+		if err != nil {
+			return "", err
+		}
+		ip, err := netip.ParseAddr(addr)
+		if err != nil {
+			return "", nil
+		}
+		if ip.Zone() != "" {
+			return ip.Zone(), nil
+		}
+		return ifaces[ip.Unmap()], nil
+	}
+}
+
+// hostInterfaces returns the interface of every address of this host. An address on several is with one of them.
+func hostInterfaces() (map[netip.Addr]string, error) {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	table := make(map[netip.Addr]string)
+	for _, iface := range ifaces {
+		addrs, err := iface.Addrs()
+		if err != nil {
+			continue // it has gone since, and its addresses with it
+		}
+		for _, a := range addrs {
+			prefix, err := netip.ParsePrefix(a.String())
+			if err == nil {
+				table[prefix.Addr().Unmap()] = iface.Name
+			}
+		}
+	}
+	return table, nil
+}
