@@ -1,0 +1,320 @@
+// Package state holds the daemon's run-time state below /run/nvme/discoverd (SPEC section 2): which unit made which
+// controller, why a unit failed, and which units an administrator has stopped.
+//
+// The units' commands write it, the daemon reads it, at any time and in any order; so each file is replaced as a whole,
+// and what is removed is checked to be what was meant.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// Dir is the state below one root. Units are named in full, as in "nvme-discoverd-0123456789ab.service". Any name that
+// systemd allows and that begins with "nvme-discoverd-" is taken, since another version may have made the unit; every other
+// name, and every device that is not nvmeN, is refused before it becomes a path.
+type Dir struct {
+	controllers string // <nvmeN>/unit
+	units       string // <unit without .service>.devid, <unit>.result
+	stopped     string // <unit>, empty
+}
+
+// New returns the state below root. Directories are made when something is written.
+func New(root paths.Root) Dir {
+	base := root.State()
+	return Dir{
+		controllers: filepath.Join(base, "controllers"),
+		units:       filepath.Join(base, "units"),
+		stopped:     filepath.Join(base, "stopped"),
+	}
+}
+
+const (
+	service = ".service"
+	devid   = ".devid"
+)
+
+// unitName allows what systemd does (src/basic/unit-name.c, VALID_CHARS_WITH_AT and UNIT_NAME_MAX).
+var unitName = regexp.MustCompile(`^nvme-discoverd-[A-Za-z0-9:_.\\@-]{0,232}\.service$`)
+
+func checkUnit(unit string) error {
+	if !unitName.MatchString(unit) {
+		return fmt.Errorf("cannot use unit name %q: it must be that of an nvme-discoverd-….service", unit)
+	}
+	return nil
+}
+
+// WriteDevid records that unit has connected device.
+func (d Dir) WriteDevid(unit, device string) error {
+	if err := check(unit, device); err != nil {
+		return err
+	}
+	return write(d.devidPath(unit), device+"\n")
+}
+
+// Devid returns the device that unit has connected, "" if none is recorded.
+func (d Dir) Devid(unit string) (string, error) {
+	if err := checkUnit(unit); err != nil {
+		return "", err
+	}
+	return readChecked(d.devidPath(unit), paths.CheckDevice)
+}
+
+// Devids returns the device of each unit that has one recorded. Files with bad names are skipped; files with bad content
+// are left out and named in the error, which comes beside the rest.
+func (d Dir) Devids() (map[string]string, error) {
+	names, err := list(d.units)
+	devices := make(map[string]string)
+	errs := []error{err}
+	for _, name := range names {
+		base, ok := strings.CutSuffix(name, devid)
+		unit := base + service
+		if !ok || checkUnit(unit) != nil {
+			continue
+		}
+		device, err := d.Devid(unit)
+		errs = append(errs, err)
+		if device != "" {
+			devices[unit] = device
+		}
+	}
+	return devices, errors.Join(errs...)
+}
+
+// Bind records that device belongs to unit, in place of any unit it had.
+func (d Dir) Bind(device, unit string) error {
+	if err := check(unit, device); err != nil {
+		return err
+	}
+	return write(d.bindingPath(device), unit+"\n")
+}
+
+// UnitOf returns the unit that device belongs to, "" if none is recorded.
+func (d Dir) UnitOf(device string) (string, error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return "", err
+	}
+	return readChecked(d.bindingPath(device), checkUnit)
+}
+
+// Bindings returns the unit of each device that has one recorded. Bad names and bad content are treated as in Devids.
+func (d Dir) Bindings() (map[string]string, error) {
+	names, err := list(d.controllers)
+	units := make(map[string]string)
+	errs := []error{err}
+	for _, device := range names {
+		if paths.CheckDevice(device) != nil {
+			continue
+		}
+		unit, err := d.UnitOf(device)
+		errs = append(errs, err)
+		if unit != "" {
+			units[device] = unit
+		}
+	}
+	return units, errors.Join(errs...)
+}
+
+// Forget removes what connects device and unit: the unit of the device if it is this one, the device of the unit if it is
+// this one. What is recorded of a later device or unit of the same name stays.
+func (d Dir) Forget(device, unit string) error {
+	if err := check(unit, device); err != nil {
+		return err
+	}
+	err := errors.Join(
+		removeIf(d.bindingPath(device), unit),
+		removeIf(d.devidPath(unit), device),
+	)
+	// The directory stays where somebody has written to it since.
+	_ = os.Remove(filepath.Dir(d.bindingPath(device)))
+	return err
+}
+
+// Result is why a connect failed.
+type Result struct {
+	Errno   int       `json:"errno"`   // of the write to the kernel, 0 if it did not come to that
+	Meaning string    `json:"meaning"` // one line for a person
+	Time    time.Time `json:"time"`
+}
+
+// WriteResult records why unit has failed.
+func (d Dir) WriteResult(unit string, r Result) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("cannot record the result of %s: %v", unit, err)
+	}
+	return write(d.resultPath(unit), string(data)+"\n")
+}
+
+// TakeResult returns why unit has failed and removes the record, good or bad. It is false if there is none.
+func (d Dir) TakeResult(unit string) (Result, bool, error) {
+	if err := checkUnit(unit); err != nil {
+		return Result{}, false, err
+	}
+	path := d.resultPath(unit)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Result{}, false, nil
+	}
+	if err != nil {
+		return Result{}, false, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if err := remove(path); err != nil {
+		return Result{}, false, err
+	}
+	var r Result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Result{}, false, fmt.Errorf("cannot read %s: %v", path, err)
+	}
+	return r, true, nil
+}
+
+// ClearResult removes the record of an earlier failure of unit, if there is one.
+func (d Dir) ClearResult(unit string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	return remove(d.resultPath(unit))
+}
+
+// MarkStopped records that an administrator wants unit to stay stopped.
+func (d Dir) MarkStopped(unit string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	return write(d.stoppedPath(unit), "")
+}
+
+// UnmarkStopped removes that record, if there is one.
+func (d Dir) UnmarkStopped(unit string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	return remove(d.stoppedPath(unit))
+}
+
+// Stopped returns the units that an administrator wants to stay stopped, in the order of their names.
+func (d Dir) Stopped() ([]string, error) {
+	names, err := list(d.stopped)
+	var units []string
+	for _, name := range names {
+		if checkUnit(name) == nil {
+			units = append(units, name)
+		}
+	}
+	return units, err
+}
+
+func (d Dir) devidPath(unit string) string {
+	return filepath.Join(d.units, strings.TrimSuffix(unit, service)+devid)
+}
+
+func (d Dir) resultPath(unit string) string    { return filepath.Join(d.units, unit+".result") }
+func (d Dir) stoppedPath(unit string) string   { return filepath.Join(d.stopped, unit) }
+func (d Dir) bindingPath(device string) string { return filepath.Join(d.controllers, device, "unit") }
+
+func check(unit, device string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	return paths.CheckDevice(device)
+}
+
+// write makes the directory and the file. The directory may go between the two, when Forget finds it empty.
+func write(path, data string) error {
+	for attempt := 1; ; attempt++ {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("cannot write %s: %w", path, err)
+		}
+		err := atomicfile.Write(path, []byte(data), 0o644)
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
+			return err
+		}
+	}
+}
+
+// readChecked returns the line that path holds, which must pass check; "" if there is no such file.
+func readChecked(path string, check func(string) error) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	line := strings.TrimSuffix(string(data), "\n")
+	if err := check(line); err != nil {
+		return "", fmt.Errorf("cannot read %s: %v", path, err)
+	}
+	return line, nil
+}
+
+func list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list %s: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// removeIf removes the file at path if it holds line. The file may be replaced at any moment: it is moved away, looked at
+// once more, and moved back unless there is a newer one by then.
+func removeIf(path, line string) error {
+	holds := func(path string) (bool, error) {
+		data, err := os.ReadFile(path)
+		return strings.TrimSuffix(string(data), "\n") == line, err
+	}
+	if is, err := holds(path); err != nil || !is {
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	away, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp.*")
+	if err != nil {
+		return fmt.Errorf("cannot remove %s: %w", path, err)
+	}
+	_ = away.Close()
+	defer os.Remove(away.Name())
+	if err := os.Rename(path, away.Name()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("cannot remove %s: %w", path, err)
+	}
+	is, err := holds(away.Name())
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if is {
+		return nil
+	}
+	if err := os.Link(away.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot put %s back: %w", path, err)
+	}
+	return nil
+}
