@@ -1,0 +1,296 @@
+// Package registry is the ownership registry below /run/nvme/registry (SPEC section 6): which of the tools that connect
+// controllers made which one. It is a convention of files, shared with programs that are not ours and take no
+// lock, so every change is one rename.
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// The attributes that have a meaning here. Other programs may keep more.
+const (
+	Owner  = "owner"  // discoverd, nbft, stas, …
+	Seqnum = "seqnum" // the number of the kernel's last uevent when the controller was connected, decimal
+)
+
+// Registry is the registry below one root. Devices are named nvmeN; every other name is refused before it becomes a path.
+type Registry struct{ root paths.Root }
+
+// New returns the registry below root. Its directory is made with the first entry.
+func New(root paths.Root) Registry { return Registry{root} }
+
+var attrName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+func check(device, attr string) error {
+	if err := paths.CheckDevice(device); err != nil {
+		return err
+	}
+	return checkAttr(attr)
+}
+
+func checkAttr(name string) error {
+	if !attrName.MatchString(name) {
+		return fmt.Errorf("cannot use attribute name %q: it must be of letters, digits, - and _", name)
+	}
+	return nil
+}
+
+// checkValue refuses what a file of one line cannot hold.
+func checkValue(attr, value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("cannot set %s to nothing: an attribute has a value or is absent", attr)
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return fmt.Errorf("cannot set %s to %q: it must be one line of text", attr, value)
+	}
+	return nil
+}
+
+func (r Registry) entryPath(device string) string { return filepath.Join(r.root.Registry(), device) }
+
+// Create makes the entry of device, with exactly these attributes, in place of any older one. Nobody sees it half made.
+func (r Registry) Create(device string, attrs map[string]string) error {
+	if err := paths.CheckDevice(device); err != nil {
+		return err
+	}
+	for _, attr := range slices.Sorted(maps.Keys(attrs)) {
+		if err := checkAttr(attr); err != nil {
+			return err
+		}
+		if err := checkValue(attr, attrs[attr]); err != nil {
+			return err
+		}
+	}
+	if err := r.create(device, attrs); err != nil {
+		return fmt.Errorf("cannot create the registry entry of %s: %w", device, err)
+	}
+	return nil
+}
+
+func (r Registry) create(device string, attrs map[string]string) error {
+	if err := os.MkdirAll(r.root.Registry(), 0o755); err != nil {
+		return err
+	}
+	fresh, err := os.MkdirTemp(r.root.Registry(), device+".tmp.*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(fresh) // what a failure leaves; after the rename there is nothing
+	if err := os.Chmod(fresh, 0o755); err != nil {
+		return err
+	}
+	for attr, value := range attrs {
+		if err := atomicfile.Write(filepath.Join(fresh, attr), []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		err := os.Rename(fresh, r.entryPath(device))
+		if !errors.Is(err, fs.ErrExist) || attempt == 3 { // ENOTEMPTY is fs.ErrExist too
+			return err
+		}
+		if err := r.Remove(device); err != nil {
+			return err
+		}
+	}
+}
+
+// Get returns one attribute of device, "" if it is absent.
+func (r Registry) Get(device, attr string) (string, error) {
+	if err := check(device, attr); err != nil {
+		return "", err
+	}
+	return read(filepath.Join(r.entryPath(device), attr))
+}
+
+func read(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return strings.TrimSuffix(string(data), "\n"), nil
+}
+
+// Owner returns who owns device, "" if nobody does.
+func (r Registry) Owner(device string) (string, error) { return r.Get(device, Owner) }
+
+// Set sets one attribute of device, which gets an entry if it has none.
+func (r Registry) Set(device, attr, value string) error {
+	if err := check(device, attr); err != nil {
+		return err
+	}
+	if err := checkValue(attr, value); err != nil {
+		return err
+	}
+	path := filepath.Join(r.entryPath(device), attr)
+	err := atomicfile.Write(path, []byte(value+"\n"), 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.Create(device, map[string]string{attr: value})
+	}
+	return err
+}
+
+// Remove removes the entry of device, if there is one.
+func (r Registry) Remove(device string) error {
+	if err := paths.CheckDevice(device); err != nil {
+		return err
+	}
+	moved, err := r.moveAway(device)
+	if err != nil || moved == "" {
+		return err
+	}
+	return discard(device, moved)
+}
+
+// moveAway takes the entry of device out of everybody's sight and returns where it is now, "" if there was none.
+func (r Registry) moveAway(device string) (string, error) {
+	if _, err := os.Lstat(r.entryPath(device)); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	away, err := os.MkdirTemp(r.root.Registry(), device+".tmp.*")
+	if err != nil {
+		return "", fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
+	}
+	err = os.Rename(r.entryPath(device), away) // a rename replaces an empty directory
+	if err == nil {
+		return away, nil
+	}
+	_ = os.Remove(away)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return "", fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
+}
+
+func discard(device, moved string) error {
+	if err := os.RemoveAll(moved); err != nil {
+		return fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
+	}
+	return nil
+}
+
+// List returns the devices that have an entry, in the order of their numbers.
+func (r Registry) List() ([]string, error) {
+	names, err := list(r.root.Registry())
+	devices := slices.DeleteFunc(names, func(name string) bool { return paths.CheckDevice(name) != nil })
+	slices.SortFunc(devices, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+	return devices, err
+}
+
+// Entry returns all attributes of device; none if it has no entry.
+func (r Registry) Entry(device string) (map[string]string, error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return nil, err
+	}
+	names, err := list(r.entryPath(device))
+	if err != nil {
+		return nil, err
+	}
+	attrs := make(map[string]string)
+	for _, attr := range names {
+		if checkAttr(attr) != nil {
+			continue // a temporary file, or nothing of ours
+		}
+		value, err := r.Get(device, attr)
+		if err != nil {
+			return nil, err
+		}
+		if value != "" {
+			attrs[attr] = value
+		}
+	}
+	return attrs, nil
+}
+
+func list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list %s: %w", dir, err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+// Prune removes the entry of a device whose remove event had the number seqnum, and reports whether it did. It keeps the
+// entry if /dev has the device, or if the entry was written after that event: the kernel reuses names, and the event
+// may be handled when the next controller of that name is there. An entry without a seqnum counts as older.
+func (r Registry) Prune(device string, seqnum uint64) (removed bool, err error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return false, err
+	}
+	if gone, err := r.gone(device); err != nil || !gone {
+		return false, err
+	}
+	if stale, err := r.stale(device, r.entryPath(device), seqnum); err != nil || !stale {
+		return false, err
+	}
+	moved, err := r.moveAway(device)
+	if err != nil || moved == "" {
+		return false, err
+	}
+	// Between the look and the move the entry may have become that of the next controller.
+	stale, err := r.stale(device, moved, seqnum)
+	if err == nil && stale {
+		return true, discard(device, moved)
+	}
+	back := os.Rename(moved, r.entryPath(device))
+	if errors.Is(back, fs.ErrExist) {
+		return false, errors.Join(err, discard(device, moved)) // a still newer one has come
+	}
+	if back != nil {
+		back = fmt.Errorf("cannot put the registry entry of %s back: %w", device, back)
+	}
+	return false, errors.Join(err, back)
+}
+
+func (r Registry) gone(device string) (bool, error) {
+	_, err := os.Lstat(r.root.Device(device))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// stale tells whether the entry at path was written before the event seqnum. Where the entry does not say, it is stale
+// while there is no such device.
+func (r Registry) stale(device, path string, seqnum uint64) (bool, error) {
+	path = filepath.Join(path, Seqnum)
+	value, err := read(path)
+	if err != nil {
+		return false, err
+	}
+	if value == "" {
+		return r.gone(device)
+	}
+	written, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("cannot read %s: %q is no event number; remove the entry with nvme-discoverctl registry delete %s",
+			path, value, device)
+	}
+	return seqnum > written, nil
+}
