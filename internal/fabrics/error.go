@@ -1,0 +1,73 @@
+package fabrics
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// Error is a connect that the kernel refused.
+type Error struct {
+	TID     tid.TID
+	Errno   syscall.Errno
+	Meaning string // what the kernel means by it, in words
+	Advice  string // what a person can do about it
+}
+
+// Error says what failed, why, and what to do.
+func (e *Error) Error() string {
+	return fmt.Sprintf("cannot connect %s: %s (%s): %s", e.TID, e.Meaning, e.Errno.Error(), e.Advice)
+}
+
+// refused returns the Error for errno, got for w from the write to the device. The meanings are measured ones; the kernel
+// reuses a number for several causes and tells them apart in its log only.
+func refused(w wish.Wish, errno syscall.Errno) *Error {
+	e := &Error{TID: w.TID, Errno: errno}
+	_, tls := w.Params.Get(param.TLS)
+	switch errno {
+	case syscall.ECONNREFUSED:
+		e.Meaning, e.Advice = "nothing listens at that address and port", "start the target, or correct traddr and trsvcid"
+	case syscall.ENETUNREACH:
+		e.Meaning, e.Advice = "this host has no route to the address", "check addresses and routes (ip route get "+w.TID.Traddr+")"
+	case syscall.EHOSTUNREACH:
+		e.Meaning, e.Advice = "no host answers at that address", "check that the target is up and cabled, and the traddr"
+	case syscall.ETIMEDOUT:
+		e.Meaning, e.Advice = "no answer from the target", "check that it is up, and firewalls on the way"
+		if tls {
+			e.Meaning, e.Advice = "no answer from the target, or no TLS at that port", "check that it is up, firewalls on the way, and that the port is set up for TLS"
+		}
+	case syscall.EAGAIN:
+		e.Meaning, e.Advice = "the target accepted the connection and then stayed mute", "check that NVMe/TCP is what listens at that port, and the target's health"
+	case syscall.ECONNRESET:
+		e.Meaning, e.Advice = "the target closed the connection", "check the target's log; a port that demands TLS needs --tls"
+	case syscall.EIO:
+		e.Meaning, e.Advice = "the target does not know the subsystem or does not allow this host", "check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"
+	case syscall.EALREADY:
+		e.Meaning, e.Advice = "the kernel has such a connection already", "look for it in nvme-discoverctl status"
+	case syscall.ENODEV:
+		e.Meaning, e.Advice = "there is no such network interface", "check host-iface"
+		if w.TID.HostIface == "" {
+			e.Meaning, e.Advice = "there is no such device", "check the adapter and its driver"
+		}
+	case syscall.EADDRNOTAVAIL:
+		e.Meaning, e.Advice = "the source address is not one of this host's", "check host-traddr"
+	case syscall.EINVAL:
+		e.Meaning, e.Advice = "the kernel refused an option, or hostnqn and hostid disagree with a pair in use", "see the kernel log (dmesg), which names it"
+	case syscall.ENOKEY:
+		e.Meaning, e.Advice = "a secret is missing: the DH-HMAC-CHAP secret or the TLS key", "give the one that the target demands"
+	case syscall.EKEYREJECTED:
+		e.Meaning, e.Advice = "the target rejected the DH-HMAC-CHAP secret", "give the secret that the target has for this hostnqn"
+	case syscall.ESRCH:
+		e.Meaning, e.Advice = "nothing does TLS handshakes on this host", "start tlshd (package ktls-utils)"
+	case syscall.EPERM, syscall.EACCES:
+		e.Meaning, e.Advice = "only root may connect", "run it as root"
+	case syscall.ENOENT:
+		e.Meaning, e.Advice = "this kernel has no NVMe over Fabrics", "install and load the kernel module nvme-"+w.TID.Transport
+	default:
+		e.Meaning, e.Advice = "the kernel refused", "see the kernel log (dmesg)"
+	}
+	return e
+}

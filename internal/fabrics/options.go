@@ -1,0 +1,122 @@
+// Package fabrics talks to /dev/nvme-fabrics, the kernel's device that connects NVMe over Fabrics controllers: one option
+// string written, one line read back (drivers/nvme/host/fabrics.c).
+package fabrics
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// baseline are the options that every kernel since 5.4 knows. A connect that needs nothing else does not ask the kernel:
+// reading the device takes the lock under which the kernel serialises its connects.
+var baseline = []string{
+	"transport", "traddr", "trsvcid", "nqn", "queue_size", "nr_io_queues", "reconnect_delay", "ctrl_loss_tmo", "keep_alive_tmo",
+	"hostnqn", "host_traddr", "hostid", "duplicate_connect", "disable_sqflow", "hdr_digest", "data_digest", "nr_write_queues",
+	"nr_poll_queues", "tos",
+}
+
+// baselineOptions returns the baseline in the form of ParseOptions.
+func baselineOptions() map[string]bool {
+	known := make(map[string]bool, len(baseline))
+	for _, name := range baseline {
+		known[name] = true
+	}
+	return known
+}
+
+// ParseOptions returns the names of the options in the template that the device reads as before a controller was made:
+// "instance=-1,cntlid=-1,transport=%s,traddr=%s,…,tls". What is no option name is skipped.
+func ParseOptions(template []byte) map[string]bool {
+	known := make(map[string]bool)
+	for _, option := range strings.Split(strings.TrimSpace(string(template)), ",") {
+		name, _, _ := strings.Cut(option, "=")
+		if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" {
+			known[name] = true
+		}
+	}
+	return known
+}
+
+// option is one option of the string; an option without a value is a switch.
+type option struct {
+	name, value string
+	must        bool // the connection would not be the one that is wished for without it
+}
+
+// OptionString returns the string that connects w on a kernel that knows the options in known. What the kernel does not
+// know is left out and named in dropped, in the kernel's spelling, for a warning; it is an error where that would connect
+// something else than w: another controller, another host, or without the encryption that w asks for. A value that could
+// end its option and begin another is an error too, whatever tid.New let through.
+func OptionString(w wish.Wish, known map[string]bool) (s string, dropped []string, err error) {
+	var b strings.Builder
+	for _, o := range options(w) {
+		if i := strings.IndexFunc(o.value, endsOption); i >= 0 {
+			return "", nil, fmt.Errorf("cannot use %s %q: it contains %q, which would end the option in the kernel's eyes", o.name, o.value, o.value[i])
+		}
+		if !known[o.name] {
+			if o.must {
+				return "", nil, fmt.Errorf("cannot connect %s: this kernel does not know the option %q: do without it, or use a kernel that has it", w.TID, o.name)
+			}
+			if o.name != discoveryOption { // the well-known NQN says the same by itself
+				dropped = append(dropped, o.name)
+			}
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(o.name)
+		if o.value != "" {
+			b.WriteString("=" + o.value)
+		}
+	}
+	return b.String(), dropped, nil
+}
+
+// discoveryOption makes the kernel treat the controller as a DC whatever its NQN.
+const discoveryOption = "discovery"
+
+// options lists what w asks for.
+func options(w wish.Wish) []option {
+	var list []option
+	add := func(name, value string, must bool) {
+		if value != "" {
+			list = append(list, option{name, value, must})
+		}
+	}
+	t := w.TID
+	add("transport", t.Transport, true)
+	add("traddr", t.Traddr, true)
+	add("trsvcid", t.Trsvcid, true)
+	add("nqn", t.NQN, true)
+	add("hostnqn", t.HostNQN, true)
+	add("hostid", t.HostID, true)
+	add("host_traddr", t.HostTraddr, true)
+	add("host_iface", t.HostIface, false)
+	for _, p := range param.All() {
+		value, ok := w.Params.Get(p)
+		if !ok {
+			continue
+		}
+		info := p.Info()
+		if info.Bool {
+			value = ""
+		}
+		list = append(list, option{info.Kernel, value, p == param.TLS || p == param.Concat})
+	}
+	if w.Kind == tid.Discovery {
+		// Behind nqn: the kernel clears the mark when it comes to that option.
+		list = append(list, option{discoveryOption, "", t.NQN != tid.DiscoveryNQN})
+	}
+	return list
+}
+
+// endsOption tells the characters that the kernel splits the string at (strsep on ",\n"), and others that no value has.
+func endsOption(r rune) bool {
+	return r == ',' || unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar
+}
