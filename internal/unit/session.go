@@ -1,0 +1,404 @@
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Names of systemd's side of the bus (org.freedesktop.systemd1(5)).
+const (
+	systemdName      = "org.freedesktop.systemd1"
+	managerPath      = dbus.ObjectPath("/org/freedesktop/systemd1")
+	managerInterface = "org.freedesktop.systemd1.Manager"
+	jobInterface     = "org.freedesktop.systemd1.Job"
+	serviceInterface = "org.freedesktop.systemd1.Service"
+
+	busName = "org.freedesktop.DBus"
+	busPath = dbus.ObjectPath("/org/freedesktop/DBus")
+)
+
+// maxCalls bounds the calls under way: dbus-daemon allows 128 for one connection.
+const maxCalls = 32
+
+// matches are the signals that the bus is asked for.
+var matches = []string{
+	"type='signal',sender='" + busName + "',interface='" + busName + "',member='NameOwnerChanged',arg0='" + systemdName + "'",
+	"type='signal',sender='" + systemdName + "',interface='" + managerInterface + "',member='JobNew'",
+	"type='signal',sender='" + systemdName + "',interface='" + managerInterface + "',member='JobRemoved'",
+}
+
+// session is what is known during one bus connection. Its goroutine, run, owns jobs and systemd; calls are made on other
+// goroutines, which hand their answers to it as functions.
+type session struct {
+	ctx   context.Context // ends with the connection
+	bus   bus
+	log   *slog.Logger
+	ops   chan func()
+	slots chan struct{} // one is taken by each call under way
+	ended chan struct{}
+	err   error // why it ended, set before ended is closed
+
+	jobs *jobs
+	// systemd is its unique name, empty while it is off the bus. Any local user may send us a signal, and the bus vouches
+	// for nothing but the sender.
+	systemd string
+}
+
+// newSession asks for the signals and finds systemd. ctx must end with the connection.
+func newSession(ctx context.Context, b bus, log *slog.Logger, notify func(Event)) (*session, error) {
+	s := &session{
+		ctx:   ctx,
+		bus:   b,
+		log:   log,
+		ops:   make(chan func()),
+		slots: make(chan struct{}, maxCalls),
+		ended: make(chan struct{}),
+	}
+	s.jobs = newJobs(func(f ForeignJob) { notify(f) }, s.askType)
+	for _, match := range matches {
+		if _, err := s.call(ctx, busName, busPath, busName+".AddMatch", match); err != nil {
+			return nil, fmt.Errorf("cannot ask the system bus for signals: %w", err)
+		}
+	}
+	// After the match for its changes, so that none is missed.
+	body, err := s.call(ctx, busName, busPath, busName+".GetNameOwner", systemdName)
+	if err == nil {
+		err = dbus.Store(body, &s.systemd)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot find systemd on the system bus: %w", err)
+	}
+	if err := s.subscribe(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// subscribe makes systemd send its signals, which it does only as long as somebody has asked.
+func (s *session) subscribe() error {
+	_, err := s.call(s.ctx, systemdName, managerPath, managerInterface+".Subscribe")
+	var e dbus.Error
+	if err != nil && !(errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.AlreadySubscribed") {
+		return fmt.Errorf("cannot subscribe to systemd's signals: %w", err)
+	}
+	return nil
+}
+
+// errLost is why a session ends before its context.
+var errLost = errors.New("the connection to the system bus was lost")
+
+// run is the session's goroutine. It returns why the connection ended.
+func (s *session) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.bus.done():
+			return errLost
+		case op := <-s.ops:
+			op()
+		case sig, ok := <-s.bus.signals():
+			if !ok {
+				return errLost
+			}
+			s.signal(sig)
+		}
+	}
+}
+
+// end lets everybody go who waits for the session.
+func (s *session) end(err error) {
+	s.err = err
+	close(s.ended)
+}
+
+// do runs op on the session's goroutine, unless the session has ended.
+func (s *session) do(op func()) {
+	select {
+	case s.ops <- op:
+	case <-s.ended:
+	}
+}
+
+// signal takes in what came over the bus, from whomever.
+func (s *session) signal(sig *dbus.Signal) {
+	ignore := func(why string) {
+		s.log.Debug("ignoring a signal", "signal", sig.Name, "sender", sig.Sender, "reason", why)
+	}
+	switch sig.Name {
+	case busName + ".NameOwnerChanged":
+		name, owner, ok := ownerChange(sig.Body)
+		switch {
+		case sig.Sender != busName:
+			ignore("it is not from the bus")
+		case !ok:
+			ignore("its arguments are not those of NameOwnerChanged")
+		case name == systemdName:
+			s.systemdMoved(owner)
+		}
+	case managerInterface + ".JobNew", managerInterface + ".JobRemoved":
+		job, ok := parseJobSignal(sig)
+		switch {
+		case sig.Sender != s.systemd || s.systemd == "":
+			ignore("it is not from systemd")
+		case !ok:
+			ignore("its arguments are not those of the signal")
+		default:
+			s.jobs.signal(job)
+		}
+	}
+}
+
+// ownerChange takes NameOwnerChanged(name, old owner, new owner) apart.
+func ownerChange(body []any) (name, owner string, ok bool) {
+	if len(body) != 3 {
+		return "", "", false
+	}
+	name, ok1 := body[0].(string)
+	owner, ok2 := body[2].(string)
+	return name, owner, ok1 && ok2
+}
+
+// parseJobSignal takes JobNew(id, job, unit) and JobRemoved(id, job, unit, result) apart.
+func parseJobSignal(sig *dbus.Signal) (job jobSignal, ok bool) {
+	job.removed = sig.Name == managerInterface+".JobRemoved"
+	if sig.Path != managerPath || len(sig.Body) < 3 || len(sig.Body) < 4 && job.removed {
+		return jobSignal{}, false
+	}
+	path, ok1 := sig.Body[1].(dbus.ObjectPath)
+	unit, ok2 := sig.Body[2].(string)
+	if job.removed {
+		result, ok := sig.Body[3].(string)
+		if !ok {
+			return jobSignal{}, false
+		}
+		job.outcome = Outcome(result)
+	}
+	job.path, job.unit = path, unit
+	return job, ok1 && ok2
+}
+
+// systemdMoved follows systemd to its new unique name, which it takes when it executes itself anew (systemctl
+// daemon-reexec). Its jobs survive that, but one that ended meanwhile may have done so unheard.
+func (s *session) systemdMoved(owner string) {
+	if owner == s.systemd {
+		return
+	}
+	s.log.Debug("systemd has moved on the bus", "from", s.systemd, "to", owner)
+	s.systemd = owner
+	if owner == "" {
+		return
+	}
+	go func() {
+		if err := s.subscribe(); err != nil && s.ctx.Err() == nil {
+			s.log.Warn("systemd was executed anew and may not tell us of its jobs", "error", err)
+		}
+	}()
+	for _, path := range s.jobs.paths() {
+		go func() {
+			if _, err := s.jobType(path); isGone(err) {
+				s.do(func() { s.jobs.removed(path, Lost) })
+			}
+		}()
+	}
+}
+
+// askType reads the type of somebody else's job and hands it to jobs.typed.
+func (s *session) askType(path dbus.ObjectPath) {
+	go func() {
+		jobType, err := s.jobType(path)
+		if err != nil {
+			s.log.Debug("cannot read the type of a job", "job", path, "error", err)
+		}
+		s.do(func() { s.jobs.typed(path, jobType) })
+	}()
+}
+
+func (s *session) jobType(path dbus.ObjectPath) (string, error) {
+	var jobType string
+	err := s.property(s.ctx, path, jobInterface, "JobType", &jobType)
+	return jobType, err
+}
+
+// isGone tells whether a job or unit that was asked about does not exist.
+func isGone(err error) bool {
+	var e dbus.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Name {
+	case "org.freedesktop.DBus.Error.UnknownObject", "org.freedesktop.DBus.Error.UnknownMethod",
+		"org.freedesktop.systemd1.NoSuchJob", "org.freedesktop.systemd1.NoSuchUnit":
+		return true
+	}
+	return false
+}
+
+// job makes a call that makes a job and waits for the job's result.
+func (s *session) job(ctx context.Context, unit, method string, args ...any) Result {
+	lost := func(err error) Result {
+		return Result{Lost, fmt.Errorf("cannot learn the result of %s for %s: %w", method, unit, err)}
+	}
+	if err := ctx.Err(); err != nil {
+		return lost(err)
+	}
+	result := make(chan Result, 1)
+	begun := make(chan struct{})
+	s.do(func() {
+		s.jobs.begin(unit)
+		close(begun)
+	})
+	select {
+	case <-begun:
+	case <-s.ended:
+		return lost(s.err)
+	}
+	// The answer is wanted even when the caller leaves: it tells whose the job is.
+	go func() {
+		path, err := s.jobPath(method, args...)
+		s.do(func() {
+			if err != nil {
+				r := resultOf(err)
+				r.Err = fmt.Errorf("cannot call %s for %s: %w", method, unit, err)
+				s.jobs.refused(unit, r, result)
+				return
+			}
+			s.jobs.accepted(unit, path, result)
+		})
+	}()
+	select {
+	case r := <-result:
+		return r
+	case <-ctx.Done():
+		return lost(ctx.Err())
+	case <-s.ended:
+		select {
+		case r := <-result: // it came before the end
+			return r
+		default:
+			return lost(s.err)
+		}
+	}
+}
+
+func (s *session) jobPath(method string, args ...any) (dbus.ObjectPath, error) {
+	body, err := s.call(s.ctx, systemdName, managerPath, managerInterface+"."+method, args...)
+	if err != nil {
+		return "", err
+	}
+	var path dbus.ObjectPath
+	if err := dbus.Store(body, &path); err != nil {
+		return "", fmt.Errorf("cannot read the answer: %w", err)
+	}
+	return path, nil
+}
+
+// call makes one round trip. It ends with the session or with ctx.
+func (s *session) call(ctx context.Context, dest string, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.bus.call(ctx, dest, path, method, args...)
+}
+
+// property reads one property of an object of systemd's into value.
+func (s *session) property(ctx context.Context, path dbus.ObjectPath, iface, name string, value any) error {
+	body, err := s.call(ctx, systemdName, path, "org.freedesktop.DBus.Properties.Get", iface, name)
+	if err != nil {
+		return fmt.Errorf("cannot read property %s of %s: %w", name, path, err)
+	}
+	var v dbus.Variant
+	if err = dbus.Store(body, &v); err == nil {
+		err = v.Store(value)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot understand property %s of %s: %w", name, path, err)
+	}
+	return nil
+}
+
+// listed is one element of the a(ssssssouso) that systemd lists units with.
+type listed struct {
+	Name, Description      string
+	LoadState, Active, Sub string
+	Following              string
+	Path                   dbus.ObjectPath
+	JobID                  uint32
+	JobType                string
+	JobPath                dbus.ObjectPath
+}
+
+// execStart is one element of the a(sasbttttuii) of the ExecStart property.
+type execStart struct {
+	Path                           string
+	Argv                           []string
+	IgnoreFailure                  bool
+	Start, StartMono, End, EndMono uint64
+	PID                            uint32
+	Code, Status                   int32
+}
+
+// units asks for units with one of the manager's List methods and returns those that are loaded.
+func (s *session) units(ctx context.Context, method string, args ...any) ([]Info, error) {
+	body, err := s.call(ctx, systemdName, managerPath, managerInterface+"."+method, args...)
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
+	if err := dbus.Store(body, &all); err != nil {
+		return nil, fmt.Errorf("cannot understand the answer to %s: %w", method, err)
+	}
+	infos := make([]*Info, len(all))
+	errs := make([]error, len(all))
+	var reads sync.WaitGroup
+	for i, u := range all {
+		if u.LoadState != "loaded" {
+			continue
+		}
+		reads.Go(func() { infos[i], errs[i] = s.info(ctx, u) })
+	}
+	reads.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	var loaded []Info
+	for _, info := range infos {
+		if info != nil {
+			loaded = append(loaded, *info)
+		}
+	}
+	return loaded, nil
+}
+
+// info completes what a listing says of a loaded unit. It returns nil for a unit that went away since.
+func (s *session) info(ctx context.Context, u listed) (*Info, error) {
+	info := &Info{Name: u.Name, ActiveState: u.Active, SubState: u.Sub}
+	if u.JobID != 0 {
+		info.JobType = u.JobType
+	}
+	var commands []execStart
+	err := s.property(ctx, u.Path, serviceInterface, "ExecStart", &commands)
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	// systemd loads what it is asked about; a unit without a command is the empty shell of one that is no more.
+	if len(commands) == 0 {
+		return nil, nil
+	}
+	info.ExecStart = commands[0].Argv
+	return info, nil
+}

@@ -1,0 +1,141 @@
+// Package unit talks to systemd over the system bus: it starts, stops and restarts the transient services that hold
+// the connections (SPEC section 5), waits for their jobs, and tells of jobs that others make for them. It never decides.
+//
+// systemd is spoken to with godbus alone, because the result of a job must not be lost and must not be believed from
+// anybody else; session.go and jobs.go say how.
+package unit
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// Time limits of a unit where Config gives none.
+const (
+	DefaultConnectTimeout    = 120 * time.Second
+	DefaultDisconnectTimeout = 300 * time.Second
+)
+
+// Spec describes one transient service: Type=oneshot, RemainAfterExit=yes, CollectMode=inactive-or-failed. It is plain
+// data and may be changed before Manager.Start; a controller that backs the root file system gets no ExecStop.
+type Spec struct {
+	Name, Description string
+	// ExecStart, ExecStop and ExecStopPost are one argv each, beginning with an absolute path; systemd expands nothing
+	// in them. Nil leaves the command out.
+	ExecStart, ExecStop, ExecStopPost []string
+	// After, Before and Wants name other units.
+	After, Before, Wants []string
+	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands.
+	TimeoutStart, TimeoutStop time.Duration
+}
+
+// Config is what the units of all wishes have in common.
+type Config struct {
+	// Ctl is the path of nvme-discoverctl.
+	Ctl string
+	// NVMe is the path of an nvme-cli, 3.0 or later, that connects in place of Ctl; empty for none. Ctl still
+	// disconnects and cleans up.
+	NVMe string
+	// DevidDir is the directory for the files in which a connect leaves the name of its controller.
+	DevidDir string
+	// ConnectTimeout bounds a connect and DisconnectTimeout a disconnect; zero stands for the defaults.
+	ConnectTimeout, DisconnectTimeout time.Duration
+}
+
+// ForWish builds the unit of SPEC section 5 that connects w, keeps it and disconnects it.
+func ForWish(w wish.Wish, cfg Config) Spec {
+	name := w.TID.UnitName()
+	devid := filepath.Join(cfg.DevidDir, strings.TrimSuffix(name, ".service")+".devid")
+	own := []string{"--idempotent", "--owner=" + string(w.Owner), "--devid-file=" + devid}
+
+	spec := Spec{
+		Name:        name,
+		Description: w.Description(),
+		ExecStart:   join([]string{cfg.Ctl, "connect"}, w.Args(), own, []string{"--unit=" + name}),
+		// The TID alone, without the parameters: it says which controller the unit may delete.
+		ExecStop:     join([]string{cfg.Ctl, "disconnect", "--unit=" + name}, wish.Wish{TID: w.TID}.Args()),
+		ExecStopPost: []string{cfg.Ctl, "cleanup", "--unit=" + name},
+		// The daemon stops first at shutdown; then file systems are unmounted, which takes the target both ordered and
+		// pulled in; then the units disconnect.
+		Before:       []string{"nvme-discoverd.service", "remote-fs-pre.target"},
+		Wants:        []string{"remote-fs-pre.target"},
+		TimeoutStart: orDefault(cfg.ConnectTimeout, DefaultConnectTimeout),
+		TimeoutStop:  orDefault(cfg.DisconnectTimeout, DefaultDisconnectTimeout),
+	}
+	if cfg.NVMe != "" {
+		// nvme-cli has no --unit, and no --discovery, which only a wish of kind Discovery adds.
+		plain := w
+		plain.Kind = tid.IO
+		spec.ExecStart = join([]string{cfg.NVMe, "connect"}, plain.Args(), own)
+	}
+	if w.TID.Transport == tid.TCP || w.TID.Transport == tid.RDMA {
+		spec.After = []string{"network.target"}
+	}
+	return spec
+}
+
+func join(parts ...[]string) []string {
+	var all []string
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// property is one element of the a(sv) that StartTransientUnit takes.
+type property struct {
+	Name  string
+	Value dbus.Variant
+}
+
+// command is one element of the a(sasas) of ExecStartEx and its like (org.freedesktop.systemd1(5)).
+type command struct {
+	Path  string
+	Argv  []string
+	Flags []string
+}
+
+// properties returns what StartTransientUnit is told about the unit.
+func (s Spec) properties() []property {
+	var props []property
+	add := func(name string, value any) {
+		props = append(props, property{name, dbus.MakeVariant(value)})
+	}
+	add("Description", s.Description)
+	add("Type", "oneshot")
+	add("RemainAfterExit", true)
+	add("CollectMode", "inactive-or-failed") // frees the name at once when the unit has stopped or failed
+	for _, list := range []struct {
+		name  string
+		units []string
+	}{{"After", s.After}, {"Before", s.Before}, {"Wants", s.Wants}} {
+		if len(list.units) > 0 {
+			add(list.name, list.units)
+		}
+	}
+	// Plain ExecStart= expands $X and ${X}, and an NQN may hold a dollar sign.
+	for _, exec := range []struct {
+		name string
+		argv []string
+	}{{"ExecStartEx", s.ExecStart}, {"ExecStopEx", s.ExecStop}, {"ExecStopPostEx", s.ExecStopPost}} {
+		if len(exec.argv) > 0 {
+			add(exec.name, []command{{exec.argv[0], exec.argv, []string{"no-env-expand"}}})
+		}
+	}
+	add("TimeoutStartUSec", uint64(s.TimeoutStart.Microseconds()))
+	add("TimeoutStopUSec", uint64(s.TimeoutStop.Microseconds()))
+	return props
+}
