@@ -69,6 +69,11 @@ func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
 // UeventSeqnum holds the number of the last uevent that the kernel sent.
 func (r Root) UeventSeqnum() string { return r.Join("sys/kernel/uevent_seqnum") }
 
+// DeleteController is the file that disconnects the controller called device when 1 is written to it.
+func (r Root) DeleteController(device string) string {
+	return r.Join("sys/class/nvme", device, "delete_controller")
+}
+
 // Module is there while the kernel module called name, such as "nvme_tcp", is loaded.
 func (r Root) Module(name string) string { return r.Join("sys/module", name) }
 

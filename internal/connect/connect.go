@@ -1,0 +1,248 @@
+// Package connect is what the commands of a unit do (SPEC section 5): connect one controller and leave a record of it,
+// disconnect the one that was recorded and no other, and clean the record up.
+//
+// It never sees the daemon: what the two have to tell each other is in the files of packages state and registry.
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// Kernel connects controllers: *fabrics.Kernel, or a stand-in in tests.
+type Kernel interface {
+	Connect(ctx context.Context, w wish.Wish) (fabrics.Result, error)
+}
+
+// Connector connects and disconnects controllers of one host.
+type Connector struct {
+	root     paths.Root
+	kernel   Kernel
+	sysfs    sysfs.Reader
+	state    state.Dir
+	registry registry.Registry
+	warn     func(error)
+}
+
+// New returns a Connector for the host at root. What goes wrong beside the job itself is given to warn.
+func New(root paths.Root, kernel Kernel, warn func(error)) *Connector {
+	return &Connector{root, kernel, sysfs.NewReader(root), state.New(root), registry.New(root), warn}
+}
+
+// Request is one connect.
+type Request struct {
+	Wish       wish.Wish // an empty Owner leaves the controller unowned
+	Idempotent bool      // a controller that serves the wish already is a success, not an error
+	Unit       string    // the unit that the controller is recorded for; empty for none
+	DevidFile  string    // empty, or the path of the unit's devid file: it is said on command lines, not chosen there
+}
+
+// Connect connects what req wishes for and returns its device, nvmeN. With a unit, an error is also left in the unit's
+// .result file, unless it is the unit that is wrong. A *fabrics.Error is in the error's chain if the kernel refused.
+func (c *Connector) Connect(ctx context.Context, req Request) (device string, err error) {
+	if err := c.checkUnit(req); err != nil {
+		return "", err
+	}
+	device, err = c.connect(ctx, req)
+	if req.Unit != "" {
+		c.leaveResult(req.Unit, err)
+	}
+	return device, err
+}
+
+func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
+	if err := checkWish(&req.Wish); err != nil {
+		return "", err
+	}
+	// The first look is for those who need not wait for the lock, the one under the lock is the one that counts.
+	device, err := c.look(req)
+	if device != "" || err != nil {
+		return device, err
+	}
+	if err := c.permitted(req.Wish, c.warn); err != nil {
+		return "", err
+	}
+	unlock, err := c.lock(req.Wish)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	device, err = c.look(req)
+	if device != "" || err != nil {
+		return device, err
+	}
+	if err := c.permitted(req.Wish, func(error) {}); err != nil { // the wait for the lock may have been long
+		return "", err
+	}
+
+	result, err := c.kernel.Connect(ctx, req.Wish)
+	if errors.Is(err, syscall.EALREADY) {
+		return c.already(req, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if len(result.Dropped) > 0 {
+		c.warn(fmt.Errorf("cannot set %s of %s: this kernel does not know it; connected without", strings.Join(result.Dropped, " and "), result.Device))
+	}
+	// An entry that is there by now is one of an earlier controller of this name.
+	if err := c.registry.Remove(result.Device); err != nil {
+		return "", recordError(result.Device, err)
+	}
+	return result.Device, c.record(req, result.Device)
+}
+
+// checkUnit checks what could become a path.
+func (c *Connector) checkUnit(req Request) error {
+	if req.Unit == "" {
+		if req.DevidFile != "" {
+			return fmt.Errorf("cannot write %s without the unit that it belongs to: give --unit too", req.DevidFile)
+		}
+		return nil
+	}
+	file, err := c.state.DevidFile(req.Unit)
+	if err != nil {
+		return err
+	}
+	if req.DevidFile != "" && req.DevidFile != file {
+		return fmt.Errorf("cannot use %s as the devid file of %s: it must be %s", req.DevidFile, req.Unit, file)
+	}
+	return nil
+}
+
+// checkWish checks and normalises what goes to the kernel and the registry.
+func checkWish(w *wish.Wish) (err error) {
+	if w.Owner != "" && !w.Owner.Ours() {
+		return fmt.Errorf("cannot connect for owner %q: it must be %s or %s", w.Owner, wish.OwnerDiscoverd, wish.OwnerNBFT)
+	}
+	w.TID, err = tid.New(w.TID, w.Kind)
+	return err
+}
+
+// look finds a controller that serves the wish and takes it for req. It returns "" when there is none.
+func (c *Connector) look(req Request) (device string, err error) {
+	_, duplicate := req.Wish.Params.Get(param.DuplicateConnect)
+	if duplicate && !req.Idempotent {
+		return "", nil // the second connection is what is asked for
+	}
+	controller, found, err := c.sysfs.Serving(req.Wish.TID)
+	if err != nil || !found {
+		return "", err
+	}
+	if !req.Idempotent {
+		return "", fmt.Errorf("cannot connect %s: it is already connected as %s", req.Wish.TID, controller.Name)
+	}
+	owner, err := c.registry.Owner(controller.Name)
+	if err != nil {
+		return "", err
+	}
+	if isForeign(owner) {
+		return "", fmt.Errorf("cannot connect %s: it is connected as %s, which is owned by %s", req.Wish.TID, controller.Name, owner)
+	}
+	if owner != "" {
+		req.Wish.Owner = "" // the entry that is there stays
+	}
+	return controller.Name, c.record(req, controller.Name)
+}
+
+// isForeign tells whether owner, an attribute of the registry, is another orchestrator.
+func isForeign(owner string) bool { return owner != "" && !wish.Owner(owner).Ours() }
+
+// permitted reads the exclusion lists on disk: this check counts, the daemon's own is a courtesy. Lists that cannot be read
+// exclude nothing.
+func (c *Connector) permitted(w wish.Wish, warn func(error)) error {
+	list, errs := exclusion.Load(c.root)
+	for _, err := range errs {
+		warn(err)
+	}
+	if entry, excluded := list.Match(w.TID); excluded {
+		return fmt.Errorf("cannot connect %s: it is excluded by %q in %s:%d", w.TID, entry.Text, entry.File, entry.Line)
+	}
+	return nil
+}
+
+// already resolves EALREADY: another program connected between our look and our write, or the kernel's idea of a duplicate
+// is wider than ours.
+func (c *Connector) already(req Request, refusal error) (string, error) {
+	device, err := c.look(req)
+	if device != "" || err != nil {
+		return device, err
+	}
+	return "", fmt.Errorf("%w; no controller in sysfs serves it, so one of another host-traddr or host-iface is in the way: disconnect that, or pin this one or allow it with --duplicate-connect", refusal)
+}
+
+// record writes down that device was connected for req: first whose it is, then for the unit where it is.
+func (c *Connector) record(req Request, device string) error {
+	if req.Wish.Owner != "" {
+		seqnum, err := c.uevents()
+		if err != nil {
+			return recordError(device, err)
+		}
+		entry := map[string]string{
+			registry.Owner:  string(req.Wish.Owner),
+			registry.Seqnum: strconv.FormatUint(seqnum, 10),
+		}
+		if err := c.registry.Create(device, entry); err != nil {
+			return recordError(device, err)
+		}
+	}
+	if req.Unit == "" {
+		return nil
+	}
+	if err := c.state.WriteDevid(req.Unit, device); err != nil {
+		return recordError(device, err)
+	}
+	if err := c.state.Bind(device, req.Unit); err != nil {
+		return recordError(device, err)
+	}
+	return nil
+}
+
+// recordError says that the controller is there all the same: a retry with --idempotent finds it and records it.
+func recordError(device string, err error) error {
+	return fmt.Errorf("cannot record %s, which is connected: %w", device, err)
+}
+
+// uevents returns the number of the last uevent, which parts the events of this controller from those of an earlier one of
+// the same name.
+func (c *Connector) uevents() (uint64, error) {
+	data, err := os.ReadFile(c.root.UeventSeqnum())
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+}
+
+// leaveResult tells the daemon why the unit failed, which systemd forgets with the unit.
+func (c *Connector) leaveResult(unit string, err error) {
+	var warning error
+	if err == nil {
+		warning = c.state.ClearResult(unit)
+	} else {
+		result := state.Result{Meaning: err.Error(), Time: time.Now()}
+		var refusal *fabrics.Error
+		if errors.As(err, &refusal) {
+			result.Errno, result.Meaning = int(refusal.Errno), refusal.Meaning
+		}
+		warning = c.state.WriteResult(unit, result)
+	}
+	if warning != nil {
+		c.warn(warning)
+	}
+}

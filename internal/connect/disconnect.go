@@ -1,0 +1,216 @@
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// DisconnectUnit disconnects the controller that unit has connected, provided that it is still that controller, and waits
+// until the kernel is done. The outcome is one line for the journal, also where nothing was disconnected, which is no
+// error: a unit must be able to stop whatever became of its controller. t is what the unit connected.
+//
+// Names are recycled, so the record alone is not believed:
+//  1. the devid file names a device, exactly nvmeN;
+//  2. that device's unit file names this unit;
+//  3. nobody else owns the device;
+//  4. the device in sysfs serves t.
+//
+// The rule for shutdown (SPEC section 5: a controller whose namespaces are still in use stays connected while the system
+// stops) will be step 5, in disconnectRecorded right before the delete.
+func (c *Connector) DisconnectUnit(unit string, t tid.TID) (outcome string, err error) {
+	device, why, err := c.recorded(unit)
+	if err != nil {
+		return "", err
+	}
+	if why != "" {
+		return "nothing disconnected: " + why, nil
+	}
+	return c.disconnectRecorded(device, t)
+}
+
+// recorded returns the device that the state files give to unit, or why they give none.
+func (c *Connector) recorded(unit string) (device, why string, err error) {
+	if _, err := c.state.DevidFile(unit); err != nil {
+		return "", "", err // no unit of ours
+	}
+	device, err = c.state.Devid(unit)
+	switch {
+	case err != nil:
+		return "", err.Error(), nil
+	case device == "":
+		return "", fmt.Sprintf("%s has no controller on record", unit), nil
+	}
+	holder, err := c.state.UnitOf(device)
+	switch {
+	case err != nil:
+		return "", err.Error(), nil
+	case holder == "":
+		return "", fmt.Sprintf("%s is not on record as the controller of %s", device, unit), nil
+	case holder != unit:
+		return "", fmt.Sprintf("%s is the controller of %s now", device, holder), nil
+	}
+	owner, err := c.registry.Owner(device)
+	switch {
+	case err != nil:
+		return "", err.Error(), nil
+	case isForeign(owner):
+		return "", fmt.Sprintf("%s is owned by %s", device, owner), nil
+	}
+	return device, "", nil
+}
+
+func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string, err error) {
+	handle, controller, err := c.open(device)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("nothing disconnected: %s is gone", device), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer handle.Close()
+	if controller.NQN == "" {
+		// A Fibre Channel controller that has not reached its target shows no NQN. It is the unit's by the record and
+		// by its addresses, and would go on trying for ever.
+		controller.NQN = t.NQN
+	}
+	if !controller.Serves(t) {
+		return fmt.Sprintf("nothing disconnected: %s is %s in state %s and does not serve %s", device, shown(controller), controller.State, t), nil
+	}
+	if err := remove(handle, controller); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("disconnected %s: %s", device, shown(controller)), nil
+}
+
+// Disconnect disconnects every fabrics controller that match wants and nobody else owns, for a person. It returns one line
+// for each that it disconnected. what names the wanted ones in the error for none at all; a controller that
+// another program owns is an error too, after the others are done. Local PCIe controllers are never seen.
+func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error) {
+	controllers, err := c.sysfs.Scan()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, found := range controllers {
+		if !match(found) {
+			continue
+		}
+		outcome, err := c.disconnectForPerson(found.Name, match)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case outcome != "":
+			outcomes = append(outcomes, outcome)
+		}
+	}
+	if len(outcomes) == 0 && len(errs) == 0 {
+		errs = append(errs, fmt.Errorf("cannot disconnect %s: no such fabrics controller is connected", what))
+	}
+	return outcomes, errors.Join(errs...)
+}
+
+// disconnectForPerson returns "" for a controller that is gone, or another one by now.
+func (c *Connector) disconnectForPerson(device string, match func(sysfs.Controller) bool) (outcome string, err error) {
+	handle, controller, err := c.open(device)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer handle.Close()
+	if !match(controller) {
+		return "", nil
+	}
+	owner, err := c.registry.Owner(device)
+	if err != nil {
+		return "", err
+	}
+	if isForeign(owner) {
+		return "", fmt.Errorf("cannot disconnect %s: it is owned by %s: let that disconnect it", device, owner)
+	}
+	unit, err := c.state.UnitOf(device)
+	if err != nil {
+		c.warn(err)
+	}
+	if err := remove(handle, controller); err != nil {
+		return "", err
+	}
+	outcome = fmt.Sprintf("disconnected %s: %s", device, shown(controller))
+	if unit != "" {
+		outcome += "; nvme-discoverd will connect it again, systemctl stop " + unit + " keeps it away"
+	}
+	return outcome, nil
+}
+
+// open returns the file that deletes device, and the device as sysfs shows it. In this order: the file is that of one
+// controller for good, so a write after the name went to another controller does nothing. The error wraps fs.ErrNotExist
+// when there is no such fabrics controller.
+func (c *Connector) open(device string) (*os.File, sysfs.Controller, error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return nil, sysfs.Controller{}, err
+	}
+	handle, err := os.OpenFile(c.root.DeleteController(device), os.O_WRONLY, 0)
+	switch {
+	case errors.Is(err, syscall.ENODEV): // it went between the look-up and the open
+		return nil, sysfs.Controller{}, fs.ErrNotExist
+	case errors.Is(err, fs.ErrPermission):
+		return nil, sysfs.Controller{}, fmt.Errorf("cannot disconnect %s: only root may: %w", device, err)
+	case err != nil:
+		return nil, sysfs.Controller{}, fmt.Errorf("cannot disconnect %s: %w", device, err)
+	}
+	controller, err := c.sysfs.Read(device)
+	if err != nil {
+		handle.Close()
+		return nil, sysfs.Controller{}, err
+	}
+	return handle, controller, nil
+}
+
+// remove has the kernel delete the controller and waits for it, which takes seconds on a large host. One that has gone by
+// itself is what was wanted.
+func remove(handle *os.File, controller sysfs.Controller) error {
+	_, err := handle.WriteString("1")
+	if err == nil || errors.Is(err, syscall.ENODEV) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("cannot disconnect %s: %w", controller.Name, err)
+}
+
+// shown is controller in the log form of a TID.
+func shown(controller sysfs.Controller) string {
+	return tid.TID{
+		Transport: controller.Transport, Traddr: controller.Traddr, Trsvcid: controller.Trsvcid, NQN: controller.NQN,
+		HostIface: controller.HostIface, HostTraddr: controller.HostTraddr,
+	}.String()
+}
+
+// Cleanup removes what is recorded of unit's connection when the unit has stopped or failed: the devid file, the device's
+// unit file if it still names this unit and, if the device is gone, its entry in the registry. The .result file is
+// for the daemon to read and stays.
+func (c *Connector) Cleanup(unit string) error {
+	device, err := c.state.Devid(unit)
+	if err != nil || device == "" {
+		return err
+	}
+	if err := c.state.Forget(device, unit); err != nil {
+		return err
+	}
+	// The number is read before the look: whoever connects a controller of that name after the look has a later one.
+	seqnum, err := c.uevents()
+	if err != nil {
+		return fmt.Errorf("cannot clean the registry up after %s: %w", device, err)
+	}
+	if _, err = c.sysfs.Read(device); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, err = c.registry.Prune(device, seqnum)
+	return err
+}

@@ -1,0 +1,61 @@
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// lock waits until no other process connects what w could be a duplicate of: the kernel does not refuse a second
+// connection to a discovery controller. The end of the process unlocks too.
+func (c *Connector) lock(w wish.Wish) (unlock func(), err error) {
+	path := c.root.ConnectLock(lockName(w))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, lockError(w, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, lockError(w, err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, lockError(w, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func lockError(w wish.Wish, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("cannot connect %s: only root may: %w", w.TID, err)
+	}
+	return fmt.Errorf("cannot lock %s against a second connect: %w", w.TID, err)
+}
+
+// lockName is the same for all wishes that one connection could serve: the address and, because a target has one
+// discovery service under many names and many subsystems, the NQN of an I/O controller. Bindings of this host do not
+// part wishes, as a wish that pins none is served by any.
+func lockName(w wish.Wish) string {
+	nqn := ""
+	if w.Kind == tid.IO {
+		nqn = w.TID.NQN
+	}
+	h := fnv.New64a()
+	for _, part := range []string{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, nqn} {
+		io.WriteString(h, part+"\n") // never fails; no part contains a line feed
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
