@@ -1,0 +1,145 @@
+package core
+
+import (
+	"log/slog"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+)
+
+// audit asks for a comparison with the outside. One is under way at a time; a reason that comes meanwhile makes another
+// follow, for what the first one reads may be older than the reason.
+func (m *Machine) audit(why string) {
+	if m.snapToken != 0 {
+		m.snapAgain = why
+		return
+	}
+	m.snapToken = m.step
+	m.nextAudit = m.now.Add(auditInterval)
+	m.emit(TakeSnapshot{Token: m.snapToken, Why: why})
+}
+
+func (m *Machine) snapshotFailed(ev SnapshotFailed) {
+	if ev.Token != m.snapToken {
+		return
+	}
+	m.snapToken, m.snapAgain = 0, ""
+	m.nextAudit = m.now.Add(auditRetry)
+	m.log(slog.LevelError, nil, "cannot compare with the kernel and systemd: "+ev.Err)
+}
+
+// snapshot compares and makes up for every event that was missed. It says nothing about what was touched after it was
+// asked for.
+func (m *Machine) snapshot(ev Snapshot) {
+	if ev.Token != m.snapToken {
+		return
+	}
+	asked := m.snapToken
+	m.snapToken = 0
+	if m.snapAgain != "" {
+		why := m.snapAgain
+		m.snapAgain = ""
+		defer m.audit(why)
+	}
+	if ev.UnitsKnown {
+		m.compareUnits(ev, asked)
+	}
+	if !m.audited {
+		for _, unit := range ev.Stopped {
+			m.stopped[unit] = true
+		}
+		m.findOrphans(ev)
+		m.audited, m.viewDirty = true, true
+	}
+	m.compareDevices(ev, asked)
+	for _, t := range m.targets {
+		if t.touched <= asked {
+			m.compareTarget(t, ev.UnitsKnown)
+		}
+	}
+	if m.reread {
+		m.reread = false
+		for _, t := range m.targets {
+			if t.state == Connected && m.devices[t.device] != nil && m.devices[t.device].Type == "discovery" {
+				m.readLog(t)
+			}
+		}
+	}
+}
+
+func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
+	m.unitsKnown = true
+	listed := map[string]bool{}
+	for _, info := range ev.Units {
+		listed[info.Name] = true
+		u := m.unitOf(info.Name)
+		if u.touched > asked || u.op != OpNone {
+			continue
+		}
+		u.active = info.Active == "active" || info.Active == "reloading"
+		u.argv = info.Argv
+		if t := m.byUnit[info.Name]; t != nil && t.phase == unknown && info.Active == "activating" {
+			m.look(t, afterExists) // our job goes on, only its end will not be told
+		}
+	}
+	for _, name := range sortedKeys(m.units) {
+		if u := m.units[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
+			u.active, u.argv = false, nil
+			m.tidy(name)
+		}
+	}
+}
+
+// findOrphans notes the connections that were lost while no daemon looked.
+func (m *Machine) findOrphans(ev Snapshot) {
+	has := map[string]bool{}
+	for _, d := range ev.Devices {
+		has[d.Unit] = true
+	}
+	for unit, device := range ev.Devids {
+		if !has[unit] {
+			m.orphans[unit] = device
+		}
+	}
+}
+
+func (m *Machine) compareDevices(ev Snapshot, asked uint64) {
+	there := map[string]bool{}
+	for _, r := range ev.Devices {
+		there[r.Name] = true
+		if d := m.devices[r.Name]; d != nil && d.touched > asked {
+			continue
+		}
+		if d := m.record(r); d != nil {
+			m.bind(d)
+		}
+	}
+	for _, name := range sortedKeys(m.devices) {
+		if d := m.devices[name]; !there[name] && d.touched <= asked {
+			m.gone(d)
+		}
+	}
+}
+
+// compareTarget moves a target whose state the outside no longer agrees with.
+func (m *Machine) compareTarget(t *target, unitsKnown bool) {
+	switch {
+	case t.state == Connected:
+		d := m.devices[t.device]
+		switch {
+		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
+			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.unit}})
+		case unitsKnown && d.Unit == t.unit && !m.unitActive(t.unit) && m.unitOf(t.unit).op == OpNone:
+			m.log(slog.LevelWarn, t, "its unit is gone while its controller lives: claiming it anew")
+			t.parking = false
+			m.release(t)
+		}
+	case t.state == Foreign:
+		if d := m.devices[t.device]; d == nil || !d.foreign() {
+			m.release(t)
+		}
+	case t.phase == unknown && unitsKnown:
+		m.look(t, afterExists)
+	case t.phase == looking && m.bus:
+		m.emit(AskUnit{Unit: t.unit})
+	}
+}

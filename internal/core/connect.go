@@ -1,0 +1,144 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// probeKey is one question to a peer: wishes that ask the same share one probe.
+type probeKey struct {
+	target probe.Target
+	mute   bool
+}
+
+type probeState struct {
+	waiting  []*target // nil: none under way
+	answered time.Time // when the peer last answered
+}
+
+// probe finds out from user space whether the peer is there: the kernel serialises all connects, and one dead peer holds
+// up the good ones for seconds (SPEC 7.1).
+func (m *Machine) probe(t *target) {
+	id := t.wish.TID
+	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.mute}
+	p := m.probes[key]
+	if p == nil {
+		p = &probeState{}
+		m.probes[key] = p
+	}
+	if p.answered != never && m.now.Sub(p.answered) <= probeFresh {
+		m.enqueue(t)
+		return
+	}
+	t.phase = probing
+	p.waiting = append(p.waiting, t)
+	if len(p.waiting) == 1 {
+		m.emit(Probe{Target: key.target, Mute: key.mute})
+	}
+}
+
+func (m *Machine) probeDone(ev ProbeDone) {
+	key := probeKey{ev.Target, ev.Mute}
+	p := m.probes[key]
+	if p == nil {
+		return
+	}
+	waiting := p.waiting
+	p.waiting = nil
+	if ev.Err == "" {
+		p.answered = m.now
+	} else {
+		delete(m.probes, key)
+	}
+	errno := 0
+	if ev.Mute {
+		errno = muteErrno // stay with the question that told
+	}
+	for _, t := range waiting {
+		switch {
+		case t.phase != probing || m.byTID[t.wish.TID] != t: // stopped or dropped meanwhile
+		case ev.Err == "":
+			m.enqueue(t)
+		default:
+			m.fail(t, ev.Err, errno)
+		}
+	}
+}
+
+// enqueue puts t in line for one of the places of max-parallel-connects.
+func (m *Machine) enqueue(t *target) {
+	t.phase, t.touched = queued, m.step
+	m.queue = append(m.queue, t)
+}
+
+func (m *Machine) dequeue(t *target) {
+	m.queue = slices.DeleteFunc(m.queue, func(o *target) bool { return o == t })
+}
+
+// dispatch fills the free places, urgent wishes first.
+func (m *Machine) dispatch() {
+	if !m.bus {
+		return
+	}
+	running := 0
+	for _, u := range m.units {
+		if u.op == OpStart || u.op == OpRestart {
+			running++
+		}
+	}
+	for _, first := range []bool{true, false} {
+		for _, t := range slices.Clone(m.queue) {
+			if running >= m.cfg.Settings.MaxParallelConnects {
+				return
+			}
+			if urgent(t.wish) != first {
+				continue
+			}
+			m.dequeue(t)
+			if m.begin(t) {
+				running++
+			}
+		}
+	}
+}
+
+// begin gives the unit of t its job: a start, a restart of a unit that is still active as wanted, or first a stop of one
+// that has other parameters. It reports whether a connect is running now.
+func (m *Machine) begin(t *target) bool {
+	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
+		m.exclude(t, entry.File)
+		return false
+	}
+	u := m.unitOf(t.unit)
+	switch {
+	case u.op != OpNone: // our own stop of it is still under way; its end leads here again
+		t.phase = clearing
+		return false
+	case !u.active:
+		u.op, u.argv = OpStart, argvOf(t.wish)
+		m.emit(StartUnit{Unit: t.unit, Wish: t.wish})
+	case startedAs(u.argv, t.wish):
+		u.op = OpRestart
+		m.emit(RestartUnit{Unit: t.unit})
+	default:
+		t.phase, t.touched = clearing, m.step
+		m.stop(t.unit, "it is to be connected with other parameters")
+		return false
+	}
+	t.phase, t.touched = job, m.step
+	return true
+}
+
+// argvOf is the part of a unit's command that tells how it connects.
+func argvOf(w wish.Wish) []string {
+	return append(append([]string{"", "connect"}, w.Args()...), "--idempotent", "--owner="+string(w.Owner))
+}
+
+// startedAs tells whether the command of a unit connects as w wants now. An unknown command does not.
+func startedAs(argv []string, w wish.Wish) bool {
+	want := argvOf(w)
+	return len(argv) >= len(want) && slices.Equal(argv[1:len(want)], want[1:])
+}

@@ -1,0 +1,169 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// wanted is one line of the view.
+type wanted struct {
+	wish    wish.Wish
+	sources []string
+	sourced bool // by something that is there now, not only by a retained DC
+	static  bool // configured
+}
+
+// view computes the desired set: what is configured, and whatever the log pages say of the DCs reachable from there.
+// Pages that refer in circles reach each DC once. The first source of a TID wins, so configured parameters go before
+// discovered ones.
+func (m *Machine) view() []*wanted {
+	var list []*wanted
+	byTID := map[tid.TID]*wanted{}
+	want := func(w wish.Wish, source string, sourced, static bool) {
+		if have := byTID[w.TID]; have != nil {
+			have.sources = append(have.sources, source)
+			return
+		}
+		byTID[w.TID] = &wanted{w, []string{source}, sourced, static}
+		list = append(list, byTID[w.TID])
+	}
+	followed := 0
+	follow := func(sourced bool) {
+		for ; followed < len(list); followed++ {
+			if t := m.byTID[list[followed].wish.TID]; t != nil {
+				for _, child := range t.children {
+					want(child, "log page of "+t.wish.TID.String(), sourced, false)
+				}
+			}
+		}
+	}
+	for _, c := range m.cfg.Connections {
+		want(c.Wish, c.From, true, true)
+	}
+	follow(true)
+	for _, t := range m.targets {
+		if byTID[t.wish.TID] == nil && m.retained(t) {
+			want(t.wish, "retained", false, false)
+		}
+	}
+	follow(false)
+	return list
+}
+
+// retained tells whether a DC whose source is gone is to be kept all the same.
+func (m *Machine) retained(t *target) bool {
+	if t.wish.Kind != tid.Discovery {
+		return false
+	}
+	if t.sourced { // its source went just now; a configured one is simply no longer wanted
+		return !t.static && m.cfg.Settings.DiscoveryRetention > 0
+	}
+	return t.retainUntil != never
+}
+
+// refreshView makes the targets agree with the view when anything that it is made of changed.
+func (m *Machine) refreshView() {
+	for _, t := range m.targets {
+		if t.retainUntil != never && !t.retainUntil.After(m.now) {
+			t.retainUntil, m.viewDirty = never, true
+		}
+	}
+	if !m.viewDirty || !m.audited {
+		return
+	}
+	m.viewDirty = false
+	for _, t := range m.targets {
+		t.desired = false
+	}
+	for _, w := range m.view() {
+		t := m.byTID[w.wish.TID]
+		if t == nil {
+			t = &target{unit: w.wish.TID.UnitName(), since: m.now, next: m.now, touched: m.step}
+			m.byTID[w.wish.TID] = t
+			m.targets = append(m.targets, t)
+		}
+		m.retain(t, w.sourced)
+		t.wish, t.sources, t.static, t.desired = w.wish, w.sources, w.static, true
+	}
+	for _, t := range slices.Clone(m.targets) {
+		if !t.desired && t.droppable() {
+			m.log(slog.LevelInfo, t, "no longer wanted")
+			m.drop(t)
+			m.viewDirty = m.viewDirty || t.wish.Kind == tid.Discovery
+		}
+	}
+	if m.viewDirty { // the pages of DCs that went are gone with them
+		m.refreshView()
+	}
+}
+
+// retain starts, stops or leaves alone the timer after which a DC that nothing names any more is forgotten.
+func (m *Machine) retain(t *target, sourced bool) {
+	switch {
+	case sourced || t.wish.Kind != tid.Discovery:
+		t.retainUntil = never
+	case t.sourced:
+		t.retainUntil = m.now.Add(m.cfg.Settings.DiscoveryRetention)
+		if m.cfg.Settings.DiscoveryRetention == config.Infinity {
+			t.retainUntil = m.now.Add(100 * 365 * 24 * time.Hour)
+		}
+	}
+	t.sourced = sourced
+}
+
+// droppable tells whether nothing of ours runs for a target.
+func (t *target) droppable() bool {
+	return t.phase != job && t.phase != clearing && t.phase != unknown && t.phase != looking && t.phase != settling
+}
+
+// childrenOf turns the log page of a DC into wishes. An entry that cannot become one is skipped; logRead says so.
+func (m *Machine) childrenOf(t *target) []wish.Wish {
+	var children []wish.Wish
+	for _, e := range t.page {
+		if w, err := m.child(t.wish.TID, e); err == nil && w != (wish.Wish{}) {
+			children = append(children, w)
+		}
+	}
+	return children
+}
+
+// child is the wish of one log page entry: the DC's own bindings and identity, the defaults of its kind. The zero Wish
+// stands for an entry that asks for no connection.
+func (m *Machine) child(parent tid.TID, e discoverylog.Entry) (wish.Wish, error) {
+	w := wish.Wish{Owner: wish.OwnerDiscoverd}
+	switch {
+	case e.Subtype == discoverylog.NVM:
+		w.Kind, w.Params = tid.IO, m.cfg.Discovered.IO
+	case e.Subtype == discoverylog.Referral && !e.DupRetInfo:
+		w.Kind, w.Params = tid.Discovery, m.cfg.Discovered.Discovery
+	case e.Subtype == discoverylog.Referral || e.Subtype == discoverylog.Current:
+		return wish.Wish{}, nil
+	default:
+		return wish.Wish{}, fmt.Errorf("its subtype %d is unknown", e.Subtype)
+	}
+	t := tid.TID{
+		Transport: e.Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.NQN,
+		HostNQN: parent.HostNQN, HostID: parent.HostID,
+	}
+	if ip(e.Transport) == ip(parent.Transport) { // an interface or IP address says nothing to another kind of fabric
+		t.HostTraddr, t.HostIface = parent.HostTraddr, parent.HostIface
+	}
+	var err error
+	if w.TID, err = tid.New(t, w.Kind); err != nil {
+		return wish.Wish{}, err
+	}
+	if e.SecureChannel {
+		w.Params, err = w.Params.With(param.TLS, "true")
+	}
+	return w, err
+}
+
+func ip(transport string) bool { return transport == tid.TCP || transport == tid.RDMA }

@@ -1,0 +1,178 @@
+package core
+
+import (
+	"log/slog"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// device is a controller of this host as it was last read.
+type device struct {
+	Device
+	touched uint64
+}
+
+// foreign tells whether another orchestrator owns the controller.
+func (d *device) foreign() bool { return d.Owner != "" && !wish.Owner(d.Owner).Ours() }
+
+// serving returns the device that a wish is served by, ours before anybody else's.
+func (m *Machine) serving(t tid.TID) *device {
+	var best *device
+	rank := func(d *device) int {
+		switch {
+		case d.foreign():
+			return 2
+		case d.Unit == "":
+			return 1
+		}
+		return 0
+	}
+	for _, d := range m.devices {
+		if !d.Serves(t) {
+			continue
+		}
+		if best == nil || rank(d) < rank(best) || rank(d) == rank(best) && d.Name < best.Name {
+			best = d
+		}
+	}
+	return best
+}
+
+// record takes a reading of a device in, and returns nil for one that is out of date.
+func (m *Machine) record(r Device) *device {
+	if removed, ok := m.removed[r.Name]; ok && r.Seq < removed {
+		return nil
+	}
+	d := m.devices[r.Name]
+	switch {
+	case d == nil:
+		d = &device{}
+		m.devices[r.Name] = d
+	case r.Seq < d.Seq:
+		return nil
+	}
+	d.Device, d.touched = r, m.step
+	if d.foreign() {
+		for _, t := range m.targets {
+			if t.state == Connected && t.device == d.Name {
+				m.log(slog.LevelInfo, t, d.Name+" belongs to "+d.Owner+" now: hands off")
+				m.transition(t, Foreign)
+				t.device = d.Name
+			}
+		}
+	}
+	return d
+}
+
+// bind connects the target whose unit a device names, if it waits for that.
+func (m *Machine) bind(d *device) {
+	t := m.byUnit[d.Unit]
+	if d.Unit == "" || t == nil || d.foreign() || !d.Serves(t.wish.TID) {
+		return
+	}
+	switch t.phase {
+	case job, settling, unknown, looking:
+		if d.State == "live" {
+			m.connected(t, d)
+		} else if t.phase == job {
+			t.phase, t.next = settling, m.now.Add(settleTime)
+		}
+	}
+}
+
+func (m *Machine) deviceSeen(ev DeviceSeen) {
+	d := m.record(ev.Device)
+	if d == nil {
+		return
+	}
+	for _, t := range m.targets {
+		if t.state == Connected && t.device == d.Name && t.wish.Kind == tid.Discovery {
+			m.readLog(t)
+		}
+	}
+	m.bind(d)
+}
+
+func (m *Machine) deviceRemoved(ev DeviceRemoved) {
+	m.removed[ev.Name] = max(m.removed[ev.Name], ev.Seq)
+	if d := m.devices[ev.Name]; d != nil && ev.Seq > d.Seq {
+		m.gone(d)
+	}
+}
+
+// gone handles that a controller exists no more.
+func (m *Machine) gone(d *device) {
+	delete(m.devices, d.Name)
+	claimed := false
+	for _, t := range m.targets {
+		switch {
+		case t.device != d.Name:
+		case t.state == Foreign:
+			m.release(t)
+		case t.state == Connected:
+			m.lose(t, d)
+		}
+	}
+	if t := m.byUnit[d.Unit]; t != nil {
+		claimed = true // the target's own states see to the unit
+	}
+	if d.Unit == "" || d.foreign() || claimed {
+		return
+	}
+	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
+	if u := m.units[d.Unit]; u != nil && u.active && u.op == OpNone && m.bus && !m.shutdown {
+		m.log(slog.LevelInfo, nil, d.Name+" is gone and no longer wanted: stopping "+d.Unit)
+		m.stop(d.Unit, "its controller is gone and no longer wanted")
+	}
+}
+
+// lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is
+// asked first; deciding without it would cancel an administrator's stop job.
+func (m *Machine) lose(t *target, d *device) {
+	lived := m.now.Sub(t.connectedAt)
+	m.log(slog.LevelInfo, t, "lost "+d.Name)
+	m.transition(t, Waiting)
+	if lived >= shortLife {
+		t.attempts = 0
+	} else {
+		t.attempts++
+	}
+	if d.Unit != t.unit { // its connection was another target's, whose unit is looked at
+		t.next = m.now
+		return
+	}
+	m.emit(ForgetState{Unit: t.unit, Device: d.Name})
+	m.countEnd(t)
+	switch {
+	case t.parking:
+		m.park(t)
+	case m.unitOf(t.unit).op != OpNone: // its end tells
+		t.phase = looking
+		t.lookFor = afterLoss
+	default:
+		m.look(t, afterLoss)
+	}
+}
+
+// decide goes on after a loss for which nobody is to blame: the unit is still active.
+func (m *Machine) decide(t *target) {
+	entry, excluded := m.excluded.Match(t.wish.TID)
+	switch {
+	case !t.desired:
+		m.drop(t)
+	case excluded:
+		m.stop(t.unit, "its target is excluded")
+		m.exclude(t, entry.File)
+	case m.endsItself(t):
+		m.stop(t.unit, "the discovery controller does not keep its connection")
+		m.park(t)
+	case t.attempts > 0:
+		delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
+		m.transition(t, Waiting)
+		t.next = m.now.Add(delay)
+		m.log(slog.LevelInfo, t, "it did not live long; next attempt in "+delay.Round(delay/100+1).String())
+	default:
+		m.attempt(t)
+	}
+}

@@ -1,0 +1,108 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// Effect is something to do. String is one line for traces.
+type Effect interface {
+	fmt.Stringer
+	effect()
+}
+
+type (
+	// Probe tries whether a TCP peer is there; Mute asks for an answer of the protocol too, not just of the port.
+	Probe struct {
+		Target probe.Target
+		Mute   bool
+	}
+	// StartUnit starts the transient unit of a wish.
+	StartUnit struct {
+		Unit string
+		Wish wish.Wish
+	}
+	// RestartUnit restarts a unit that is active with the parameters wanted.
+	RestartUnit struct{ Unit string }
+	// StopUnit stops a unit.
+	StopUnit struct{ Unit, Why string }
+	// AskUnit asks systemd about a unit and reads the device that it is said to have.
+	AskUnit struct{ Unit string }
+	// ReadLog reads the discovery log page of a DC.
+	ReadLog struct {
+		Device string
+		Token  uint64
+	}
+	// TakeSnapshot reads sysfs, the units and the state files.
+	TakeSnapshot struct {
+		Token uint64
+		Why   string
+	}
+	// ForgetState removes the state files of a controller that is gone, unless they name another unit or device by now.
+	ForgetState struct{ Unit, Device string }
+	// MarkStopped remembers over restarts of the daemon that an administrator stopped a unit.
+	MarkStopped struct{ Unit string }
+	// UnmarkStopped forgets that.
+	UnmarkStopped struct{ Unit string }
+	// Log is a line of the journal.
+	Log struct {
+		Level  slog.Level
+		Msg    string
+		TID    tid.TID // zero: about no target
+		Device string
+		Unit   string
+	}
+	// Status is the service's one line state.
+	Status struct{ Text string }
+	// Ready tells that start-up is over.
+	Ready struct{}
+)
+
+func (Probe) effect()         {}
+func (StartUnit) effect()     {}
+func (RestartUnit) effect()   {}
+func (StopUnit) effect()      {}
+func (AskUnit) effect()       {}
+func (ReadLog) effect()       {}
+func (TakeSnapshot) effect()  {}
+func (ForgetState) effect()   {}
+func (MarkStopped) effect()   {}
+func (UnmarkStopped) effect() {}
+func (Log) effect()           {}
+func (Status) effect()        {}
+func (Ready) effect()         {}
+
+func (e Probe) String() string {
+	s := fmt.Sprintf("probe %s:%s", e.Target.Traddr, e.Target.Trsvcid)
+	if e.Mute {
+		s += " for an answer"
+	}
+	return s
+}
+
+func (e StartUnit) String() string {
+	return fmt.Sprintf("start %s: %s", e.Unit, strings.Join(e.Wish.Args(), " "))
+}
+func (e RestartUnit) String() string   { return "restart " + e.Unit }
+func (e StopUnit) String() string      { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
+func (e AskUnit) String() string       { return "ask about " + e.Unit }
+func (e ReadLog) String() string       { return "read the log page of " + e.Device }
+func (e TakeSnapshot) String() string  { return "take a snapshot: " + e.Why }
+func (e ForgetState) String() string   { return fmt.Sprintf("forget %s of %s", e.Device, e.Unit) }
+func (e MarkStopped) String() string   { return "remember that an administrator stopped " + e.Unit }
+func (e UnmarkStopped) String() string { return "forget that an administrator stopped " + e.Unit }
+func (e Status) String() string        { return "status: " + e.Text }
+func (Ready) String() string           { return "ready" }
+
+func (e Log) String() string {
+	s := fmt.Sprintf("log %s: %s", strings.ToLower(e.Level.String()), e.Msg)
+	if e.TID != (tid.TID{}) {
+		s += " " + e.TID.String()
+	}
+	return s
+}

@@ -1,0 +1,158 @@
+package core
+
+import (
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+)
+
+// Event is something that happened. The types below are all there are.
+type Event interface{ event() }
+
+// Device is a controller as it was read at one moment: sysfs, the registry's owner and the unit that the state files name.
+type Device struct {
+	sysfs.Controller
+	Owner string // the registry's owner; "" is unowned
+	Unit  string // the unit that connected it; "" is none of ours
+	Seq   uint64 // /sys/kernel/uevent_seqnum, read before everything else
+}
+
+// UnitInfo is what systemd said of one of our units.
+type UnitInfo struct {
+	Name   string
+	Active string   // ActiveState: active, activating, deactivating, inactive, failed, reloading
+	Job    string   // type of the job that is queued or running: start, stop, restart, …; "" is none
+	Argv   []string // the command of ExecStart
+}
+
+// Op is a job of ours on a unit.
+type Op int
+
+const (
+	// OpNone is no job.
+	OpNone Op = iota
+	// OpStart is StartTransientUnit.
+	OpStart
+	// OpRestart is RestartUnit.
+	OpRestart
+	// OpStop is StopUnit.
+	OpStop
+)
+
+// Outcome is how a job ended: systemd's own results and what can keep one from coming.
+type Outcome string
+
+// The outcomes that the core tells apart; any other counts as failed.
+const (
+	Done     Outcome = "done"
+	Canceled Outcome = "canceled"
+	Exists   Outcome = "exists"  // a unit of that name is there already
+	NoUnit   Outcome = "no-unit" // there is no such unit to stop or restart
+	Lost     Outcome = "lost"    // the bus went away before the result: nothing is known
+)
+
+type (
+	// ConfigLoaded brings a configuration that parsed, the first one or by reload.
+	ConfigLoaded struct{ Config config.Config }
+	// ConfigFailed tells that a reload did not parse; the last good configuration stays.
+	ConfigFailed struct{ Err string }
+	// ExclusionsLoaded brings the exclusion lists as they are on disk.
+	ExclusionsLoaded struct{ List exclusion.List }
+	// Snapshot answers TakeSnapshot: sysfs, units and state files.
+	Snapshot struct {
+		Token      uint64
+		Devices    []Device
+		Units      []UnitInfo
+		UnitsKnown bool              // false: systemd could not be asked, Units says nothing
+		Devids     map[string]string // unit → nvmeN, the devid files
+		Stopped    []string          // units stopped by an administrator, remembered on disk
+	}
+	// SnapshotFailed answers TakeSnapshot when sysfs itself could not be read.
+	SnapshotFailed struct {
+		Token uint64
+		Err   string
+	}
+	// DeviceSeen is a uevent of a fabrics controller together with what was read because of it.
+	DeviceSeen struct {
+		Device Device
+		Why    string // for people: connected, rediscover, log page changed
+	}
+	// DeviceRemoved is the remove uevent of a fabrics controller.
+	DeviceRemoved struct {
+		Name string
+		Seq  uint64 // SEQNUM of the uevent
+	}
+	// EventsLost tells that uevents or signals may have been missed (overrun, torn message, resume).
+	EventsLost struct{ Why string }
+	// ProbeDone answers Probe. Err is empty when the peer is there.
+	ProbeDone struct {
+		Target probe.Target
+		Mute   bool
+		Err    string
+	}
+	// JobDone answers StartUnit, RestartUnit and StopUnit.
+	JobDone struct {
+		Unit    string
+		Op      Op
+		Outcome Outcome
+		Err     string        // of a call that systemd refused
+		Device  *Device       // the controller that the unit's devid file names, if it is there and its unit file agrees
+		Failure *state.Result // what a failed connect left
+	}
+	// ForeignJob is a job on one of our units that we did not ask for, when it begins and when it ends.
+	ForeignJob struct {
+		Unit    string
+		Type    string
+		Removed bool
+	}
+	// UnitState answers AskUnit.
+	UnitState struct {
+		Unit         string
+		Known        bool // false: systemd could not be asked
+		Info         UnitInfo
+		Device       *Device // as in JobDone
+		ShuttingDown bool
+	}
+	// LogRead brings a discovery log page.
+	LogRead struct {
+		Device string
+		Token  uint64
+		Page   discoverylog.Page
+	}
+	// LogFailed tells that it could not be read.
+	LogFailed struct {
+		Device string
+		Token  uint64
+		Err    string
+	}
+	// Kick says that waiting targets of a transport may have better luck now. Transport "" is every one.
+	Kick struct{ Transport, Why string }
+	// BusUp tells that systemd can be talked to.
+	BusUp struct{}
+	// BusDown tells that it cannot.
+	BusDown struct{ Err string }
+	// Tick tells that Deadline has come.
+	Tick struct{}
+)
+
+func (ConfigLoaded) event()     {}
+func (ConfigFailed) event()     {}
+func (ExclusionsLoaded) event() {}
+func (Snapshot) event()         {}
+func (SnapshotFailed) event()   {}
+func (DeviceSeen) event()       {}
+func (DeviceRemoved) event()    {}
+func (EventsLost) event()       {}
+func (ProbeDone) event()        {}
+func (JobDone) event()          {}
+func (ForeignJob) event()       {}
+func (UnitState) event()        {}
+func (LogRead) event()          {}
+func (LogFailed) event()        {}
+func (Kick) event()             {}
+func (BusUp) event()            {}
+func (BusDown) event()          {}
+func (Tick) event()             {}

@@ -1,0 +1,171 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+const (
+	endsMax    = 3                // SPEC 7.6: so many ends of the connection …
+	endsWithin = 10 * time.Minute // … in such a time, and the DC is polled instead
+)
+
+// readLog reads the log page of a connected DC, one read at a time. A reason to read that comes during a read marks it
+// dirty: nothing that happened is dropped.
+func (m *Machine) readLog(t *target) {
+	t.nextRead = never
+	if t.reading != 0 {
+		t.dirty = true
+		return
+	}
+	t.reading = m.step
+	m.emit(ReadLog{Device: t.device, Token: t.reading})
+}
+
+// forgetRead lets go of a read whose DC is not connected any more; its answer will be out of date.
+func (d *dc) forgetRead() {
+	d.reading, d.dirty, d.failed, d.nextRead = 0, false, 0, never
+}
+
+// reader is the target whose log page read has this token, if its answer still counts.
+func (m *Machine) reader(device string, token uint64) *target {
+	for _, t := range m.targets {
+		if t.reading == token && t.device == device && token != 0 {
+			return t
+		}
+	}
+	return nil
+}
+
+func (m *Machine) logRead(ev LogRead) {
+	t := m.reader(ev.Device, ev.Token)
+	if t == nil {
+		return
+	}
+	again := t.dirty
+	t.forgetRead()
+	t.page = ev.Page.Entries
+	if !t.settled {
+		t.settled = true
+		m.viewDirty = true
+	}
+	for _, w := range ev.Page.Warnings {
+		m.log(slog.LevelWarn, t, "log page: "+w)
+	}
+	for _, e := range t.page {
+		if _, err := m.child(t.wish.TID, e); err != nil {
+			m.log(slog.LevelWarn, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
+		}
+	}
+	children := m.childrenOf(t)
+	m.log(slog.LevelInfo, t, fmt.Sprintf("log page read: %d of %d entries are connections", len(children), len(t.page)))
+	t.children, m.viewDirty = children, true
+	if again {
+		m.readLog(t)
+		return
+	}
+	t.epcsd = m.keepsConnections(t)
+	if m.cfg.Settings.DiscoveryPersistence == config.PersistenceEPCSD && !t.epcsd && m.mayStop(t) {
+		t.parking = true
+		m.stop(t.unit, "the discovery controller does not support connections that are kept")
+	}
+}
+
+// logFailed keeps the last page and tries again.
+func (m *Machine) logFailed(ev LogFailed) {
+	t := m.reader(ev.Device, ev.Token)
+	if t == nil {
+		return
+	}
+	failed := t.failed + 1
+	t.forgetRead()
+	t.failed = failed
+	delay := m.backoff(failed, logRetryMax)
+	t.nextRead = m.now.Add(delay)
+	t.settled = true
+	m.log(slog.LevelWarn, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
+}
+
+// keepsConnections is what a DC says of itself (EPCSD in its own entry) or, where it has none, what the referral that led
+// to it says.
+func (m *Machine) keepsConnections(t *target) bool {
+	for _, e := range t.page {
+		if e.Subtype == discoverylog.Current {
+			return e.EPCSD
+		}
+	}
+	for _, parent := range m.targets {
+		for _, e := range parent.page {
+			if e.Subtype != discoverylog.Referral {
+				continue
+			}
+			if w, err := m.child(parent.wish.TID, e); err == nil && w.TID == t.wish.TID {
+				return e.EPCSD
+			}
+		}
+	}
+	return false
+}
+
+// mayStop tells whether t's connection is t's own to end.
+func (m *Machine) mayStop(t *target) bool {
+	d := m.devices[t.device]
+	u := m.units[t.unit]
+	return t.state == Connected && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
+}
+
+// countEnd notes that a DC without EPCSD lost its connection.
+func (m *Machine) countEnd(t *target) {
+	if t.wish.Kind != tid.Discovery || t.epcsd || t.parking {
+		return
+	}
+	recent := t.ended[:0]
+	for _, at := range t.ended {
+		if m.now.Sub(at) < endsWithin {
+			recent = append(recent, at)
+		}
+	}
+	t.ended = append(recent, m.now)
+}
+
+// endsItself tells whether a DC is to be polled because it does not let its connection live.
+func (m *Machine) endsItself(t *target) bool {
+	return m.cfg.Settings.DiscoveryPersistence == config.PersistenceAuto && t.wish.Kind == tid.Discovery && len(t.ended) >= endsMax
+}
+
+// park waits with a DC until it is polled next.
+func (m *Machine) park(t *target) {
+	t.parking = false
+	t.ended = nil
+	m.log(slog.LevelInfo, t, "parked: it is asked again in "+m.cfg.Settings.EPCSDPollInterval.String())
+	m.transition(t, Parked)
+	t.next = m.now.Add(m.cfg.Settings.EPCSDPollInterval)
+}
+
+// decideOrphans ends the units whose controller was lost while the daemon was away and that nothing wants: when every DC
+// has been read or has failed once, so that all wishes are known (SPEC 7.8).
+func (m *Machine) decideOrphans() {
+	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.viewDirty {
+		return
+	}
+	for _, t := range m.targets {
+		if t.wish.Kind == tid.Discovery && !t.settled && t.state != Stopped && t.state != Foreign && t.state != Collision {
+			return
+		}
+	}
+	for _, unit := range sortedKeys(m.orphans) {
+		if m.byUnit[unit] == nil {
+			m.emit(ForgetState{Unit: unit, Device: m.orphans[unit]})
+			if m.unitActive(unit) && m.unitOf(unit).op == OpNone {
+				m.log(slog.LevelInfo, nil, m.orphans[unit]+" was lost while the daemon was away and is no longer wanted: stopping "+unit)
+				m.stop(unit, "its controller was lost while the daemon was away and is no longer wanted")
+			}
+		}
+		delete(m.orphans, unit)
+	}
+}

@@ -1,0 +1,259 @@
+package core
+
+import (
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// target is a wish and how far it has got.
+type target struct {
+	wish    wish.Wish
+	unit    string // the unit that its next connect uses: its own, or the adopted one of another version
+	sources []string
+	desired bool // in the view; a target that is not is dropped as soon as nothing of ours runs for it
+
+	state   State
+	phase   phase
+	since   time.Time // when it came into the state
+	next    time.Time // when its phase is due
+	touched uint64    // step of its last change
+
+	device      string // Connected, or Foreign's: nvmeN
+	connectedAt time.Time
+	attempts    int // failed ones since it last stayed connected
+
+	lookFor     reason
+	mute        bool // the last failure was a peer that accepts and stays silent: ask it for an answer of the protocol
+	lastErr     string
+	errSince    time.Time
+	errLogged   time.Time
+	errRepeated int // failures that lastErr stands for
+
+	group group // what it holds while it connects
+
+	dc // of a discovery controller
+}
+
+// dc is what is known of a discovery controller besides its connection.
+type dc struct {
+	page     []discoverylog.Entry // last good log page
+	children []wish.Wish          // the wishes that it makes
+	settled  bool                 // read once, or failed once: SPEC 7.8 waits for that
+	reading  uint64               // token of the read under way, 0 is none
+	dirty    bool                 // something happened during the read: read again
+	failed   int                  // reads that failed in a row
+	nextRead time.Time
+
+	epcsd   bool        // the DC says that it supports connections that are kept
+	parking bool        // our stop of its unit is under way, to poll it later
+	ended   []time.Time // when it ended its connection itself
+
+	retainUntil time.Time // known only dynamically and its source is gone: when to forget it
+	sourced     bool      // in the view by a source that is there now, not by retention
+	static      bool      // configured
+}
+
+// muteErrno is what the kernel's connect gives for a peer that accepts and never answers (FACTS: EAGAIN after 10 s).
+const muteErrno = 11
+
+// group names the wishes that one connection might serve, pinned in whatever way. One of them connects at a time: the
+// kernel refuses no duplicate DC, and what the first one gets may serve the others.
+type group struct{ transport, traddr, trsvcid, nqn, hostnqn string }
+
+func groupOf(w wish.Wish) group {
+	g := group{w.TID.Transport, w.TID.Traddr, w.TID.Trsvcid, w.TID.NQN, w.TID.HostNQN}
+	if w.Kind == tid.Discovery {
+		g.nqn = tid.DiscoveryNQN
+	}
+	return g
+}
+
+// enterGroup makes the other wishes of t's group wait, and reports whether none of them is connecting already.
+func (m *Machine) enterGroup(t *target) bool {
+	g := groupOf(t.wish)
+	if busy := m.groups[g]; busy != nil && busy != t {
+		return false
+	}
+	m.groups[g], t.group = t, g
+	return true
+}
+
+// leaveGroup lets the other wishes of t's group go on.
+func (m *Machine) leaveGroup(t *target) {
+	if m.groups[t.group] != t {
+		return
+	}
+	delete(m.groups, t.group)
+	for _, other := range m.targets {
+		if other.phase == blocked && groupOf(other.wish) == t.group {
+			other.phase, other.next = idle, m.now
+		}
+	}
+}
+
+// adopt makes unit the one that t uses, unless another target does.
+func (m *Machine) adopt(t *target, unit string) {
+	if unit == t.unit || m.byUnit[unit] != nil {
+		return
+	}
+	if m.byUnit[t.unit] == t {
+		delete(m.byUnit, t.unit)
+	}
+	t.unit = unit
+	m.byUnit[unit] = t
+}
+
+// attempt judges a waiting or parked target and begins to connect it if nothing speaks against that.
+func (m *Machine) attempt(t *target) {
+	if t.state != Waiting {
+		m.transition(t, Waiting)
+	}
+	t.next = never
+	if m.stopped[t.unit] {
+		m.transition(t, Stopped)
+		return
+	}
+	if d := m.serving(t.wish.TID); d != nil {
+		switch {
+		case d.foreign():
+			m.log(slog.LevelInfo, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
+			m.transition(t, Foreign)
+			t.device = d.Name
+			return
+		case d.Unit != "" && (m.unitActive(d.Unit) || !m.unitsKnown):
+			m.adopt(t, d.Unit)
+			m.connected(t, d)
+			return
+		}
+	}
+	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
+		m.exclude(t, entry.File+":"+strconv.Itoa(entry.Line))
+		return
+	}
+	if user := m.byUnit[t.unit]; user != nil && user != t {
+		m.log(slog.LevelError, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
+		m.transition(t, Collision)
+		return
+	}
+	m.byUnit[t.unit] = t
+	if !m.enterGroup(t) {
+		t.phase = blocked
+		return
+	}
+	m.transition(t, Connecting)
+	if t.wish.TID.Transport == tid.TCP && m.serving(t.wish.TID) == nil {
+		m.probe(t)
+		return
+	}
+	m.enqueue(t)
+}
+
+// exclude puts t behind the exclusion list. An NBFT target is a boot disk of the host: worth a warning.
+func (m *Machine) exclude(t *target, where string) {
+	level := slog.LevelInfo
+	if t.wish.Owner == wish.OwnerNBFT {
+		level = slog.LevelWarn
+	}
+	m.log(level, t, "excluded by "+where)
+	m.transition(t, Excluded)
+	t.settled = true
+}
+
+// connected binds t to the device that serves it.
+func (m *Machine) connected(t *target, d *device) {
+	if t.state == Connected && t.device == d.Name {
+		return
+	}
+	msg := "connected"
+	if t.state == Waiting && t.phase != looking {
+		msg = "connected already, keeping it"
+	}
+	m.transition(t, Connected)
+	t.device, t.connectedAt = d.Name, m.now
+	t.mute, t.lastErr = false, ""
+	m.log(slog.LevelInfo, t, msg)
+	if t.wish.Kind == tid.Discovery && d.Type == "discovery" {
+		m.readLog(t)
+	}
+}
+
+// fail ends an attempt. The target waits for its back-off.
+func (m *Machine) fail(t *target, err string, errno int) {
+	m.transition(t, Waiting)
+	t.settled = true
+	t.attempts++
+	t.mute = errno == muteErrno
+	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
+	t.next = m.now.Add(delay)
+	m.complain(t, err, delay)
+}
+
+// complain logs a failure: the first of its kind at once, the same again only once in a while and with a count.
+func (m *Machine) complain(t *target, err string, delay time.Duration) {
+	if err != t.lastErr {
+		t.lastErr, t.errSince, t.errLogged, t.errRepeated = err, m.now, m.now, 1
+		m.log(slog.LevelWarn, t, "cannot connect"+binding(t.wish.TID)+": "+err+"; next attempt in "+delay.Round(100*time.Millisecond).String())
+		return
+	}
+	t.errRepeated++
+	if m.now.Sub(t.errLogged) < remindEvery {
+		return
+	}
+	t.errLogged = m.now
+	m.log(slog.LevelWarn, t, "still cannot connect"+binding(t.wish.TID)+" after "+strconv.Itoa(t.errRepeated)+" attempts in "+
+		m.now.Sub(t.errSince).Round(time.Second).String()+": "+err)
+}
+
+// binding names what a connect is pinned to: the usual cause of a failure that the address alone does not explain.
+func binding(t tid.TID) string {
+	from := t.HostIface
+	if from == "" {
+		from = t.HostTraddr
+	} else if t.HostTraddr != "" {
+		from += " (" + t.HostTraddr + ")"
+	}
+	if from == "" {
+		return ""
+	}
+	return " " + from + " → " + t.Traddr
+}
+
+// byAdmin marks t as stopped on purpose, for this and later lives of the daemon.
+func (m *Machine) byAdmin(t *target) {
+	m.dequeue(t)
+	m.leaveGroup(t)
+	m.stopped[t.unit] = true
+	m.emit(MarkStopped{Unit: t.unit})
+	if t.state != Stopped {
+		m.log(slog.LevelInfo, t, "an administrator stopped "+t.unit+": it stays stopped until a reload or a start")
+	}
+	m.transition(t, Stopped)
+	t.settled = true
+}
+
+// drop forgets a target that is wished for no more. Its device, if it has one, stays connected until it drops; a unit
+// without a device explains nothing any more and is stopped.
+func (m *Machine) drop(t *target) {
+	m.dequeue(t)
+	connected := t.state == Connected
+	m.leaveGroup(t)
+	if m.byUnit[t.unit] == t {
+		delete(m.byUnit, t.unit)
+		if !connected && m.unitActive(t.unit) && m.bus {
+			m.stop(t.unit, "its connection is no longer wanted")
+		}
+	}
+	delete(m.byTID, t.wish.TID)
+	m.targets = slices.DeleteFunc(m.targets, func(o *target) bool { return o == t })
+	for _, other := range m.targets {
+		if other.state == Collision && m.byUnit[other.unit] == nil {
+			m.release(other)
+		}
+	}
+}

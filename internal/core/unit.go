@@ -1,0 +1,250 @@
+package core
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// settleTime is how long the association of a connected controller may take (fc).
+const settleTime = time.Minute
+
+// unit is what systemd holds under one name.
+type unit struct {
+	active  bool
+	argv    []string // its command, nil if unknown
+	op      Op       // our job on it
+	foreign string   // type of the last job that was not ours, since our last one
+	touched uint64
+}
+
+// reason is why systemd is asked about a unit.
+type reason int
+
+const (
+	afterLoss   reason = iota // its controller went away
+	afterExists               // our start was refused: there is a unit of that name
+	afterCancel               // our start was cancelled
+)
+
+func (m *Machine) unitOf(name string) *unit {
+	u := m.units[name]
+	if u == nil {
+		u = &unit{}
+		m.units[name] = u
+	}
+	return u
+}
+
+func (m *Machine) unitActive(name string) bool {
+	u := m.units[name]
+	return u != nil && u.active
+}
+
+// tidy forgets a unit that is gone.
+func (m *Machine) tidy(name string) {
+	if u := m.units[name]; u != nil && !u.active && u.op == OpNone && m.byUnit[name] == nil {
+		delete(m.units, name)
+	}
+}
+
+func (m *Machine) stop(name, why string) {
+	u := m.unitOf(name)
+	u.op, u.foreign, u.touched = OpStop, "", m.step
+	m.emit(StopUnit{Unit: name, Why: why})
+}
+
+// look asks systemd about the unit of t before anything is decided, and keeps the other wishes of its group waiting.
+func (m *Machine) look(t *target, why reason) {
+	if t.state != Waiting {
+		m.transition(t, Waiting)
+	}
+	t.phase, t.lookFor, t.touched = looking, why, m.step
+	t.next = m.now.Add(lookAgain)
+	m.enterGroup(t)
+	if m.bus {
+		m.emit(AskUnit{Unit: t.unit})
+	}
+}
+
+// foreignJob looks at a unit on which somebody else's job begins or ends.
+func (m *Machine) foreignJob(ev ForeignJob) {
+	if u := m.unitOf(ev.Unit); u.op == OpNone || ev.Type == "stop" {
+		u.foreign, u.touched = ev.Type, m.step
+	}
+	m.emit(AskUnit{Unit: ev.Unit})
+}
+
+func (m *Machine) unitState(ev UnitState) {
+	if !ev.Known {
+		return
+	}
+	if ev.ShuttingDown {
+		if !m.shutdown {
+			m.log(slog.LevelInfo, nil, "the system is shutting down: nothing is connected any more")
+		}
+		m.shutdown = true
+		return
+	}
+	u := m.unitOf(ev.Unit)
+	if u.op != OpNone { // our own job: its end tells
+		return
+	}
+	u.touched = m.step
+	var d *device
+	if ev.Device != nil {
+		d = m.record(*ev.Device)
+	}
+	t := m.byUnit[ev.Unit]
+	switch ev.Info.Active {
+	case "active", "reloading":
+		u.active, u.argv = true, ev.Info.Argv
+		if d != nil {
+			m.bind(d)
+		}
+		if t == nil || t.phase != looking {
+			return
+		}
+		if t.lookFor == afterLoss {
+			m.decide(t)
+		} else {
+			m.attempt(t)
+		}
+	case "activating":
+		return // somebody starts it: the end of that job or the next look tells
+	default:
+		if ev.Info.Job != "" && ev.Info.Job != "stop" {
+			return // a restart passes through here
+		}
+		u.active, u.argv = false, nil
+		m.stoppedOutside(ev.Unit, t, u)
+		m.tidy(ev.Unit)
+	}
+}
+
+// stoppedOutside handles a unit that is inactive, or about to be, without our doing.
+func (m *Machine) stoppedOutside(name string, t *target, u *unit) {
+	switch {
+	case t == nil:
+		if u.foreign == "stop" && !m.stopped[name] {
+			m.stopped[name] = true
+			m.emit(MarkStopped{Unit: name})
+		}
+	case t.state == Stopped:
+	case t.phase == looking && t.lookFor == afterExists, u.foreign != "" && u.foreign != "stop":
+		if t.phase == looking { // it ended, or somebody's own attempt to start it failed: ours comes next
+			m.fail(t, "the unit ended meanwhile", 0)
+		}
+	case t.phase == looking, u.foreign == "stop":
+		m.byAdmin(t)
+	}
+}
+
+func (m *Machine) jobDone(ev JobDone) {
+	u := m.units[ev.Unit]
+	if u == nil || u.op != ev.Op {
+		return
+	}
+	u.op, u.touched = OpNone, m.step
+	var d *device
+	if ev.Device != nil {
+		d = m.record(*ev.Device)
+	}
+	t := m.byUnit[ev.Unit]
+	if ev.Op == OpStop {
+		m.stopDone(ev, u, t)
+	} else if t != nil {
+		m.startDone(ev, u, t, d)
+	}
+	if t != nil && !t.desired {
+		m.viewDirty = true
+	}
+	m.tidy(ev.Unit)
+}
+
+func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
+	switch ev.Outcome {
+	case Done, NoUnit:
+		u.active, u.argv = false, nil
+	case Lost:
+		m.audit("the end of a job was not heard")
+	default:
+		m.log(slog.LevelWarn, t, "cannot stop "+ev.Unit+": "+string(ev.Outcome)+" "+ev.Err)
+		m.audit("a unit could not be stopped")
+	}
+	if t == nil {
+		return
+	}
+	switch {
+	case t.phase == clearing && !u.active:
+		m.adopt(t, t.wish.TID.UnitName())
+		m.enqueue(t)
+	case t.phase == clearing:
+		m.fail(t, "its unit cannot be stopped: "+string(ev.Outcome)+" "+ev.Err, 0)
+	case t.phase == looking:
+		m.look(t, afterExists)
+	case t.parking && t.state == Connected && u.active: // it goes on as it is
+		t.parking = false
+	case t.parking && t.state == Waiting:
+		m.park(t)
+	}
+}
+
+func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
+	if t.state == Stopped { // the administrator was faster
+		u.active = ev.Outcome == Done
+		return
+	}
+	switch ev.Outcome {
+	case Done:
+		u.active, u.foreign = true, ""
+		switch {
+		case t.state == Connected:
+		case d == nil || !d.Serves(t.wish.TID):
+			m.fail(t, "it was connected, but its controller is gone again", 0)
+		case d.Owner != "" && d.foreign():
+			m.transition(t, Foreign)
+			t.device = d.Name
+		case d.State == "live" || t.wish.TID.Transport != tid.FC:
+			m.connected(t, d)
+		default:
+			t.phase, t.next = settling, m.now.Add(settleTime)
+		}
+	case Exists:
+		u.active, u.argv = true, nil
+		m.look(t, afterExists)
+	case Canceled:
+		m.look(t, afterCancel)
+	case Lost:
+		if t.state == Connecting {
+			t.phase = unknown
+		}
+		m.audit("the end of a job was not heard")
+	default:
+		u.active, u.argv = false, nil
+		m.fail(t, failureOf(ev), errnoOf(ev))
+	}
+}
+
+// failureOf says in words why a connect failed.
+func failureOf(ev JobDone) string {
+	switch {
+	case ev.Failure != nil && ev.Failure.Meaning != "":
+		return ev.Failure.Meaning
+	case ev.Err != "":
+		return ev.Err
+	}
+	return "the job of " + ev.Unit + " ended as " + string(ev.Outcome)
+}
+
+func errnoOf(ev JobDone) int {
+	if ev.Failure == nil {
+		return 0
+	}
+	return ev.Failure.Errno
+}
+
+func sortedKeys[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }
