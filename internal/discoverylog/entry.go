@@ -83,7 +83,7 @@ func parseEntry(raw []byte) (Entry, error) {
 		DupRetInfo:    eflags&eflagDupRetInfo != 0,
 		EPCSD:         eflags&eflagEPCSD != 0,
 	}
-	// Where ports mean nothing, targets fill the field with "none" or whatever they were configured with.
+	// Where ports mean nothing the field says "none", or whatever the target was configured with.
 	if e.Transport == tid.FC || e.Transport == tid.Loop {
 		e.Trsvcid = ""
 	}

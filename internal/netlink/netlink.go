@@ -82,7 +82,8 @@ func (s *Socket) Receive(buf []byte) (int, error) {
 		})
 		switch {
 		case waitErr != nil:
-			return 0, fmt.Errorf("cannot wait for a netlink message: %w", waitErr)
+			// No deadline is ever set, so that waiting fails after a Close only; the runtime's own error is not os.ErrClosed.
+			return 0, fmt.Errorf("cannot wait for a netlink message: %w", os.ErrClosed)
 		case err == unix.ENOBUFS:
 			return 0, fmt.Errorf("%w: the receive buffer overran", ErrLost)
 		case err != nil:

@@ -1,0 +1,251 @@
+package netwatch
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+const up = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_RUNNING
+
+// rtattr is one attribute, padded.
+func rtattr(kind uint16, value []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(b, value...)
+	return append(b, make([]byte, (4-len(value)%4)%4)...)
+}
+
+// nlmsg is one netlink message.
+func nlmsg(kind uint16, body ...[]byte) []byte {
+	length := 16
+	for _, b := range body {
+		length += len(b)
+	}
+	m := binary.NativeEndian.AppendUint32(nil, uint32(length))
+	m = binary.NativeEndian.AppendUint16(m, kind)
+	m = append(m, make([]byte, 10)...) // flags, sequence, port
+	for _, b := range body {
+		m = append(m, b...)
+	}
+	return m
+}
+
+func rawLink(kind uint16, family byte, index, flags uint32, name string) []byte {
+	header := []byte{family, 0, 0, 0}
+	header = binary.NativeEndian.AppendUint32(header, index)
+	header = binary.NativeEndian.AppendUint32(header, flags)
+	header = append(header, 0, 0, 0, 0)
+	return nlmsg(kind, header, rtattr(unix.IFLA_IFNAME, append([]byte(name), 0)))
+}
+
+func rawAddr(kind uint16, index uint32, flags uint32, attrs ...[]byte) []byte {
+	header := []byte{unix.AF_INET6, 64, byte(flags), 0}
+	header = binary.NativeEndian.AppendUint32(header, index)
+	return nlmsg(kind, append([][]byte{header, rtattr(unix.IFA_FLAGS, binary.NativeEndian.AppendUint32(nil, flags))}, attrs...)...)
+}
+
+func address(addr string) []byte {
+	return rtattr(unix.IFA_ADDRESS, netip.MustParseAddr(addr).AsSlice())
+}
+
+func local(addr string) []byte { return rtattr(unix.IFA_LOCAL, netip.MustParseAddr(addr).AsSlice()) }
+
+func join(messages ...[]byte) []byte {
+	var all []byte
+	for _, m := range messages {
+		all = append(all, m...)
+	}
+	return all
+}
+
+var equalAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// TestEvents feeds datagrams one after the other to a table that knows of nothing.
+func TestEvents(t *testing.T) {
+	eth0 := rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0")
+	v4 := rawAddr(unix.RTM_NEWADDR, 2, 0, address("192.0.2.1"), local("192.0.2.1"))
+	v6 := rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_PERMANENT|0x200, address("2001:db8::1"))
+	linkUp := Event{Kind: LinkUp, Iface: "eth0"}
+	v4Up := Event{Kind: AddrUp, Iface: "eth0", Addr: netip.MustParseAddr("192.0.2.1")}
+	v6Up := Event{Kind: AddrUp, Iface: "eth0", Addr: netip.MustParseAddr("2001:db8::1")}
+	tests := []struct {
+		name      string
+		datagrams [][]byte
+		want      []Event
+	}{
+		{"link and addresses come up", [][]byte{eth0, v4, v6}, []Event{linkUp, v4Up, v6Up}},
+		{"in one datagram", [][]byte{join(eth0, v4, v6)}, []Event{linkUp, v4Up, v6Up}},
+		{"repeated", [][]byte{eth0, eth0, v6, v6}, []Event{linkUp, v6Up}},
+		{"address goes and returns", [][]byte{eth0, v4, rawAddr(unix.RTM_DELADDR, 2, 0, local("192.0.2.1")), v4}, []Event{linkUp, v4Up, v4Up}},
+		{"no carrier, then one", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp}},
+		{"carrier, not running yet", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP|unix.IFF_LOWER_UP, "eth0"), eth0}, []Event{linkUp}},
+		{"link flaps", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp, linkUp}},
+		{"link removed, its number used again", [][]byte{
+			eth0, rawLink(unix.RTM_DELLINK, 0, 2, up, "eth0"), rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth1"),
+		}, []Event{linkUp, {Kind: LinkUp, Iface: "eth1"}}},
+		{"renamed", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, up, "lan0"), v4}, []Event{
+			linkUp, {Kind: AddrUp, Iface: "lan0", Addr: v4Up.Addr},
+		}},
+		{"duplicate address detection", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_TENTATIVE, address("2001:db8::1")), v6}, []Event{linkUp, v6Up}},
+		{"duplicate found", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_DADFAILED, address("2001:db8::1"))}, []Event{linkUp}},
+		{"point-to-point", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, 0, address("192.0.2.2"), local("192.0.2.1"))}, []Event{linkUp, v4Up}},
+		{"a bridge speaks of its port", [][]byte{eth0, rawLink(unix.RTM_DELLINK, unix.AF_BRIDGE, 2, up, "eth0"), eth0}, []Event{linkUp}},
+		{"other messages", [][]byte{nlmsg(unix.RTM_NEWROUTE, make([]byte, 12)), nlmsg(unix.NLMSG_DONE)}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			known := newTable()
+			var got []Event
+			for _, d := range test.datagrams {
+				messages, err := parse(d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, known.apply(messages)...)
+			}
+			if diff := cmp.Diff(test.want, got, equalAddr); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTableForgets(t *testing.T) {
+	known := newTable()
+	for _, d := range [][]byte{
+		rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0"), rawAddr(unix.RTM_NEWADDR, 2, 0, local("192.0.2.1")),
+		rawAddr(unix.RTM_DELADDR, 2, 0, local("192.0.2.1")), rawLink(unix.RTM_DELLINK, 0, 2, up, "eth0"),
+	} {
+		messages, err := parse(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.apply(messages)
+	}
+	if len(known.links)+len(known.addrs) != 0 {
+		t.Errorf("what is gone is still known: %+v", known)
+	}
+}
+
+func TestParseFails(t *testing.T) {
+	tests := []struct {
+		name     string
+		datagram []byte
+		err      string
+	}{
+		{"longer than the datagram", rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0")[:30], "cannot parse a netlink datagram of 30 bytes: invalid argument"},
+		{"link too short", nlmsg(unix.RTM_NEWLINK, make([]byte, 8)), "cannot parse netlink message of type 16, 8 bytes: it is shorter than its header of 16 bytes"},
+		{"address too short", nlmsg(unix.RTM_NEWADDR, make([]byte, 4)), "cannot parse netlink message of type 20, 4 bytes: it is shorter than its header of 8 bytes"},
+		{"attribute too long", nlmsg(unix.RTM_NEWADDR, make([]byte, 8), []byte{99, 0, 1, 0}), "cannot parse netlink message of type 20, 12 bytes: invalid argument"},
+	}
+	for _, test := range tests {
+		_, err := parse(test.datagram)
+		if err == nil || err.Error() != test.err {
+			t.Errorf("%s: error %v, want %q", test.name, err, test.err)
+		}
+	}
+}
+
+func TestKindString(t *testing.T) {
+	if AddrUp.String() != "address up" || LinkUp.String() != "link up" {
+		t.Errorf("%q, %q", AddrUp, LinkUp)
+	}
+}
+
+// TestKernel brings up the loopback interface of a network namespace of its own, where everything is down at first.
+func TestKernel(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the test, and the namespace with it
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("cannot make a network namespace here: %v", err)
+	}
+	source, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", "192.0.2.77/32", "dev", "lo"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("cannot run ip %v here: %v: %s", args, err, out)
+		}
+	}
+	var got []Event
+	for len(got) < 3 {
+		event, err := source.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !event.Addr.Is6() { // there may be no IPv6
+			got = append(got, event)
+		}
+	}
+	want := []Event{
+		{Kind: AddrUp, Iface: "lo", Addr: netip.MustParseAddr("127.0.0.1")},
+		{Kind: LinkUp, Iface: "lo"},
+		{Kind: AddrUp, Iface: "lo", Addr: netip.MustParseAddr("192.0.2.77")},
+	}
+	slices.SortFunc(got[:2], func(a, b Event) int { return int(a.Kind - b.Kind) })
+	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestDump(t *testing.T) {
+	known, err := dump()
+	if err != nil {
+		t.Skipf("cannot ask the kernel here: %v", err)
+	}
+	for _, l := range known.links {
+		if l.name == "lo" {
+			return
+		}
+	}
+	t.Errorf("no lo among %+v", known.links)
+}
+
+func TestCloseWakesReceive(t *testing.T) {
+	source, err := Open()
+	if err != nil {
+		t.Skipf("cannot watch the network here: %v", err)
+	}
+	done := make(chan error)
+	go func() {
+		var err error
+		for err == nil || errors.Is(err, ErrLost) {
+			_, err = source.Receive()
+		}
+		done <- err
+	}()
+	if err := source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Receive ended with %v, want os.ErrClosed", err)
+	}
+}
+
+// FuzzParse checks that no datagram panics and that what comes up is named by an address or an interface.
+func FuzzParse(f *testing.F) {
+	f.Add(rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0"))
+	f.Add(join(rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0"), rawAddr(unix.RTM_NEWADDR, 2, 0, local("192.0.2.1"))))
+	f.Add(rawAddr(unix.RTM_DELADDR, 2, unix.IFA_F_TENTATIVE, address("fe80::1")))
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		messages, err := parse(datagram)
+		if err != nil {
+			return
+		}
+		for _, event := range newTable().apply(messages) {
+			if event.Kind == AddrUp != event.Addr.IsValid() {
+				t.Errorf("event %+v", event)
+			}
+		}
+	})
+}
