@@ -80,7 +80,7 @@ func (m *Machine) dequeue(t *target) {
 
 // dispatch fills the free places, urgent wishes first.
 func (m *Machine) dispatch() {
-	if !m.bus {
+	if !m.bus || !m.unitsKnown {
 		return
 	}
 	running := 0

@@ -107,7 +107,9 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	case DeviceRemoved:
 		m.deviceRemoved(ev)
 	case EventsLost:
-		m.log(slog.LevelWarn, nil, "events may have been lost, comparing everything: "+ev.Why)
+		if !m.reread { // one line for a burst of them
+			m.log(slog.LevelWarn, nil, "events may have been lost, comparing everything: "+ev.Why)
+		}
 		m.reread = true
 		m.audit(ev.Why)
 	case ProbeDone:

@@ -23,6 +23,9 @@ func (r Root) Ctl() string { return r.Join("usr/sbin/nvme-discoverctl") }
 // DaemonConfig is the TOML configuration, SPEC section 10.
 func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
 
+// ConfigDir is the directory of everything that an administrator configures.
+func (r Root) ConfigDir() string { return r.Join("etc/nvme") }
+
 // HostNQN and HostID are the host identity files that nvme-cli and libnvme use too.
 func (r Root) HostNQN() string { return r.Join("etc/nvme/hostnqn") }
 

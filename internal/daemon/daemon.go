@@ -1,0 +1,182 @@
+// Package daemon is the shell around internal/core: it turns what happens outside into events, feeds them to the core on
+// one goroutine, and carries out the effects on others. Nothing in the loop itself can block.
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+)
+
+// ueventBuffer is the receive buffer of the uevent socket in bytes: FACTS has 3000 of 3000 events kept in such a one.
+const ueventBuffer = 8 << 20
+
+// Options are what main knows.
+type Options struct {
+	Root       paths.Root
+	ConfigFile string        // "" is the default one
+	Config     config.Config // as loaded at start
+	Log        *slog.Logger
+	Level      *slog.LevelVar // follows log-level unless Debug
+	Debug      bool
+}
+
+// Daemon is the running service.
+type Daemon struct {
+	Options
+	machine *core.Machine
+	events  chan core.Event
+	effects *executor
+	notify  *notifier
+	units   *unit.Manager
+	reader  *reader
+}
+
+// Run runs the service until ctx ends or SIGTERM or SIGINT comes. The connections stay.
+func Run(ctx context.Context, opts Options) error {
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	d := &Daemon{
+		Options: opts,
+		machine: core.New(uint64(time.Now().UnixNano())),
+		events:  make(chan core.Event, 1024),
+		notify:  newNotifier(opts.Log),
+		reader:  newReader(opts.Root),
+	}
+	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
+	d.effects = newExecutor(d)
+
+	uevents, err := uevent.Open(ueventBuffer)
+	if err != nil {
+		return fmt.Errorf("cannot listen to the kernel's device events: %w", err)
+	}
+	defer uevents.Close()
+	links, err := netwatch.Open()
+	if err != nil {
+		return fmt.Errorf("cannot listen to the kernel's network events: %w", err)
+	}
+	defer links.Close()
+	exclusions, err := exclusion.Watch(opts.Root)
+	if err != nil {
+		return err
+	}
+	defer exclusions.Close()
+
+	failed := make(chan error, 4)
+	go func() { failed <- d.notify.run(ctx) }()
+	go func() { failed <- d.units.Run(ctx) }()
+	go func() { failed <- d.watchDevices(ctx, uevents) }()
+	go func() { failed <- d.watchLinks(ctx, links) }()
+	go d.watchExclusions(ctx, exclusions)
+	go d.watchReloads(ctx)
+
+	d.loadExclusions(ctx)
+	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
+	d.Log.Info("nvme-discoverd starts")
+	err = d.loop(ctx, failed)
+	d.notify.stopping()
+	return err
+}
+
+// post hands an event to the loop. It waits for room, never longer than the daemon lives.
+func (d *Daemon) post(ctx context.Context, ev core.Event) {
+	select {
+	case d.events <- ev:
+	case <-ctx.Done():
+	}
+}
+
+// loop is the one goroutine that owns the machine. It feeds the watchdog itself: a loop that hangs is a daemon that hangs.
+func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	watchdog := d.notify.watchdog()
+	sleep := newSleepWatch()
+	for {
+		var ev core.Event
+		select {
+		case <-ctx.Done():
+			d.Log.Info("nvme-discoverd ends, the connections stay")
+			return nil
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case <-watchdog:
+			d.notify.alive()
+			continue
+		case ev = <-d.events:
+		case <-timer.C:
+			ev = core.Tick{}
+		}
+		if sleep.slept() {
+			d.step(ctx, core.EventsLost{Why: "the system was suspended"})
+		}
+		d.step(ctx, ev)
+		if at := d.machine.Deadline(); !at.IsZero() {
+			timer.Reset(max(time.Until(at), 0))
+		} else {
+			timer.Reset(time.Hour)
+		}
+	}
+}
+
+func (d *Daemon) step(ctx context.Context, ev core.Event) {
+	if d.Log.Enabled(ctx, slog.LevelDebug) {
+		d.Log.Debug(fmt.Sprintf("event %T", ev))
+	}
+	if loaded, ok := ev.(core.ConfigLoaded); ok {
+		d.use(loaded.Config.Settings)
+	}
+	for _, effect := range d.machine.Step(time.Now(), ev) {
+		d.effects.do(ctx, effect)
+	}
+	switch ev.(type) {
+	case core.ConfigLoaded, core.ConfigFailed:
+		d.notify.reloaded()
+	}
+}
+
+// use makes settings that concern the shell take effect.
+func (d *Daemon) use(s config.Settings) {
+	if !d.Debug {
+		d.Level.Set(s.LogLevel)
+	}
+	d.effects.settings = s
+}
+
+// watchReloads loads the configuration anew on every SIGHUP.
+func (d *Daemon) watchReloads(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+		}
+		d.notify.reloading()
+		cfg, err := config.Load(d.Root, d.ConfigFile)
+		if err != nil {
+			d.post(ctx, core.ConfigFailed{Err: err.Error()})
+			continue
+		}
+		d.loadExclusions(ctx)
+		d.post(ctx, core.ConfigLoaded{Config: cfg})
+	}
+}

@@ -1,0 +1,208 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+)
+
+const (
+	probeTimeout   = 3 * time.Second
+	muteTimeout    = 5 * time.Second
+	parallelProbes = 64
+	parallelReads  = 16
+	parallelStops  = 8
+	askTimeout     = 10 * time.Second
+	jobGrace       = 30 * time.Second // beyond the unit's own timeout: then its result is lost
+)
+
+// executor carries out effects. do never blocks; each effect's answer is posted as an event.
+type executor struct {
+	*Daemon
+	settings config.Settings
+	queue    *queue
+	probes   chan struct{} // places for what may run at one time
+	reads    chan struct{}
+	stops    chan struct{}
+}
+
+func newExecutor(d *Daemon) *executor {
+	return &executor{
+		Daemon: d, queue: newQueue(),
+		probes: make(chan struct{}, parallelProbes),
+		reads:  make(chan struct{}, parallelReads),
+		stops:  make(chan struct{}, parallelStops),
+	}
+}
+
+// do starts an effect. What concerns one unit is done in order.
+func (x *executor) do(ctx context.Context, effect core.Effect) {
+	switch e := effect.(type) {
+	case core.Log:
+		x.log(ctx, e)
+		return
+	case core.Status:
+		x.notify.status(e.Text)
+		return
+	case core.Ready:
+		x.notify.ready()
+		return
+	}
+	x.Log.Debug("effect: " + effect.String())
+	switch e := effect.(type) {
+	case core.Probe:
+		go x.within(ctx, x.probes, func() { x.probe(ctx, e) })
+	case core.StartUnit:
+		spec := unit.ForWish(e.Wish, x.unitConfig())
+		spec.Name = e.Unit
+		x.queue.run(e.Unit, func() {
+			x.job(ctx, core.OpStart, e.Unit, spec.TimeoutStart, func(ctx context.Context) unit.Result { return x.units.Start(ctx, spec) })
+		})
+	case core.RestartUnit:
+		timeout := unit.DefaultConnectTimeout + x.settings.DisconnectTimeout
+		x.queue.run(e.Unit, func() {
+			x.job(ctx, core.OpRestart, e.Unit, timeout, func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) })
+		})
+	case core.StopUnit:
+		timeout := x.settings.DisconnectTimeout
+		x.queue.run(e.Unit, func() {
+			x.within(ctx, x.stops, func() {
+				x.job(ctx, core.OpStop, e.Unit, timeout, func(ctx context.Context) unit.Result { return x.units.Stop(ctx, e.Unit) })
+			})
+		})
+	case core.AskUnit:
+		go x.ask(ctx, e)
+	case core.ReadLog:
+		go x.within(ctx, x.reads, func() { x.readLog(ctx, e) })
+	case core.TakeSnapshot:
+		go x.snapshot(ctx, e)
+	case core.ForgetState:
+		x.queue.run(e.Unit, func() { x.note(x.reader.state.Forget(e.Device, e.Unit)) })
+	case core.MarkStopped:
+		x.queue.run(e.Unit, func() { x.note(x.reader.state.MarkStopped(e.Unit)) })
+	case core.UnmarkStopped:
+		x.queue.run(e.Unit, func() { x.note(x.reader.state.UnmarkStopped(e.Unit)) })
+	}
+}
+
+// within waits for a place among those that may run at one time.
+func (x *executor) within(ctx context.Context, places chan struct{}, f func()) {
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+		f()
+	case <-ctx.Done():
+	}
+}
+
+func (x *executor) note(err error) {
+	if err != nil {
+		x.Log.Warn(err.Error())
+	}
+}
+
+func (x *executor) log(ctx context.Context, e core.Log) {
+	msg := e.Msg
+	if e.TID != (tid.TID{}) {
+		msg = e.TID.String() + ": " + msg
+	}
+	if e.Device != "" {
+		msg = e.Device + " " + msg
+	}
+	x.Log.Log(ctx, e.Level, msg)
+}
+
+func (x *executor) unitConfig() unit.Config {
+	return unit.Config{
+		Ctl:               x.Root.Ctl(),
+		NVMe:              x.settings.NVMePath,
+		DevidDir:          filepath.Join(x.Root.State(), "units"),
+		DisconnectTimeout: x.settings.DisconnectTimeout,
+	}
+}
+
+func (x *executor) probe(ctx context.Context, e core.Probe) {
+	try, timeout := probe.TCP, probeTimeout
+	if e.Mute {
+		try, timeout = probe.ICReq, muteTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := core.ProbeDone{Target: e.Target, Mute: e.Mute}
+	if err := try(limited, e.Target); err != nil {
+		done.Err = err.Error()
+	}
+	x.post(ctx, done)
+}
+
+// job runs a job on a unit to its end and reads what it left. A job whose end is not told within the unit's own timeout
+// counts as lost: the next comparison finds out.
+func (x *executor) job(ctx context.Context, op core.Op, name string, timeout time.Duration, run func(context.Context) unit.Result) {
+	limited := ctx
+	if timeout < config.Infinity-jobGrace {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, timeout+jobGrace)
+		defer cancel()
+	}
+	result := run(limited)
+	done := core.JobDone{Unit: name, Op: op, Outcome: core.Outcome(result.Outcome)}
+	if result.Err != nil {
+		done.Err = result.Err.Error()
+	}
+	if op != core.OpStop {
+		device, err := x.reader.deviceOf(name)
+		x.note(err)
+		done.Device = device
+		failure, found, err := x.reader.state.TakeResult(name)
+		x.note(err)
+		if found && done.Outcome != core.Done {
+			done.Failure = &failure
+		}
+	}
+	x.post(ctx, done)
+}
+
+func (x *executor) ask(ctx context.Context, e core.AskUnit) {
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answer := core.UnitState{Unit: e.Unit}
+	answer.ShuttingDown = x.units.ShuttingDown(limited)
+	info, err := x.units.Get(limited, e.Unit)
+	if err != nil {
+		x.Log.Debug(err.Error())
+	} else {
+		answer.Known, answer.Info = true, infoOf(info)
+		answer.Device, err = x.reader.deviceOf(e.Unit)
+		x.note(err)
+	}
+	x.post(ctx, answer)
+}
+
+func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
+	page, err := discoverylog.Read(ctx, x.Root, e.Device)
+	if err != nil {
+		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})
+		return
+	}
+	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Page: page})
+}
+
+func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	snap, bad, err := x.reader.snapshot(limited, e.Token, x.units)
+	x.note(errors.Join(bad...))
+	if err != nil {
+		x.post(ctx, core.SnapshotFailed{Token: e.Token, Err: err.Error()})
+		return
+	}
+	x.post(ctx, snap)
+}

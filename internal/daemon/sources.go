@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+)
+
+// logChanged is the asynchronous event by which a DC tells that its log page changed: type notice, log 0x70, "discovery
+// log page change" (NVMe Base Specification 2.0, figure 151).
+const logChanged = "0x70f002"
+
+// watchDevices turns uevents into events. What a uevent is about is read from sysfs on a goroutine of its device, so that
+// one controller's events keep their order and a controller that hangs holds up no other.
+func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error {
+	for {
+		ev, err := source.Receive()
+		switch {
+		case errors.Is(err, uevent.ErrLost):
+			d.post(ctx, core.EventsLost{Why: err.Error()})
+			continue
+		case err != nil:
+			return err
+		}
+		if ev.Subsystem == "infiniband" && ev.Action == "add" {
+			d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
+			continue
+		}
+		name, ok := uevent.DeviceName(ev)
+		if !ok {
+			continue
+		}
+		if ev.Action == "remove" {
+			d.effects.queue.run(name, func() { d.post(ctx, core.DeviceRemoved{Name: name, Seq: ev.Seq}) })
+			continue
+		}
+		why := ev.Vars["NVME_EVENT"]
+		if ev.Vars["NVME_AEN"] == logChanged {
+			why = "log page changed"
+		}
+		switch why {
+		case "connected", "rediscover", "log page changed":
+			d.effects.queue.run(name, func() { d.seen(ctx, name, why) })
+		}
+	}
+}
+
+func (d *Daemon) seen(ctx context.Context, name, why string) {
+	device, err := d.reader.device(name)
+	switch {
+	case err == nil:
+		d.post(ctx, core.DeviceSeen{Device: device, Why: why})
+	case !errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
+		d.Log.Warn(err.Error())
+		d.post(ctx, core.EventsLost{Why: "a controller could not be read"})
+	}
+}
+
+// watchLinks turns addresses and links that appear into kicks.
+func (d *Daemon) watchLinks(ctx context.Context, source *netwatch.Source) error {
+	for {
+		ev, err := source.Receive()
+		switch {
+		case errors.Is(err, netwatch.ErrLost):
+			d.kickNetwork(ctx, "network events may have been lost")
+		case err != nil:
+			return err
+		case ev.Kind == netwatch.AddrUp:
+			d.kickNetwork(ctx, "an address appeared on "+ev.Iface)
+		default:
+			d.kickNetwork(ctx, "link "+ev.Iface+" is up")
+		}
+	}
+}
+
+func (d *Daemon) kickNetwork(ctx context.Context, why string) {
+	d.post(ctx, core.Kick{Transport: tid.TCP, Why: why})
+	d.post(ctx, core.Kick{Transport: tid.RDMA, Why: why})
+}
+
+// watchExclusions loads the exclusion lists whenever they change on disk.
+func (d *Daemon) watchExclusions(ctx context.Context, w *exclusion.Watcher) {
+	for w.Next(ctx) {
+		d.loadExclusions(ctx)
+	}
+}
+
+func (d *Daemon) loadExclusions(ctx context.Context) {
+	list, errs := exclusion.Load(d.Root)
+	for _, err := range errs {
+		d.Log.Error(err.Error())
+	}
+	d.post(ctx, core.ExclusionsLoaded{List: list})
+}
+
+func (d *Daemon) unitEvent(ctx context.Context) func(unit.Event) {
+	return func(ev unit.Event) {
+		switch ev := ev.(type) {
+		case unit.BusUp:
+			d.post(ctx, core.BusUp{})
+		case unit.BusDown:
+			d.post(ctx, core.BusDown{Err: ev.Err.Error()})
+		case unit.ForeignJob:
+			d.post(ctx, core.ForeignJob{Unit: ev.Unit, Type: ev.Type, Removed: ev.Removed})
+		}
+	}
+}
+
+// sleepWatch notices that the system was suspended: the clock that counts suspended time went ahead of the one that does not.
+type sleepWatch struct{ suspended int64 }
+
+func newSleepWatch() *sleepWatch { return &sleepWatch{suspended: suspendedTime()} }
+
+func (s *sleepWatch) slept() bool {
+	before := s.suspended
+	s.suspended = suspendedTime()
+	return s.suspended-before > 1e9
+}
+
+// suspendedTime is how long the system has been suspended since it booted, in nanoseconds; 0 where it cannot be told.
+func suspendedTime() int64 {
+	var boot, mono unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
+		return 0
+	}
+	return boot.Nano() - mono.Nano()
+}

@@ -1,0 +1,68 @@
+package exclusion
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// quiet is how long the lists must be left alone before they are worth reading: editors write a file in several steps.
+const quiet = 100 * time.Millisecond
+
+// Watcher tells when the exclusion lists may have changed on disk. A directory that appears later is watched from then on.
+type Watcher struct {
+	fs   *fsnotify.Watcher
+	dirs []string
+}
+
+// Watch begins to watch the places that Load reads.
+func Watch(root paths.Root) (*Watcher, error) {
+	fs, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the exclusion lists: %w", err)
+	}
+	w := &Watcher{fs, []string{root.ConfigDir(), root.Exclusions(), root.ExclusionsDropIns()}}
+	w.add()
+	return w, nil
+}
+
+// add watches every directory that there is. One that is missing shows up as a change in the directory above it.
+func (w *Watcher) add() {
+	for _, dir := range w.dirs {
+		if _, err := os.Stat(dir); err == nil {
+			_ = w.fs.Add(dir) // a failure costs the hint, not the check on disk right before a connect
+		}
+	}
+}
+
+// Next waits for a change and returns true, or false when ctx ends or the watcher is closed.
+func (w *Watcher) Next(ctx context.Context) bool {
+	var settled <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case _, ok := <-w.fs.Events:
+			if !ok {
+				return false
+			}
+			w.add()
+			settled = time.After(quiet)
+		case _, ok := <-w.fs.Errors: // an overflow: something changed
+			if !ok {
+				return false
+			}
+			settled = time.After(quiet)
+		case <-settled:
+			return true
+		}
+	}
+}
+
+// Close ends Next.
+func (w *Watcher) Close() error { return w.fs.Close() }
