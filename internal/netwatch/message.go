@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,94 +30,101 @@ const addrUnusable = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
 // parse reads a datagram of rtnetlink(7), which may hold several messages; those that are not about links and addresses
 // are passed over.
 func parse(datagram []byte) ([]message, error) {
-	raw, err := syscall.ParseNetlinkMessage(datagram)
-	if err != nil {
-		return nil, fmt.Errorf("cannot parse a netlink datagram of %d bytes: %w", len(datagram), err)
-	}
 	var messages []message
-	for _, r := range raw {
-		var (
-			m     message
-			about bool
-			err   error
-		)
-		switch r.Header.Type {
-		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-			m, about, err = parseLink(r)
-		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-			m, about, err = parseAddr(r)
+	for rest := datagram; len(rest) > 0; {
+		// struct nlmsghdr: length (4), type (2), flags (2), sequence (4), port (4)
+		if len(rest) < unix.SizeofNlMsghdr {
+			return nil, fmt.Errorf("cannot parse a netlink datagram of %d bytes: its last header is cut off", len(datagram))
 		}
+		length := binary.NativeEndian.Uint32(rest)
+		if length < unix.SizeofNlMsghdr || uint64(length) > uint64(len(rest)) {
+			return nil, fmt.Errorf("cannot parse a netlink datagram of %d bytes: a message claims %d of the last %d", len(datagram), length, len(rest))
+		}
+		kind, body := binary.NativeEndian.Uint16(rest[4:]), rest[unix.SizeofNlMsghdr:length]
+		rest = rest[min(align(int(length)), len(rest)):]
+		m, ok, err := parseMessage(kind, body)
 		if err != nil {
-			return nil, fmt.Errorf("cannot parse netlink message of type %d, %d bytes: %w", r.Header.Type, len(r.Data), err)
+			return nil, fmt.Errorf("cannot parse a netlink message of type %d, %d bytes: %w", kind, len(body), err)
 		}
-		if about {
+		if ok {
 			messages = append(messages, m)
 		}
 	}
 	return messages, nil
 }
 
-func parseLink(r syscall.NetlinkMessage) (message, bool, error) {
-	attrs, err := attributes(r, unix.SizeofIfInfomsg)
+// parseMessage reads one message and tells whether it is about a link or an address.
+func parseMessage(kind uint16, body []byte) (message, bool, error) {
+	switch kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		return parseLink(kind, body)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		return parseAddr(kind, body)
+	}
+	return message{}, false, nil
+}
+
+func parseLink(kind uint16, body []byte) (message, bool, error) {
+	attrs, err := attributes(body, unix.SizeofIfInfomsg)
 	if err != nil {
 		return message{}, false, err
 	}
-	if r.Data[0] != unix.AF_UNSPEC {
+	// struct ifinfomsg: family, padding, type (2), index (4), flags (4), change (4)
+	if body[0] != unix.AF_UNSPEC {
 		return message{}, false, nil // a bridge speaking of its ports, not of links
 	}
-	// struct ifinfomsg: family, padding, type (2), index (4), flags (4), change (4)
-	flags := binary.NativeEndian.Uint32(r.Data[8:])
-	m := message{
-		index: binary.NativeEndian.Uint32(r.Data[4:]),
-		up:    r.Header.Type == unix.RTM_NEWLINK && flags&linkUp == linkUp,
-		gone:  r.Header.Type == unix.RTM_DELLINK,
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.IFLA_IFNAME {
-			m.name = strings.TrimRight(string(a.Value), "\x00")
-		}
-	}
-	return m, true, nil
+	flags := binary.NativeEndian.Uint32(body[8:])
+	return message{
+		index: binary.NativeEndian.Uint32(body[4:]),
+		name:  strings.TrimRight(string(attrs[unix.IFLA_IFNAME]), "\x00"),
+		up:    kind == unix.RTM_NEWLINK && flags&linkUp == linkUp,
+		gone:  kind == unix.RTM_DELLINK,
+	}, true, nil
 }
 
-func parseAddr(r syscall.NetlinkMessage) (message, bool, error) {
-	attrs, err := attributes(r, unix.SizeofIfAddrmsg)
+func parseAddr(kind uint16, body []byte) (message, bool, error) {
+	attrs, err := attributes(body, unix.SizeofIfAddrmsg)
 	if err != nil {
 		return message{}, false, err
 	}
 	// struct ifaddrmsg: family, prefix length, flags, scope, index (4)
-	flags := uint32(r.Data[2])
-	m := message{
-		index: binary.NativeEndian.Uint32(r.Data[4:]),
-		gone:  r.Header.Type == unix.RTM_DELADDR,
+	flags := uint32(body[2])
+	if all := attrs[unix.IFA_FLAGS]; len(all) == 4 {
+		flags = binary.NativeEndian.Uint32(all)
 	}
-	var local, address netip.Addr
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case unix.IFA_LOCAL: // ours, where IFA_ADDRESS is the other end of a point-to-point link
-			local, _ = netip.AddrFromSlice(a.Value)
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(a.Value)
-		case unix.IFA_FLAGS: // all 32 bits of them
-			if len(a.Value) >= 4 {
-				flags = binary.NativeEndian.Uint32(a.Value)
-			}
-		}
+	// IFA_LOCAL is ours; where there is one, IFA_ADDRESS may be the other end of a point-to-point link.
+	addr, ok := netip.AddrFromSlice(attrs[unix.IFA_LOCAL])
+	if !ok {
+		addr, ok = netip.AddrFromSlice(attrs[unix.IFA_ADDRESS])
 	}
-	if m.addr = local; !local.IsValid() {
-		m.addr = address
-	}
-	m.up = !m.gone && flags&addrUnusable == 0
-	return m, m.addr.IsValid(), nil
+	return message{
+		index: binary.NativeEndian.Uint32(body[4:]),
+		addr:  addr,
+		up:    kind == unix.RTM_NEWADDR && flags&addrUnusable == 0,
+		gone:  kind == unix.RTM_DELADDR,
+	}, ok, nil
 }
 
-// attributes returns what follows the fixed header of size bytes.
-func attributes(r syscall.NetlinkMessage, size int) ([]syscall.NetlinkRouteAttr, error) {
-	if len(r.Data) < size {
+// attributes returns by their types what follows the fixed header of size bytes: struct rtattr, length (2) and type (2),
+// each with its value. (The syscall package's parser panics on a last one without padding.)
+func attributes(body []byte, size int) (map[uint16][]byte, error) {
+	if len(body) < size {
 		return nil, fmt.Errorf("it is shorter than its header of %d bytes", size)
 	}
-	return syscall.ParseNetlinkRouteAttr(&r)
+	attrs := map[uint16][]byte{}
+	for rest := body[size:]; len(rest) >= unix.SizeofRtAttr; {
+		length := int(binary.NativeEndian.Uint16(rest))
+		if length < unix.SizeofRtAttr || length > len(rest) {
+			return nil, fmt.Errorf("an attribute claims %d of the last %d bytes", length, len(rest))
+		}
+		attrs[binary.NativeEndian.Uint16(rest[2:])] = rest[unix.SizeofRtAttr:length]
+		rest = rest[min(align(length), len(rest)):]
+	}
+	return attrs, nil
 }
+
+// align rounds up to the 4 bytes at which messages and attributes begin.
+func align(length int) int { return (length + 3) &^ 3 }
 
 // table holds what exists and whether it is up. The kernel repeats itself: an IPv6 address is announced anew with every
 // router advertisement, a link with every change of any of its attributes. Only what was not up before is an event.
