@@ -156,7 +156,7 @@ func (r Registry) Remove(device string) error {
 	if err != nil || moved == "" {
 		return err
 	}
-	return discard(device, moved)
+	return discard(moved)
 }
 
 // moveAway takes the entry of device out of everybody's sight and returns where it is now, "" if there was none.
@@ -168,9 +168,10 @@ func (r Registry) moveAway(device string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
 	}
-	err = os.Rename(r.entryPath(device), away) // a rename replaces an empty directory
+	moved := filepath.Join(away, device)
+	err = os.Rename(r.entryPath(device), moved)
 	if err == nil {
-		return away, nil
+		return moved, nil
 	}
 	_ = os.Remove(away)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -179,9 +180,10 @@ func (r Registry) moveAway(device string) (string, error) {
 	return "", fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
 }
 
-func discard(device, moved string) error {
-	if err := os.RemoveAll(moved); err != nil {
-		return fmt.Errorf("cannot remove the registry entry of %s: %w", device, err)
+// discard removes what moveAway returned, and the directory that it made for it.
+func discard(moved string) error {
+	if err := os.RemoveAll(filepath.Dir(moved)); err != nil {
+		return fmt.Errorf("cannot remove the old registry entry of %s: %w", filepath.Base(moved), err)
 	}
 	return nil
 }
@@ -256,16 +258,13 @@ func (r Registry) Prune(device string, seqnum uint64) (removed bool, err error) 
 	// Between the look and the move the entry may have become that of the next controller.
 	stale, err := r.stale(device, moved, seqnum)
 	if err == nil && stale {
-		return true, discard(device, moved)
+		return true, discard(moved)
 	}
 	back := os.Rename(moved, r.entryPath(device))
-	if errors.Is(back, fs.ErrExist) {
-		return false, errors.Join(err, discard(device, moved)) // a still newer one has come
+	if back != nil && !errors.Is(back, fs.ErrExist) { // a still newer entry has come: this one can go
+		return false, errors.Join(err, fmt.Errorf("cannot put the registry entry of %s back: %w", device, back))
 	}
-	if back != nil {
-		back = fmt.Errorf("cannot put the registry entry of %s back: %w", device, back)
-	}
-	return false, errors.Join(err, back)
+	return false, errors.Join(err, discard(moved))
 }
 
 func (r Registry) gone(device string) (bool, error) {

@@ -140,11 +140,13 @@ func TestRead(t *testing.T) {
 			},
 		},
 		{
-			"IPv6", attrs{"address": "traddr=2001:DB8:0:0::1,trsvcid=04420,src_addr=2001:db8::100"},
+			"IPv6",
+			attrs{"address": "traddr=2001:DB8:0:0::1,trsvcid=04420,src_addr=2001:db8::100"},
 			func(c *Controller) { c.Traddr, c.SrcAddr, c.SrcIface = "2001:db8::1", "2001:db8::100", "eth2" },
 		},
 		{
-			"mapped IPv4", attrs{"address": "traddr=::ffff:192.0.2.1,trsvcid=4420,src_addr=::ffff:192.0.2.100"},
+			"mapped IPv4",
+			attrs{"address": "traddr=::ffff:192.0.2.1,trsvcid=4420,src_addr=::ffff:192.0.2.100"},
 			func(*Controller) {},
 		},
 		{
@@ -165,18 +167,21 @@ func TestRead(t *testing.T) {
 			func(c *Controller) { c.SrcAddr, c.SrcIface = "192.0.2.102", "" },
 		},
 		{
-			"rdma", attrs{"transport": "rdma", "address": "traddr=192.0.2.1,trsvcid=4420,host_traddr=192.0.2.100"},
+			"rdma",
+			attrs{"transport": "rdma", "address": "traddr=192.0.2.1,trsvcid=4420,host_traddr=192.0.2.100"},
 			func(c *Controller) { c.Transport, c.HostTraddr, c.SrcAddr = "rdma", "192.0.2.100", "" },
 		},
 		{
-			"fc", attrs{"transport": "fc", "address": "traddr=nn-0x2A:pn-0x1A,host_traddr=nn-0x2B:pn-0x1B"},
+			"fc",
+			attrs{"transport": "fc", "address": "traddr=nn-0x2A:pn-0x1A,host_traddr=nn-0x2B:pn-0x1B"},
 			func(c *Controller) {
 				c.Transport, c.Traddr, c.Trsvcid, c.HostTraddr = "fc", "nn-0x2A:pn-0x1A", "", "nn-0x2B:pn-0x1B"
 				c.SrcAddr, c.SrcIface = "", ""
 			},
 		},
 		{
-			"loop", attrs{"transport": "loop", "address": ""},
+			"loop",
+			attrs{"transport": "loop", "address": ""},
 			func(c *Controller) {
 				c.Transport, c.Traddr, c.Trsvcid, c.SrcAddr, c.SrcIface = "loop", "", "", "", ""
 			},
