@@ -1,0 +1,83 @@
+# nvme-discoverd: `make help` lists what there is to call.
+
+SHELL = /bin/bash
+.SHELLFLAGS = -euo pipefail -c
+
+PREFIX ?= /usr
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+SBINDIR = $(DESTDIR)$(PREFIX)/sbin
+UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+UDEVDIR = $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PROGRAMS = nvme-discoverd nvme-discoverctl
+
+# The tools of `make lint`, fetched and built by Go itself in exactly these versions.
+GOFUMPT = go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What the end-to-end targets are told: RUN picks scenarios by name, KEEP names a directory for the console.
+RUN ?=
+KEEP ?=
+MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(RUN)') $(if $(KEEP),-keep '$(KEEP)')
+TIME ?= 1m
+
+.DEFAULT_GOAL = help
+.PHONY: help build install uninstall test lint fuzz e2e demo bench check clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+build: ## compile both programs, static, into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
+	install -d '$(SBINDIR)' '$(UNITDIR)' '$(UDEVDIR)' '$(CONFDIR)'
+	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
+	install -m 0644 systemd/nvme-discoverd.service '$(UNITDIR)'
+	install -m 0644 udev/70-nvme-discoverd-registry.rules '$(UDEVDIR)'
+	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
+
+uninstall: ## remove what install installed (discoverd.conf stays)
+	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
+
+test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
+	@.ci/setup gcc
+	CGO_ENABLED=1 go test -race ./...
+
+lint: ## formatting, vet and staticcheck, the end-to-end code included
+	@unformatted="$$($(GOFUMPT) -l cmd internal)"; \
+	if [ -n "$$unformatted" ]; then printf 'not formatted (run gofumpt -w):\n%s\n' "$$unformatted"; exit 1; fi
+	go vet ./...
+	go vet -tags e2e ./...
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags e2e ./...
+
+fuzz: ## run every fuzz test for TIME=1m each
+	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{$$p.ImportPath}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{$$p.ImportPath}}{{"\n"}}{{end}}' ./... | \
+	while read -r file package; do \
+		[ -n "$$file" ] || continue; \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$package $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) "$$package"; \
+		done; \
+	done
+
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, KEEP=dir keeps the console)
+	@.ci/setup mmdebstrap mke2fs
+	@$(MACHINE) scenarios
+
+demo: ## boot the machine and show what the service does, as it happens
+	@.ci/setup mmdebstrap mke2fs
+	@$(MACHINE) demo
+
+bench: ## boot the machine and measure, next to nvme connect-all
+	@.ci/setup mmdebstrap mke2fs
+	@$(MACHINE) -timeout 60m bench
+
+check: lint test e2e ## everything: lint, unit tests, end-to-end scenarios
+
+clean: ## remove bin/ (the machine's image stays in the user's cache directory)
+	rm -rf bin

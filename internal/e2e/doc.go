@@ -1,0 +1,10 @@
+// Package e2e holds the end-to-end machine: a Debian system with systemd as PID 1 in a software-emulated computer, into
+// which the tree is installed as `make install` installs it, and in which scenarios run against a real kernel target.
+//
+//   - machine builds what is booted (base image, QEMU) and boots it: the host side.
+//   - run is the command behind `make e2e`, `make demo` and `make bench`.
+//   - guest has the scenarios, ordinary Go tests that run as root inside, and the hands and eyes that they use.
+//   - demo and bench are two more programs for the inside.
+//
+// Everything that runs inside has the build tag e2e, so that `go test ./...` never touches the host's own controllers.
+package e2e

@@ -1,0 +1,110 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// The configuration cannot be parsed when the service starts: it exits with status 1, says file, line and column and what is
+// wrong, and touches nothing: the controllers of its last run stay connected.
+func TestBadConfiguration(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	guest.Stop(t)
+	tests := []struct{ name, text, where, what string }{
+		{"syntax", "[global]\nnbft = \n", `discoverd\.conf:2:\d+`, ""},
+		{"wrong type", "[global]\nnbft = true\nmax-parallel-connects = \"many\"\n", `discoverd\.conf:3:\d+`, "max-parallel-connects"},
+		{"bad address", "[[discovery-controller]]\ncontroller = [\n  { transport = \"tcp\", traddr = \"127.0.0.256\" },\n]\n", `discoverd\.conf:3:\d+`, "127.0.0.256"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			guest.Configure(t, test.text)
+			mark := f.Mark()
+			if out := guest.Try(t, "systemctl", "start", guest.Service); out.Status == 0 {
+				t.Error("systemctl start: got exit status 0, want a failure")
+			}
+			got := guest.Properties(t, guest.Service, "ExecMainStatus", "ExecMainCode")
+			if got["ExecMainStatus"] != "1" || got["ExecMainCode"] != "1" {
+				t.Errorf("exit: got code %s status %s, want a normal exit (1) with status 1", got["ExecMainCode"], got["ExecMainStatus"])
+			}
+			journal := f.Journal(mark)
+			if !regexp.MustCompile(test.where).MatchString(journal) {
+				t.Errorf("journal: want a message with %s, got:\n%s", test.where, journal)
+			}
+			if !strings.Contains(journal, test.what) {
+				t.Errorf("journal: want a message with %q, got:\n%s", test.what, journal)
+			}
+			if ok, seen := unchanged(devices)(); !ok {
+				t.Errorf("controllers: %s\nwant %v", seen, devices)
+			}
+			guest.Try(t, "systemctl", "stop", guest.Service)
+			guest.Try(t, "systemctl", "reset-failed", guest.Service)
+		})
+	}
+	guest.ConfigureDiscovery(t, f.Port)
+	guest.Start(t)
+	guest.Always(t, quietSpan, "adopted after all", unchanged(devices))
+}
+
+// A subsystem is added to the configuration: `systemctl reload` returns at once, and the subsystem is connected. One is taken
+// out: it stays connected.
+func TestReload(t *testing.T) {
+	f := guest.Scene(t, 2)
+	first, second := f.Subsystems[0].NQN, f.Subsystems[1].NQN
+	guest.Configure(t, subsystemConfig(f.Port, first, ""))
+	guest.Start(t)
+	before := guest.WaitLive(t, connectTimeout, first)
+	guest.Configure(t, subsystemConfig(f.Port, second, ""))
+	begin := time.Now()
+	guest.Run(t, "systemctl", "reload", guest.Service)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("systemctl reload took %v", took)
+	}
+	after := guest.WaitLive(t, connectTimeout, first, second)
+	if after[first] != before[first] {
+		t.Errorf("device of %s: got %s, want the same as before, %s", first, after[first], before[first])
+	}
+	if got := guest.ActiveState(t, guest.Service); got != "active" {
+		t.Errorf("service: got %s, want active", got)
+	}
+}
+
+// A reload finds a configuration that does not parse: the service says where the mistake is and carries on with the last good
+// one, as a whole.
+func TestReloadOfBadConfiguration(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	mark := f.Mark()
+	guest.Configure(t, "[global]\nnbft = maybe\n")
+	guest.Try(t, "systemctl", "reload", guest.Service)
+	guest.Eventually(t, 20*time.Second, "the journal names the mistake", func() (bool, string) {
+		text := f.Journal(mark)
+		return strings.Contains(text, "discoverd.conf:2:"), text
+	})
+	guest.WaitActive(t)
+	if ok, seen := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", seen, devices)
+	}
+	guest.Delete(t, devices[f.Subsystems[0].NQN])
+	guest.Eventually(t, connectTimeout, "the last good configuration is in force", func() (bool, string) {
+		return len(guest.Live(f.Subsystems[0].NQN)) == 1, ""
+	})
+	f.WaitAllLive()
+}
+
+// The configuration file that is installed parses and starts a service with nothing to do.
+func TestInstalledConfiguration(t *testing.T) {
+	guest.Begin(t)
+	guest.Start(t)
+	if got := len(guest.Units(t)); got != 0 {
+		t.Errorf("units: got %d, want none", got)
+	}
+	guest.Always(t, quietSpan, "nothing is connected, the service stays active", func() (bool, string) {
+		state := guest.ActiveState(t, guest.Service)
+		return state == "active" && len(guest.Controllers()) == 0, state
+	})
+}

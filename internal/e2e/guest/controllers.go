@@ -1,0 +1,141 @@
+//go:build e2e
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DiscoveryNQN is the name every discovery controller answers to.
+const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
+
+// fabricsDevices is where the kernel keeps controllers over fabrics, and only those: the PCIe disk is elsewhere.
+const fabricsDevices = "/sys/devices/virtual/nvme-fabrics/ctl"
+
+// Controller is one controller over fabrics as sysfs shows it.
+type Controller struct {
+	Name      string // nvme3
+	NQN       string
+	State     string
+	Transport string
+	Traddr    string
+	Trsvcid   string
+	Type      string // discovery or io
+	HostNQN   string
+	KATO      string // in seconds
+}
+
+// String is one line about the controller.
+func (c Controller) String() string {
+	return fmt.Sprintf("%s %s %s %s %s:%s %s", c.Name, c.State, c.Type, c.Transport, c.Traddr, c.Trsvcid, c.NQN)
+}
+
+// Controllers lists the controllers over fabrics, by name.
+func Controllers() []Controller {
+	var all []Controller
+	for _, name := range names(fabricsDevices) {
+		dir := filepath.Join(fabricsDevices, name)
+		if !strings.HasPrefix(name, "nvme") || !exists(filepath.Join(dir, "state")) {
+			continue
+		}
+		address := addressFields(read(filepath.Join(dir, "address")))
+		all = append(all, Controller{
+			Name: name, NQN: read(filepath.Join(dir, "subsysnqn")), State: read(filepath.Join(dir, "state")),
+			Transport: read(filepath.Join(dir, "transport")), Traddr: address["traddr"], Trsvcid: address["trsvcid"],
+			Type: read(filepath.Join(dir, "cntrltype")), HostNQN: read(filepath.Join(dir, "hostnqn")),
+			KATO: read(filepath.Join(dir, "kato")),
+		})
+	}
+	return all
+}
+
+// addressFields splits the address attribute, such as "traddr=127.0.0.1,trsvcid=4420,src_addr=127.0.0.1".
+func addressFields(address string) map[string]string {
+	fields := map[string]string{}
+	for field := range strings.SplitSeq(address, ",") {
+		key, value, _ := strings.Cut(field, "=")
+		fields[key] = value
+	}
+	return fields
+}
+
+// Live lists the names of controllers with that NQN whose state is live.
+func Live(nqn string) []string {
+	var found []string
+	for _, c := range Controllers() {
+		if c.NQN == nqn && c.State == "live" {
+			found = append(found, c.Name)
+		}
+	}
+	return found
+}
+
+// Devices maps NQNs to the names of their controllers, in whatever state.
+func Devices() map[string]string {
+	all := map[string]string{}
+	for _, c := range Controllers() {
+		all[c.NQN] = c.Name
+	}
+	return all
+}
+
+// WaitLive waits until exactly the NQNs given have a live controller, one each, and nothing else is there; it returns
+// their device names by NQN.
+func WaitLive(t T, timeout time.Duration, nqns ...string) map[string]string {
+	t.Helper()
+	Eventually(t, timeout, fmt.Sprintf("exactly %d controllers, all live", len(nqns)), func() (bool, string) {
+		return exactlyLive(nqns)
+	})
+	return Devices()
+}
+
+// exactlyLive tells whether the NQNs given, and no others, have one live controller each.
+func exactlyLive(nqns []string) (bool, string) {
+	all := Controllers()
+	var seen, lines []string
+	ok := true
+	for _, c := range all {
+		seen = append(seen, c.NQN)
+		lines = append(lines, c.String())
+		ok = ok && c.State == "live"
+	}
+	wanted := slices.Sorted(slices.Values(nqns))
+	slices.Sort(seen)
+	for _, nqn := range wanted {
+		if !slices.Contains(seen, nqn) {
+			lines = append(lines, "missing "+nqn)
+		}
+	}
+	return ok && slices.Equal(seen, wanted), "\n\t" + strings.Join(lines, "\n\t")
+}
+
+// Delete disconnects a controller as `nvme disconnect -d` does, behind the service's back.
+func Delete(t T, device string) {
+	t.Helper()
+	path := filepath.Join(fabricsDevices, device, "delete_controller")
+	if err := os.WriteFile(path, []byte("1"), 0o200); err != nil && !gone(err) {
+		t.Fatalf("cannot delete controller: %v", err)
+	}
+}
+
+// NQNs lists the names of subsystems, after the well-known discovery NQN if discovery is set.
+func NQNs(discovery bool, subsystems ...*Subsystem) []string {
+	var all []string
+	if discovery {
+		all = append(all, DiscoveryNQN)
+	}
+	for _, s := range subsystems {
+		all = append(all, s.NQN)
+	}
+	return all
+}
+
+// ControllerAttribute reads one attribute of a controller in sysfs.
+func ControllerAttribute(device, name string) string {
+	return read(filepath.Join(fabricsDevices, device, name))
+}

@@ -1,0 +1,64 @@
+//go:build e2e
+
+package guest
+
+import (
+	"fmt"
+	"time"
+)
+
+// configFile is the service's configuration.
+const configFile = "/etc/nvme/discoverd.conf"
+
+// startTimeout is how long the service may take to become ready. It does not wait for connections, so seconds are plenty.
+const startTimeout = 30 * time.Second
+
+// Configure writes the service's configuration.
+func Configure(t T, text string) {
+	t.Helper()
+	put(t, configFile, text)
+}
+
+// ConfigureDiscovery writes a configuration that names only the discovery controllers of the ports.
+func ConfigureDiscovery(t T, ports ...*Port) {
+	t.Helper()
+	text := ""
+	for _, p := range ports {
+		text += fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n\n",
+			p.Traddr, p.Trsvcid)
+	}
+	Configure(t, text)
+}
+
+// Start enables and starts the service and returns once systemd says that it is ready.
+func Start(t T) {
+	t.Helper()
+	begin := time.Now()
+	Run(t, "systemctl", "enable", "--now", "--quiet", Service)
+	if took := time.Since(begin); took > startTimeout {
+		t.Errorf("service took %v to become ready", took)
+	}
+	WaitActive(t)
+}
+
+// Stop stops the service.
+func Stop(t T) {
+	t.Helper()
+	Run(t, "systemctl", "stop", Service)
+}
+
+// WaitActive waits until the service is active.
+func WaitActive(t T) {
+	t.Helper()
+	Eventually(t, startTimeout, "service active", func() (bool, string) {
+		state := ActiveState(t, Service)
+		return state == "active", state
+	})
+}
+
+// Override adds a drop-in to the service's unit, for this scenario.
+func Override(t T, text string) {
+	t.Helper()
+	put(t, overrides+"/e2e.conf", text)
+	Run(t, "systemctl", "daemon-reload")
+}

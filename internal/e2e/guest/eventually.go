@@ -1,0 +1,35 @@
+//go:build e2e
+
+package guest
+
+import "time"
+
+// pollInterval is how often eventually looks: often enough not to slow scenarios, seldom enough not to slow the machine.
+const pollInterval = 50 * time.Millisecond
+
+// Eventually waits until ok, which also says what it saw, holds; it fails the scenario with the last detail after timeout.
+// It is the only place that sleeps.
+func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	start := time.Now()
+	for {
+		done, detail := ok()
+		if done {
+			return
+		}
+		if time.Since(start) > timeout {
+			t.Fatalf("not within %v: %s; last seen: %s", timeout, what, detail)
+		}
+		time.Sleep(pollInterval)
+	}
+}
+
+// Always fails the scenario if ok ceases to hold at any look during the span: for what must not happen.
+func Always(t T, span time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	for start := time.Now(); time.Since(start) < span; time.Sleep(pollInterval) {
+		if holds, detail := ok(); !holds {
+			t.Fatalf("not for all of %v: %s; seen after %v: %s", span, what, time.Since(start).Round(time.Millisecond), detail)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+const (
+	// connectTimeout is for anything that ends in a connection, on two emulated CPUs of a busy host.
+	connectTimeout = 60 * time.Second
+	// quietSpan is how long scenarios watch that something does not happen.
+	quietSpan = 5 * time.Second
+)
+
+// discoveryConfig names a discovery controller.
+func discoveryConfig(p *guest.Port) string {
+	return fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n", p.Traddr, p.Trsvcid)
+}
+
+// subsystemConfig names a subsystem, with more of its keys.
+func subsystemConfig(p *guest.Port, nqn, more string) string {
+	return fmt.Sprintf("[[subsystem]]\nnqn = %q\n%scontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n",
+		nqn, more, p.Traddr, p.Trsvcid)
+}
+
+// unchanged tells whether the controllers are still those of before: the same names, all live. A reconnect would show as
+// another instance number.
+func unchanged(before map[string]string) func() (bool, string) {
+	return func() (bool, string) {
+		seen := ""
+		ok := true
+		left := len(before)
+		for _, c := range guest.Controllers() {
+			seen += "\n\t" + c.String()
+			ok = ok && before[c.NQN] == c.Name && c.State == "live"
+			left--
+		}
+		return ok && left == 0, seen
+	}
+}

@@ -1,0 +1,58 @@
+//go:build e2e
+
+package guest
+
+import (
+	"os"
+	"time"
+)
+
+// pristine keeps /etc/nvme as it was when the first scenario began.
+const pristine = "/run/e2e/etc-nvme"
+
+// overrides are where scenarios change the service's unit.
+const overrides = "/run/systemd/system/" + Service + ".d"
+
+// reset brings the machine into the state in which every scenario begins: the service stopped and disabled, no unit of a
+// connection, no controller over fabrics, no target, no state files, the configuration as installed.
+func reset(t T) {
+	t.Helper()
+	if !exists(pristine) {
+		Run(t, "cp", "-a", "/etc/nvme", pristine)
+	}
+	if exists("/usr/lib/systemd/system/" + Service) {
+		Run(t, "systemctl", "disable", "--now", "--quiet", Service)
+	}
+	deleteControllers(t)
+	if units := Units(t); len(units) > 0 {
+		Run(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
+	}
+	Try(t, "systemctl", "reset-failed", Service, "nvme-discoverd-*.service")
+	deleteControllers(t)
+	removeTarget(t)
+	for _, dir := range []string{"/etc/nvme", "/run/nvme", overrides} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatalf("cannot clean up: %v", err)
+		}
+	}
+	Run(t, "cp", "-a", pristine, "/etc/nvme")
+	Run(t, "systemctl", "daemon-reload")
+	put(t, "/etc/nvme/hostnqn", HostNQN+"\n")
+	put(t, "/etc/nvme/hostid", HostID+"\n")
+}
+
+// deleteControllers disconnects every controller over fabrics and waits until the last one is gone.
+func deleteControllers(t T) {
+	t.Helper()
+	for _, c := range Controllers() {
+		Delete(t, c.Name)
+	}
+	Eventually(t, time.Minute, "no controllers left", func() (bool, string) {
+		left := Controllers()
+		detail := ""
+		for _, c := range left {
+			detail += c.String() + "\n"
+		}
+		return len(left) == 0, detail
+	})
+}

@@ -1,0 +1,38 @@
+//go:build e2e
+
+package guest
+
+// T is what support code needs of a scenario: *testing.T has it, and so have the demonstration and the benchmark.
+type T interface {
+	Helper()
+	Name() string
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Failed() bool
+	Cleanup(func())
+}
+
+// Machine is the machine as one scenario finds it: clean, and with the service not running.
+type Machine struct {
+	T
+	// journal is where the journal stood when the scenario began.
+	journal string
+	kernel  *kernelLog
+}
+
+// Begin brings the machine into its clean state and watches over it until the scenario ends. A scenario during which
+// the kernel complains fails; one that fails prints all that there is to know about it.
+func Begin(t T) *Machine {
+	t.Helper()
+	reset(t)
+	m := &Machine{T: t, journal: journalCursor(t), kernel: openKernelLog(t)}
+	t.Cleanup(func() {
+		m.kernel.check(t)
+		if t.Failed() {
+			m.dump()
+		}
+		reset(t)
+	})
+	return m
+}

@@ -1,0 +1,62 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// The service tells systemd when it is ready and when it reloads, restarts when it fails, and shows in one line of
+// `systemctl status` how many controllers are connected.
+func TestServiceStatus(t *testing.T) {
+	f, _ := guest.Connected(t, 3)
+	got := guest.Properties(t, guest.Service, "Type", "Restart", "WatchdogUSec", "RuntimeDirectoryPreserve", "UnitFileState")
+	for key, want := range map[string]string{
+		"Type": "notify-reload", "Restart": "on-failure", "RuntimeDirectoryPreserve": "yes", "UnitFileState": "enabled",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key], want)
+		}
+	}
+	if got["WatchdogUSec"] == "0" || got["WatchdogUSec"] == "infinity" {
+		t.Errorf("WatchdogUSec: got %q, want a watchdog", got["WatchdogUSec"])
+	}
+	status := regexp.MustCompile(`Status: "(.*)"`)
+	guest.Eventually(f, connectTimeout, "4 of 4 controllers in the status line", func() (bool, string) {
+		match := status.FindStringSubmatch(guest.Try(f, "systemctl", "status", "--no-pager", guest.Service).Stdout)
+		if match == nil {
+			return false, "no status line"
+		}
+		return strings.Contains(match[1], "4 of 4"), match[1]
+	})
+	for line := range strings.Lines(f.Journal()) {
+		if strings.Contains(line, "panic:") || strings.Contains(line, "goroutine ") {
+			t.Errorf("journal: %s", line)
+		}
+	}
+}
+
+// Someone else's discovery controller is left alone, though the daemon runs: its log page is not read, nothing behind it is
+// connected, it gets no unit and no entry in the registry.
+func TestForeignDiscoveryController(t *testing.T) {
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	port := target.Port(8009)
+	port.Link(target.Subsystems(2)...)
+	guest.Configure(m, "")
+	guest.Start(m)
+	guest.Run(m, "modprobe", "nvme-tcp")
+	guest.Run(m, "nvme", "connect", "-t", "tcp", "-a", port.Traddr, "-s", port.Trsvcid, "-n", guest.DiscoveryNQN)
+	devices := guest.WaitLive(m, connectTimeout, guest.DiscoveryNQN)
+	guest.Always(m, quietSpan, "nothing else is connected", unchanged(devices))
+	if units := guest.Units(m); len(units) != 0 {
+		t.Errorf("units: got %v, want none", units)
+	}
+	if entries := guest.RegistryEntries(); len(entries) != 0 {
+		t.Errorf("registry entries: got %v, want none", entries)
+	}
+}

@@ -1,0 +1,116 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"maps"
+	"os"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// An administrator stops one unit: exactly its controller is disconnected, its files and registry entry are gone, and it
+// stays away, also when the daemon is restarted. The stop job itself succeeds.
+func TestStopOneUnit(t *testing.T) {
+	f, devices := guest.Connected(t, 3)
+	nqn := f.Subsystems[1].NQN
+	unit, device := f.Unit(nqn), devices[nqn]
+	guest.Run(t, "systemctl", "stop", unit)
+
+	rest := maps.Clone(devices)
+	delete(rest, nqn)
+	if ok, seen := unchanged(rest)(); !ok {
+		t.Fatalf("right after the stop: %s\nwant %v", seen, rest)
+	}
+	guest.Eventually(t, connectTimeout, "nothing left of "+device, func() (bool, string) {
+		for _, path := range []string{
+			"/run/nvme/registry/" + device, guest.DevidFile(unit), guest.UnitFile(device),
+		} {
+			if _, err := os.Stat(path); err == nil {
+				return false, path + " is still there"
+			}
+		}
+		return true, ""
+	})
+	guest.Always(t, quietSpan, "stopped unit stays away", unchanged(rest))
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.Always(t, quietSpan, "stopped unit stays away after a restart of the daemon", unchanged(rest))
+}
+
+// Stopping the daemon disconnects nothing. Started again, it adopts what is there: no unit is started anew, no controller
+// reconnected.
+func TestRestartAdopts(t *testing.T) {
+	f, devices := guest.Connected(t, 3)
+	before := invocations(f)
+	guest.Stop(t)
+	guest.Always(t, quietSpan, "connections stay while the daemon is stopped", unchanged(devices))
+	guest.Start(t)
+	guest.Always(t, quietSpan, "connections stay when the daemon is back", unchanged(devices))
+	if after := invocations(f); !maps.Equal(before, after) {
+		t.Errorf("invocations of the units changed:\n got %v\nwant %v", after, before)
+	}
+	for _, nqn := range f.NQNs() {
+		checkFiles(f, nqn, devices[nqn])
+	}
+}
+
+// invocations maps the scene's units to the IDs that systemd gave to their last start.
+func invocations(f *guest.Fixture) map[string]string {
+	all := map[string]string{}
+	for _, unit := range guest.Units(f) {
+		all[unit] = guest.Property(f, unit, "InvocationID")
+	}
+	return all
+}
+
+// The daemon is killed: systemd starts it again, and it carries on with the same connections.
+func TestKilledDaemon(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	before := invocations(f)
+	guest.Run(t, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", guest.Service)
+	guest.Eventually(t, connectTimeout, "service restarted and active", func() (bool, string) {
+		got := guest.Properties(t, guest.Service, "NRestarts", "ActiveState")
+		return got["NRestarts"] == "1" && got["ActiveState"] == "active", got["NRestarts"] + " " + got["ActiveState"]
+	})
+	guest.Always(t, quietSpan, "connections stay", unchanged(devices))
+	if after := invocations(f); !maps.Equal(before, after) {
+		t.Errorf("invocations of the units changed:\n got %v\nwant %v", after, before)
+	}
+}
+
+// While the daemon is stopped, one controller is lost and a subsystem is added to the target. Back again, the daemon
+// reconnects the one and connects the other.
+func TestChangesWhileAway(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	guest.Stop(t)
+	guest.Delete(t, devices[f.Subsystems[0].NQN])
+	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) {
+		return len(guest.Controllers()) == 2, ""
+	})
+	added := f.Target.Subsystem("nqn.2024-01.com.example:added")
+	f.Subsystems = append(f.Subsystems, added)
+	f.Port.Link(added)
+	guest.Start(t)
+	now := f.WaitAllLive()
+	if kept := f.Subsystems[1].NQN; now[kept] != devices[kept] {
+		t.Errorf("device of %s: got %s, want the same as before, %s", kept, now[kept], devices[kept])
+	}
+}
+
+// An administrator has connected a controller by hand before the daemon starts: the daemon claims it, with a unit and in the
+// registry, and does not reconnect it.
+func TestClaimsWhatIsConnected(t *testing.T) {
+	f := guest.Scene(t, 2)
+	nqn := f.Subsystems[0].NQN
+	guest.Run(t, "modprobe", "nvme-tcp")
+	guest.Run(t, "nvme", "connect", "-t", "tcp", "-a", f.Port.Traddr, "-s", f.Port.Trsvcid, "-n", nqn,
+		"--hostnqn="+guest.HostNQN, "--hostid="+guest.HostID)
+	before := guest.WaitLive(t, connectTimeout, nqn)
+	guest.Start(t)
+	after := f.WaitAllLive()
+	if after[nqn] != before[nqn] {
+		t.Errorf("device of %s: got %s, want the one connected by hand, %s", nqn, after[nqn], before[nqn])
+	}
+	checkFiles(f, nqn, after[nqn])
+}

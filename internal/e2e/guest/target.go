@@ -1,0 +1,193 @@
+//go:build e2e
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// nvmet is where the kernel's own target is configured.
+const nvmet = "/sys/kernel/config/nvmet"
+
+// Target is the kernel's NVMe target on loopback TCP: one discovery controller per port, subsystems behind it.
+type Target struct {
+	t T
+}
+
+// Port is one TCP port of the target. It listens while at least one subsystem is linked to it.
+type Port struct {
+	t       T
+	dir     string
+	Traddr  string
+	Trsvcid string
+}
+
+// Subsystem is one subsystem of the target.
+type Subsystem struct {
+	t   T
+	dir string
+	NQN string
+}
+
+// NewTarget loads the target; the machine's reset removes it again.
+func NewTarget(t T) *Target {
+	t.Helper()
+	Run(t, "modprobe", "-a", "nvmet", "nvmet-tcp")
+	return &Target{t: t}
+}
+
+// Port adds a port that listens on 127.0.0.1.
+func (g *Target) Port(trsvcid int) *Port {
+	g.t.Helper()
+	p := &Port{
+		t: g.t, Traddr: "127.0.0.1", Trsvcid: strconv.Itoa(trsvcid),
+		dir: filepath.Join(nvmet, "ports", strconv.Itoa(trsvcid)),
+	}
+	mkdir(g.t, p.dir)
+	write(g.t, filepath.Join(p.dir, "addr_trtype"), "tcp")
+	write(g.t, filepath.Join(p.dir, "addr_adrfam"), "ipv4")
+	write(g.t, filepath.Join(p.dir, "addr_traddr"), p.Traddr)
+	write(g.t, filepath.Join(p.dir, "addr_trsvcid"), p.Trsvcid)
+	return p
+}
+
+// Subsystem adds a subsystem that any host may use. It has no namespaces, and no port shows it before Link.
+func (g *Target) Subsystem(nqn string) *Subsystem {
+	g.t.Helper()
+	s := &Subsystem{t: g.t, NQN: nqn, dir: filepath.Join(nvmet, "subsystems", nqn)}
+	mkdir(g.t, s.dir)
+	write(g.t, filepath.Join(s.dir, "attr_allow_any_host"), "1")
+	return s
+}
+
+// Subsystems adds n subsystems with numbered NQNs.
+func (g *Target) Subsystems(n int) []*Subsystem {
+	g.t.Helper()
+	var all []*Subsystem
+	for i := 1; i <= n; i++ {
+		all = append(all, g.Subsystem(fmt.Sprintf("nqn.2024-01.com.example:vol%d", i)))
+	}
+	return all
+}
+
+// AllowOnly makes the subsystem refuse every host but those named.
+func (s *Subsystem) AllowOnly(hostnqns ...string) {
+	s.t.Helper()
+	write(s.t, filepath.Join(s.dir, "attr_allow_any_host"), "0")
+	allowed := filepath.Join(s.dir, "allowed_hosts")
+	for _, name := range names(allowed) {
+		if err := os.Remove(filepath.Join(allowed, name)); err != nil {
+			s.t.Fatalf("cannot forbid host: %v", err)
+		}
+	}
+	for _, hostnqn := range hostnqns {
+		host := filepath.Join(nvmet, "hosts", hostnqn)
+		if !exists(host) {
+			mkdir(s.t, host)
+		}
+		if err := os.Symlink(host, filepath.Join(allowed, hostnqn)); err != nil {
+			s.t.Fatalf("cannot allow host: %v", err)
+		}
+	}
+}
+
+// AllowAll makes the subsystem accept every host again.
+func (s *Subsystem) AllowAll() {
+	s.t.Helper()
+	allowed := filepath.Join(s.dir, "allowed_hosts")
+	for _, name := range names(allowed) {
+		if err := os.Remove(filepath.Join(allowed, name)); err != nil {
+			s.t.Fatalf("cannot forbid host: %v", err)
+		}
+	}
+	write(s.t, filepath.Join(s.dir, "attr_allow_any_host"), "1")
+}
+
+// Namespace adds namespace number 1 on a sparse file of that many bytes, reached through a loop device.
+func (s *Subsystem) Namespace(bytes int64) {
+	s.t.Helper()
+	file, err := os.CreateTemp("/var/tmp", "namespace-")
+	if err != nil {
+		s.t.Fatalf("cannot make namespace: %v", err)
+	}
+	defer file.Close()
+	if err := file.Truncate(bytes); err != nil {
+		s.t.Fatalf("cannot make namespace: %v", err)
+	}
+	loop := Run(s.t, "losetup", "--find", "--show", file.Name())
+	dir := filepath.Join(s.dir, "namespaces", "1")
+	mkdir(s.t, dir)
+	write(s.t, filepath.Join(dir, "device_path"), loop[:len(loop)-1])
+	write(s.t, filepath.Join(dir, "enable"), "1")
+}
+
+// Link shows subsystems on the port: the discovery log page changes, and the port begins to listen with the first one.
+func (p *Port) Link(subsystems ...*Subsystem) {
+	p.t.Helper()
+	for _, s := range subsystems {
+		if err := os.Symlink(s.dir, filepath.Join(p.dir, "subsystems", s.NQN)); err != nil {
+			p.t.Fatalf("cannot link subsystem to port: %v", err)
+		}
+	}
+}
+
+// Unlink takes subsystems off the port: the discovery log page changes, the kernel ends the controllers' connections, and
+// the port stops listening with the last one.
+func (p *Port) Unlink(subsystems ...*Subsystem) {
+	p.t.Helper()
+	for _, s := range subsystems {
+		if err := os.Remove(filepath.Join(p.dir, "subsystems", s.NQN)); err != nil {
+			p.t.Fatalf("cannot unlink subsystem from port: %v", err)
+		}
+	}
+}
+
+// Refer adds a referral to another port's discovery controller to the port's log page.
+func (p *Port) Refer(to *Port) {
+	p.t.Helper()
+	dir := filepath.Join(p.dir, "referrals", to.Trsvcid)
+	mkdir(p.t, dir)
+	write(p.t, filepath.Join(dir, "addr_trtype"), "tcp")
+	write(p.t, filepath.Join(dir, "addr_adrfam"), "ipv4")
+	write(p.t, filepath.Join(dir, "addr_traddr"), to.Traddr)
+	write(p.t, filepath.Join(dir, "addr_trsvcid"), to.Trsvcid)
+	write(p.t, filepath.Join(dir, "enable"), "1")
+}
+
+func mkdir(t T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatalf("cannot make %v", err)
+	}
+}
+
+// removeTarget removes all that any scenario configured in the target.
+func removeTarget(t T) {
+	t.Helper()
+	remove := func(pattern string) {
+		found, _ := filepath.Glob(filepath.Join(nvmet, pattern))
+		for _, path := range found {
+			if err := os.Remove(path); err != nil && !gone(err) {
+				t.Fatalf("cannot remove target: %v", err)
+			}
+		}
+	}
+	enabled, _ := filepath.Glob(filepath.Join(nvmet, "subsystems/*/namespaces/*/enable"))
+	for _, path := range enabled {
+		write(t, path, "0")
+	}
+	for _, pattern := range []string{
+		"ports/*/subsystems/*", "ports/*/referrals/*", "ports/*", "subsystems/*/allowed_hosts/*",
+		"subsystems/*/namespaces/*", "subsystems/*", "hosts/*",
+	} {
+		remove(pattern)
+	}
+	Run(t, "losetup", "--detach-all")
+	files, _ := filepath.Glob("/var/tmp/namespace-*")
+	for _, file := range files {
+		_ = os.Remove(file)
+	}
+}

@@ -1,0 +1,109 @@
+package machine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// cacheName is our directory below the user's cache directory.
+const cacheName = "nvme-discoverd"
+
+// cacheDir returns the directory that keeps what was built, and makes it.
+func cacheDir() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		// A system without HOME, such as a bare CI job.
+		base = "/var/cache"
+	}
+	dir := filepath.Join(base, cacheName)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("cannot make cache directory: %w", err)
+	}
+	return dir, nil
+}
+
+// cached returns the directory <cache>/<kind>-<hash of ingredients>, built by build if it is not there yet.
+//
+// The directory appears under its name only when it is complete, and a lock lets one process build while others wait:
+// two runs at once, or one that was killed half-way, leave nothing broken behind.
+func cached(kind string, ingredients []string, build func(dir string) error) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	for _, s := range ingredients {
+		fmt.Fprintf(hash, "%d:%s", len(s), s)
+	}
+	final := filepath.Join(cache, kind+"-"+hex.EncodeToString(hash.Sum(nil))[:16])
+
+	unlock, err := lock(filepath.Join(cache, kind+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(final); err == nil {
+		return final, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("cannot look at %q: %w", final, err)
+	}
+	if err := removeStale(cache, kind); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(cache, kind+"-building-")
+	if err != nil {
+		return "", fmt.Errorf("cannot make build directory: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return "", fmt.Errorf("cannot open up build directory: %w", err)
+	}
+	if err := build(tmp); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, final); err != nil {
+		return "", fmt.Errorf("cannot keep %q: %w", kind, err)
+	}
+	return final, nil
+}
+
+// removeStale deletes older versions and abandoned builds of kind; the caller holds the lock. A machine that still runs
+// from one is not disturbed: it has its files open.
+func removeStale(cache, kind string) error {
+	old, err := filepath.Glob(filepath.Join(cache, kind+"-*"))
+	if err != nil {
+		return fmt.Errorf("cannot list %q: %w", cache, err)
+	}
+	for _, dir := range old {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("cannot remove old %q: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// lock takes an exclusive lock on the file at path, waiting for it.
+func lock(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open lock: %w", err)
+	}
+	for {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("cannot lock %q: %w", path, err)
+	}
+	return func() { file.Close() }, nil
+}

@@ -1,0 +1,205 @@
+package machine
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// packages go into the root file system beside Debian's minimal set. The cloud kernel has NVMe over PCIe and ext4 built
+// in, so that the machine boots without an initial RAM disk.
+var packages = []string{
+	"dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-cloud-amd64", "nftables", "nvme-cli", "procps",
+	"python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
+}
+
+// dropped are files that nothing in the machine reads; leaving them out makes the image a third smaller.
+var dropped = []string{"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"}
+
+// masked are things that come with the packages and would get in the way: nvme-cli's udev rule and units reconnect lost
+// controllers behind the product's back, the others only cost time at boot.
+var masked = []string{
+	"etc/udev/rules.d/70-nvmf-autoconnect.rules",
+	"etc/systemd/system/nvmf-autoconnect.service",
+	"etc/systemd/system/nvmf-connect-nbft.service",
+	"etc/systemd/system/nvmefc-boot-connections.service",
+	"etc/systemd/system/nvmf-connect.target",
+	"etc/systemd/system/nvmf-connect@.service",
+	"etc/systemd/system/apt-daily.timer",
+	"etc/systemd/system/apt-daily-upgrade.timer",
+	"etc/systemd/system/dpkg-db-backup.timer",
+	"etc/systemd/system/e2scrub_all.timer",
+	"etc/systemd/system/e2scrub_reap.service",
+	"etc/systemd/system/fstrim.timer",
+	"etc/systemd/system/getty.target",
+	"etc/systemd/system/modprobe@drm.service",
+	"etc/systemd/system/modprobe@efi_pstore.service",
+	"etc/systemd/system/modprobe@fuse.service",
+	"etc/systemd/system/nftables.service",
+	"etc/systemd/system/systemd-networkd-wait-online.service",
+}
+
+// enabled are symbolic links into the multi-user target: embedded files cannot be links.
+var enabled = map[string]string{
+	"etc/systemd/system/multi-user.target.wants/e2e.timer": "../e2e.timer",
+}
+
+// rootfs is laid over the new root file system: the init wrapper, the unit that runs what a run brings along, settings.
+//
+//go:embed all:rootfs
+var rootfs embed.FS
+
+// imageSize leaves room for what a run installs and for namespaces backed by files.
+const imageSize = "2G"
+
+// image is the root file system, ready to boot.
+type image struct {
+	disk   string // ext4 image, never written to
+	kernel string
+}
+
+// baseImage returns the root file system, made if need be.
+func baseImage(progress func(string)) (image, error) {
+	ingredients, err := imageIngredients()
+	if err != nil {
+		return image{}, err
+	}
+	dir, err := cached("image", ingredients, func(dir string) error {
+		progress("building the machine's root file system (once, about a minute)")
+		return buildImage(dir)
+	})
+	if err != nil {
+		return image{}, fmt.Errorf("cannot build root file system: %w", err)
+	}
+	return image{disk: filepath.Join(dir, "root.ext4"), kernel: filepath.Join(dir, "vmlinuz")}, nil
+}
+
+// imageIngredients lists everything that decides what the image contains.
+func imageIngredients() ([]string, error) {
+	all := slices.Concat([]string{"1", suite, imageSize}, packages, dropped, masked)
+	for _, name := range slices.Sorted(maps.Keys(enabled)) {
+		all = append(all, name, enabled[name])
+	}
+	err := fs.WalkDir(rootfs, "rootfs", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := rootfs.ReadFile(path)
+		all = append(all, path, string(content))
+		return err
+	})
+	return all, err
+}
+
+func buildImage(dir string) error {
+	if os.Geteuid() != 0 {
+		return errors.New("cannot unpack packages: this needs root")
+	}
+	uri, err := mirror()
+	if err != nil {
+		return err
+	}
+	tree := filepath.Join(dir, "tree")
+	if err := bootstrap(tree, uri, "minbase", packages, dropped); err != nil {
+		return err
+	}
+	if err := takeKernel(tree, filepath.Join(dir, "vmlinuz")); err != nil {
+		return err
+	}
+	if err := furnish(tree); err != nil {
+		return err
+	}
+	// Without a journal: nobody reads the disk again after the machine stopped.
+	err = run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=0", "-L", "e2e-root",
+		"-d", tree, filepath.Join(dir, "root.ext4"), imageSize)
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(tree)
+}
+
+// bootstrap makes a Debian tree from the packages given.
+func bootstrap(tree, uri, variant string, packages, drop []string) error {
+	args := []string{"--quiet", "--variant=" + variant, "--include=" + strings.Join(packages, ",")}
+	for _, pattern := range drop {
+		args = append(args, "--dpkgopt=path-exclude="+pattern)
+	}
+	return run("mmdebstrap", append(args, suite, tree, fmt.Sprintf("deb %s %s main", uri, suite))...)
+}
+
+// takeKernel copies the newest kernel out of tree and drops its boot files, which QEMU does not read from the disk.
+func takeKernel(tree, to string) error {
+	kernels, err := filepath.Glob(filepath.Join(tree, "boot", "vmlinuz-*"))
+	if err != nil || len(kernels) == 0 {
+		return errors.New("cannot find a kernel in the new tree")
+	}
+	sort.Strings(kernels)
+	content, err := os.ReadFile(kernels[len(kernels)-1])
+	if err != nil {
+		return fmt.Errorf("cannot read kernel: %w", err)
+	}
+	if err := os.WriteFile(to, content, 0o644); err != nil {
+		return fmt.Errorf("cannot keep kernel: %w", err)
+	}
+	return os.RemoveAll(filepath.Join(tree, "boot"))
+}
+
+// furnish turns Debian's tree into the machine's.
+func furnish(tree string) error {
+	for _, name := range masked {
+		if err := symlink("/dev/null", filepath.Join(tree, name)); err != nil {
+			return fmt.Errorf("cannot mask: %w", err)
+		}
+	}
+	for name, target := range enabled {
+		if err := symlink(target, filepath.Join(tree, name)); err != nil {
+			return fmt.Errorf("cannot enable: %w", err)
+		}
+	}
+	if err := unpackRootfs(tree); err != nil {
+		return err
+	}
+	// The packages have been set up already: without these marks the first boot, which is every boot, does it again.
+	for _, name := range []string{"etc/.updated", "var/.updated"} {
+		if err := os.WriteFile(filepath.Join(tree, name), nil, 0o644); err != nil {
+			return fmt.Errorf("cannot mark as set up: %w", err)
+		}
+	}
+	return nil
+}
+
+func unpackRootfs(tree string) error {
+	return fs.WalkDir(rootfs, "rootfs", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(tree, strings.TrimPrefix(path, "rootfs"))
+		if entry.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		content, err := rootfs.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(string(content), "#!") {
+			mode = 0o755
+		}
+		return os.WriteFile(to, content, mode)
+	})
+}
+
+// symlink makes the link at path, in a directory that need not exist yet.
+func symlink(target, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(target, path)
+}

@@ -1,0 +1,49 @@
+// Command run boots the end-to-end machine with this tree installed in it and runs one of the programs made for the
+// inside: the scenarios, the demonstration or the benchmark. It is what `make e2e`, `make demo` and `make bench` call.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
+	timeout := flag.Duration("timeout", 25*time.Minute, "give up after this `time`, boot included")
+	keep := flag.String("keep", "", "keep the console and the program's output in this `directory`")
+	flag.Usage = usage
+	flag.Parse()
+	program, ok := programs[flag.Arg(0)]
+	if flag.Arg(0) == "exec" && flag.NArg() == 2 {
+		program.file, ok = flag.Arg(1), true
+	} else {
+		ok = ok && flag.NArg() == 1
+	}
+	if !ok {
+		usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	job := job{program: program, pattern: *pattern, timeout: *timeout, keep: *keep}
+	if err := job.run(ctx); err != nil {
+		stop()
+		if !errors.Is(err, errReported) {
+			fmt.Fprintf(os.Stderr, "e2e: %s\n", strings.TrimRight(err.Error(), "\n"))
+		}
+		os.Exit(1)
+	}
+}
+
+func usage() {
+	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
+		"       run [-timeout TIME] [-keep DIR] exec FILE   (a script or static executable of your own)\n")
+	flag.PrintDefaults()
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSummary(t *testing.T) {
+	tests := []struct {
+		name     string
+		lines    string
+		finished bool
+		last     string
+		ok       bool
+	}{
+		{"all pass", "=== RUN   TestA\n--- PASS: TestA (1.00s)", true, "1 passed, 0 failed, 0 skipped", true},
+		{"one fails", "=== RUN   TestA\n--- PASS: TestA (1.00s)\n=== RUN   TestB\n--- FAIL: TestB (0.10s)", false, "1 passed, 1 failed, 0 skipped", false},
+		{"subtests do not count", "=== RUN   TestA\n=== RUN   TestA/x\n    --- FAIL: TestA/x (0.00s)\n--- FAIL: TestA (0.00s)", false, "0 passed, 1 failed, 0 skipped", false},
+		{"never ended", "=== RUN   TestA", false, "0 passed, 1 failed, 0 skipped", false},
+		{"nothing ran", "testing: warning: no tests to run\nPASS", true, "0 passed, 0 failed, 0 skipped", false},
+		{"skipping is not passing", "=== RUN   TestA\n--- PASS: TestA (0.1s)\n=== RUN   TestB\n--- SKIP: TestB (0.1s)", true, "1 passed, 0 failed, 1 skipped", false},
+		{"died after the last", "=== RUN   TestA\n--- PASS: TestA (1.00s)", false, "1 passed, 1 failed, 0 skipped", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			r := newReport(&out)
+			for line := range strings.Lines(test.lines) {
+				r.guest(strings.TrimRight(line, "\n"))
+			}
+			if ok := r.summary(test.finished); ok != test.ok {
+				t.Errorf("summary: got %v, want %v", ok, test.ok)
+			}
+			if got := strings.TrimSpace(out.String()); !strings.HasSuffix(got, "\n"+test.last) {
+				t.Errorf("last line: got\n%s\nwant %q", got, test.last)
+			}
+		})
+	}
+}
