@@ -70,24 +70,29 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err := checkWish(&req.Wish); err != nil {
 		return "", err
 	}
-	// The first look is for those who need not wait for the lock, the one under the lock is the one that counts.
-	device, err := c.look(req)
-	if device != "" || err != nil {
-		return device, err
-	}
-	if err := c.permitted(req.Wish, c.warn); err != nil {
+	// The first round is for those who need not wait for the lock; the one under the lock counts.
+	found, err := c.look(req)
+	if err != nil {
 		return "", err
+	}
+	if found == "" {
+		if err := c.permitted(req.Wish, c.warn); err != nil {
+			return "", err
+		}
 	}
 	unlock, err := c.lock(req.Wish)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	device, err = c.look(req)
-	if device != "" || err != nil {
-		return device, err
+	found, err = c.look(req)
+	if err != nil {
+		return "", err
 	}
-	if err := c.permitted(req.Wish, func(error) {}); err != nil { // the wait for the lock may have been long
+	if found != "" {
+		return found, c.claim(req, found)
+	}
+	if err := c.permitted(req.Wish, func(error) {}); err != nil { // they have been told
 		return "", err
 	}
 
@@ -135,7 +140,7 @@ func checkWish(w *wish.Wish) (err error) {
 	return err
 }
 
-// look finds a controller that serves the wish and takes it for req. It returns "" when there is none.
+// look returns the controller that serves the wish and that req may use, "" when there is none.
 func (c *Connector) look(req Request) (device string, err error) {
 	_, duplicate := req.Wish.Params.Get(param.DuplicateConnect)
 	if duplicate && !req.Idempotent {
@@ -155,10 +160,19 @@ func (c *Connector) look(req Request) (device string, err error) {
 	if isForeign(owner) {
 		return "", fmt.Errorf("cannot connect %s: it is connected as %s, which is owned by %s", req.Wish.TID, controller.Name, owner)
 	}
-	if owner != "" {
-		req.Wish.Owner = "" // the entry that is there stays
+	return controller.Name, nil
+}
+
+// claim records a controller that look found. An owner's entry that is there stays.
+func (c *Connector) claim(req Request, device string) error {
+	owner, err := c.registry.Owner(device)
+	if err != nil {
+		return recordError(device, err)
 	}
-	return controller.Name, c.record(req, controller.Name)
+	if owner != "" {
+		req.Wish.Owner = ""
+	}
+	return c.record(req, device)
 }
 
 // isForeign tells whether owner, an attribute of the registry, is another orchestrator.
@@ -180,9 +194,12 @@ func (c *Connector) permitted(w wish.Wish, warn func(error)) error {
 // already resolves EALREADY: another program connected between our look and our write, or the kernel's idea of a duplicate
 // is wider than ours.
 func (c *Connector) already(req Request, refusal error) (string, error) {
-	device, err := c.look(req)
-	if device != "" || err != nil {
-		return device, err
+	found, err := c.look(req)
+	if err != nil {
+		return "", err
+	}
+	if found != "" {
+		return found, c.claim(req, found)
 	}
 	return "", fmt.Errorf("%w; no controller in sysfs serves it, so one of another host-traddr or host-iface is in the way: disconnect that, or pin this one or allow it with --duplicate-connect", refusal)
 }

@@ -22,6 +22,9 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("cannot connect %s: %s (%s): %s", e.TID, e.Meaning, e.Errno.Error(), e.Advice)
 }
 
+// Unwrap makes the errno comparable with errors.Is.
+func (e *Error) Unwrap() error { return e.Errno }
+
 // refused returns the Error for errno, got for w from the write to the device. The meanings are measured ones; the kernel
 // reuses a number for several causes and tells them apart in its log only.
 func refused(w wish.Wish, errno syscall.Errno) *Error {
