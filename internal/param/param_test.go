@@ -1,0 +1,57 @@
+package param
+
+import "testing"
+
+func TestWith(t *testing.T) {
+	for _, tt := range []struct {
+		param     Param
+		value     string
+		want, err string
+	}{
+		{KeepAliveTMO, "30", "30", ""},
+		{CtrlLossTMO, "-1", "-1", ""},
+		{CtrlLossTMO, "", "", ""},
+		{NrIOQueues, "08", "8", ""},
+		{HdrDigest, "yes", "true", ""},
+		{HdrDigest, "off", "", ""},
+		{HdrDigest, "maybe", "", `cannot set hdr-digest to "maybe": it must be true or false`},
+		{KeepAliveTMO, "30s", "", `cannot set keep-alive-tmo to "30s": it must be a number from 0 to 2147483647`},
+		{QueueSize, "4", "", `cannot set queue-size to "4": it must be a number from 16 to 1024`},
+		{TOS, "256", "", `cannot set tos to "256": it must be a number from 0 to 255`},
+	} {
+		set, err := Set{}.With(tt.param, tt.value)
+		msg := ""
+		if err != nil {
+			msg = err.Error()
+		}
+		if got, ok := set.Get(tt.param); got != tt.want || ok != (tt.want != "") || msg != tt.err {
+			t.Errorf("%v = %q: %q, %v, error %q; want %q, error %q", tt.param, tt.value, got, ok, msg, tt.want, tt.err)
+		}
+	}
+}
+
+func TestSetsCompare(t *testing.T) {
+	a, _ := Set{}.With(TOS, "7")
+	b, _ := Set{}.With(TOS, "07")
+	if a != b {
+		t.Error("two spellings of one value differ")
+	}
+	reset, _ := a.With(TOS, "")
+	if reset != (Set{}) {
+		t.Error("an empty value does not reset")
+	}
+}
+
+func TestByName(t *testing.T) {
+	for _, p := range All() {
+		if got, ok := ByName(p.String()); !ok || got != p {
+			t.Errorf("ByName(%s) = %v, %v", p, got, ok)
+		}
+		if p.Info().Kernel == "" || p.Info().Help == "" {
+			t.Errorf("%s lacks its kernel name or help", p)
+		}
+	}
+	if _, ok := ByName("dhchap-secret"); ok {
+		t.Error("a secret is a parameter: it would reach a command line")
+	}
+}

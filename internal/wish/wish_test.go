@@ -1,0 +1,48 @@
+package wish
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+func TestArgs(t *testing.T) {
+	params, err := param.Set{}.With(param.CtrlLossTMO, "600")
+	if err == nil {
+		params, err = params.With(param.DataDigest, "true")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ioc := Wish{Kind: tid.IO, TID: tid.TID{
+		Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol", HostTraddr: "192.0.2.9", HostIface: "eth0", HostNQN: "nqn.host", HostID: "id",
+	}, Params: params}
+	for _, tt := range []struct {
+		wish Wish
+		want string
+	}{
+		{ioc, "--transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.host --hostid=id --host-traddr=192.0.2.9 --host-iface=eth0 --ctrl-loss-tmo=600 --data-digest"},
+		{Wish{Kind: tid.Discovery, TID: tid.TID{Transport: "loop", NQN: tid.DiscoveryNQN}}, "--transport=loop --nqn=" + tid.DiscoveryNQN},
+		{Wish{Kind: tid.Discovery, TID: tid.TID{Transport: "loop", NQN: "nqn.dc"}}, "--transport=loop --nqn=nqn.dc --discovery"},
+	} {
+		if got := strings.Join(tt.wish.Args(), " "); got != tt.want {
+			t.Errorf("args\n%s, want\n%s", got, tt.want)
+		}
+	}
+}
+
+func TestDescription(t *testing.T) {
+	for _, tt := range []struct {
+		wish Wish
+		want string
+	}{
+		{Wish{Kind: tid.IO, TID: tid.TID{Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol"}}, "NVMe I/O Controller nqn.vol @ 192.0.2.1:4420"},
+		{Wish{Kind: tid.Discovery, TID: tid.TID{Traddr: "nn-0x1:pn-0x2", NQN: tid.DiscoveryNQN}}, "NVMe Discovery Controller nqn.2014-08.org.nvmexpress.discovery @ nn-0x1:pn-0x2"},
+	} {
+		if got := tt.wish.Description(); got != tt.want {
+			t.Errorf("description %q, want %q", got, tt.want)
+		}
+	}
+}
