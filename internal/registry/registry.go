@@ -255,7 +255,11 @@ func (r Registry) Prune(device string, seqnum uint64) (removed bool, err error) 
 	if err != nil || moved == "" {
 		return false, err
 	}
-	// Between the look and the move the entry may have become that of the next controller.
+	return r.finishPrune(device, moved, seqnum)
+}
+
+// finishPrune looks at the entry that was moved away: since the first look it may have become that of the next controller.
+func (r Registry) finishPrune(device, moved string, seqnum uint64) (removed bool, err error) {
 	stale, err := r.stale(device, moved, seqnum)
 	if err == nil && stale {
 		return true, discard(moved)

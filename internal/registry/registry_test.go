@@ -113,11 +113,13 @@ func TestEntry(t *testing.T) {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
 
+	f.must(f.Create("nvme5", nil))
+	f.must(f.Create("nvme4", nil))
 	f.put("nvme2.tmp.123/owner", "half")
 	f.put("lost+found/x", "")
 	devices, err := f.List()
 	f.must(err)
-	if diff := cmp.Diff([]string{"nvme3", "nvme10"}, devices); diff != "" {
+	if diff := cmp.Diff([]string{"nvme3", "nvme4", "nvme5", "nvme10"}, devices); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
 }
@@ -249,6 +251,29 @@ func TestPruneRace(t *testing.T) {
 		}
 	}
 	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "103\n"})
+}
+
+// The same, step by step: the entry became the new controller's just before it was moved away.
+func TestPrunePutsBack(t *testing.T) {
+	f := newFixture(t)
+	prune := func(meanwhile func()) {
+		t.Helper()
+		f.must(f.Create("nvme3", map[string]string{"seqnum": "103"}))
+		moved, err := f.moveAway("nvme3")
+		f.must(err)
+		meanwhile()
+		removed, err := f.finishPrune("nvme3", moved, 101)
+		f.must(err)
+		if removed {
+			t.Error("the entry of the new controller was removed")
+		}
+	}
+	prune(func() {})
+	f.wantFiles(map[string]string{"nvme3/seqnum": "103\n"})
+	prune(func() { f.must(f.Create("nvme3", map[string]string{"seqnum": "105"})) })
+	f.wantFiles(map[string]string{"nvme3/seqnum": "105\n"})
+	prune(func() { f.device("nvme3") }) // it is the number that counts
+	f.wantFiles(map[string]string{"nvme3/seqnum": "103\n"})
 }
 
 func TestRule(t *testing.T) {

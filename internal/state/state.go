@@ -284,36 +284,50 @@ func remove(path string) error {
 // removeIf removes the file at path if it holds line. The file may be replaced at any moment: it is moved away, looked at
 // once more, and moved back unless there is a newer one by then.
 func removeIf(path, line string) error {
-	holds := func(path string) (bool, error) {
-		data, err := os.ReadFile(path)
-		return strings.TrimSuffix(string(data), "\n") == line, err
-	}
-	if is, err := holds(path); err != nil || !is {
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	away, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp.*")
-	if err != nil {
-		return fmt.Errorf("cannot remove %s: %w", path, err)
-	}
-	_ = away.Close()
-	defer os.Remove(away.Name())
-	if err := os.Rename(path, away.Name()); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("cannot remove %s: %w", path, err)
-	}
-	is, err := holds(away.Name())
-	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	if is {
+	is, err := holds(path, line)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !is {
 		return nil
 	}
-	if err := os.Link(away.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	away, err := moveAway(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remove %s: %w", path, err)
+	}
+	return finishRemove(path, away, line)
+}
+
+func holds(path, line string) (bool, error) {
+	data, err := os.ReadFile(path)
+	return strings.TrimSuffix(string(data), "\n") == line, err
+}
+
+// moveAway returns where the file at path is now.
+func moveAway(path string) (string, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp.*")
+	if err != nil {
+		return "", err
+	}
+	_ = f.Close()
+	if err := os.Rename(path, f.Name()); err != nil {
+		_ = os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+// finishRemove looks at the file that was moved away: since the first look it may have become another one.
+func finishRemove(path, away, line string) error {
+	defer os.Remove(away)
+	is, err := holds(away, line)
+	if err == nil && !is {
+		err = os.Link(away, path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cannot put %s back: %w", path, err)
 	}
 	return nil

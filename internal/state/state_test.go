@@ -237,6 +237,48 @@ func TestForgetRace(t *testing.T) {
 	f.wantFiles(map[string]string{"controllers/nvme3/unit": unitB + "\n"})
 }
 
+// The same, step by step: the record became the next controller's just before it was moved away.
+func TestForgetPutsBack(t *testing.T) {
+	f := newFixture(t)
+	path := f.bindingPath("nvme3")
+	forget := func(meanwhile func()) {
+		t.Helper()
+		f.must(f.Bind("nvme3", unitB))
+		away, err := moveAway(path)
+		f.must(err)
+		meanwhile()
+		f.must(finishRemove(path, away, unitA))
+	}
+	forget(func() {})
+	f.wantFiles(map[string]string{"controllers/nvme3/unit": unitB + "\n"})
+	forget(func() { f.must(f.Bind("nvme3", unitA)) }) // and given anew once more
+	f.wantFiles(map[string]string{"controllers/nvme3/unit": unitA + "\n"})
+	f.must(os.Remove(path))
+	if _, err := moveAway(path); !os.IsNotExist(err) {
+		t.Errorf("moving away what is gone: %v, want an error that says so", err)
+	}
+	f.wantFiles(map[string]string{})
+}
+
+// Several sides may forget one controller: the daemon at its remove event, the unit's command at its stop.
+func TestForgetTogether(t *testing.T) {
+	f := newFixture(t)
+	for range 100 {
+		f.must(f.Bind("nvme3", unitA))
+		f.must(f.WriteDevid(unitA, "nvme3"))
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := f.Forget("nvme3", unitA); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		f.wantFiles(map[string]string{})
+	}
+}
+
 func TestBadContent(t *testing.T) {
 	f := newFixture(t)
 	f.must(f.WriteDevid(unitB, "nvme4"))
