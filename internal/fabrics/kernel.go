@@ -47,8 +47,8 @@ func (k *Kernel) Connect(ctx context.Context, w wish.Wish) (Result, error) {
 	if !k.lacksModule(w.TID.Transport, err) {
 		return result, err
 	}
-	if err := k.modprobe(ctx, "nvme-fabrics", "nvme-"+w.TID.Transport); err != nil {
-		return Result{}, fmt.Errorf("cannot connect %s: %w", w.TID, err)
+	if failure := k.modprobe(ctx, "nvme-fabrics", "nvme-"+w.TID.Transport); failure != nil {
+		return Result{}, fmt.Errorf("%w; %v", err, failure)
 	}
 	return k.attempt(w)
 }

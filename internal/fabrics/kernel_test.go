@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -266,8 +265,11 @@ func TestModprobe(t *testing.T) {
 func TestDevice(t *testing.T) {
 	root := paths.Root(t.TempDir())
 	_, err := New(root).Connect(context.Background(), ioc(t))
-	if want := "cannot connect (tcp, 192.0.2.1, 4420, " + nqn + "): cannot load the kernel modules nvme-fabrics and nvme-tcp"; !strings.HasPrefix(message(err), want) {
-		t.Errorf("without a device: %v", err)
+	want := "cannot connect (tcp, 192.0.2.1, 4420, " + nqn + "): this kernel has no NVMe over Fabrics (no such file or directory): " +
+		"install and load the kernel module nvme-tcp; cannot load the kernel modules nvme-fabrics and nvme-tcp: fork/exec " + root.Modprobe() +
+		": no such file or directory: install them with the kernel's package"
+	if diff := cmp.Diff(want, message(err)); diff != "" {
+		t.Errorf("without a device (-want +got):\n%s", diff)
 	}
 	path := filepath.Join(t.TempDir(), "device")
 	if err := os.WriteFile(path, []byte("instance=1"), 0o600); err != nil {

@@ -1,0 +1,106 @@
+// Package cli is the command line nvme-discoverctl: one file for each command, cmd_x.go.
+//
+// The units run it once for every connect, so a command does nothing before its own work, and the package nothing at all
+// before Run.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Exit statuses.
+const (
+	Done   = 0
+	Failed = 1
+	Usage  = 2
+)
+
+// Env is what the commands see of the world.
+type Env struct {
+	Version string // of nvme-discoverctl
+	Args    []string
+	Getenv  func(string) string
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// connector does the work on controllers: *connect.Connector, or a stand-in in tests.
+type connector interface {
+	Connect(ctx context.Context, req connect.Request) (device string, err error)
+	DisconnectUnit(unit string, t tid.TID) (outcome string, err error)
+	Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error)
+	Cleanup(unit string) error
+}
+
+// app is one run.
+type app struct {
+	Env
+	root      paths.Root
+	connector func() connector
+}
+
+// Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
+// is on env.Stderr in one line for each thing.
+func Run(ctx context.Context, env Env) int {
+	a := &app{Env: env}
+	a.connector = func() connector {
+		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
+	}
+	return a.run(ctx)
+}
+
+func (a *app) run(ctx context.Context) int {
+	root := a.rootCommand()
+	cmd, err := root.ExecuteContextC(ctx)
+	var failure *failure
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &failure):
+		fmt.Fprintln(a.Stderr, failure.err)
+		return Failed
+	default:
+		fmt.Fprintf(a.Stderr, "%v: see %s --help\n", err, cmd.CommandPath())
+		return Usage
+	}
+}
+
+// failure is an error of the work, as opposed to one of the command line.
+type failure struct{ err error }
+
+func (f *failure) Error() string { return f.err.Error() }
+
+// failed marks err, if it is one, as a failure.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "nvme-discoverctl",
+		Short:         "Control the NVMe over Fabrics connections of this host",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	cmd.SetArgs(a.Args)
+	cmd.SetOut(a.Stdout)
+	cmd.SetErr(a.Stderr)
+	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
+	_ = cmd.PersistentFlags().MarkHidden("root") // the flag is there
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.versionCommand())
+	return cmd
+}

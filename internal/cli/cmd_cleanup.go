@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// cleanupCommand is the ExecStopPost= of the units.
+func (a *app) cleanupCommand() *cobra.Command {
+	var unit string
+	cmd := &cobra.Command{
+		Use:    "cleanup --unit=…",
+		Short:  "Remove what is recorded of a unit that has stopped",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if unit == "" {
+				return errors.New("cannot clean up without knowing after what: give --unit")
+			}
+			return failed(a.connector().Cleanup(unit))
+		},
+	}
+	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has stopped")
+	return cmd
+}
