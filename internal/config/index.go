@@ -16,9 +16,13 @@ func (p path) elem(i int) path       { return p + "\x00[" + path(strconv.Itoa(i)
 // The TOML library tells this of a syntax error only.
 type index map[path]position
 
-// newIndex returns the index of a text that the TOML library accepts. Of any other text it makes something of no use, but
-// it ends.
-func newIndex(text string) index {
+// maxDepth bounds how deep tables, arrays and dotted keys go into each other. Our files need four; the TOML library spends
+// so much stack and time on each that a file of nothing but brackets would end the process.
+const maxDepth = 16
+
+// newIndex returns the index of text. deep is the place where text goes deeper than maxDepth, the zero position if it
+// does not. Of a text that is not TOML the index is right up to the first error, and of no use after it.
+func newIndex(text string) (found index, deep position) {
 	s := scanner{text: text, at: position{1, 1}, index: index{}, counts: map[path]int{}}
 	var table path
 	for s.blank(); s.off < len(s.text); s.blank() {
@@ -33,7 +37,7 @@ func newIndex(text string) index {
 		}
 		s.progress(begin)
 	}
-	return s.index
+	return s.index, s.deep
 }
 
 // scanner walks over a text once.
@@ -44,6 +48,8 @@ type scanner struct {
 	count  int      // offset up to which at is counted
 	index  index
 	counts map[path]int // elements so far of each array of tables
+	depth  int          // of the value that is being read
+	deep   position
 }
 
 // here returns the position of the offset.
@@ -84,6 +90,18 @@ func (s *scanner) progress(begin int) {
 	if s.off == begin {
 		s.skip(1)
 	}
+}
+
+// tooDeep tells whether depth is beyond the bound, and then ends the scan.
+func (s *scanner) tooDeep(depth int) bool {
+	if depth <= maxDepth {
+		return false
+	}
+	if s.deep == (position{}) {
+		s.deep = s.here()
+	}
+	s.off = len(s.text)
+	return true
 }
 
 // blank passes white space, ends of lines and comments.
@@ -164,7 +182,7 @@ func (s *scanner) keys() []string {
 			keys = append(keys, s.text[begin:s.off])
 		}
 		s.spaces()
-		if !s.sees(".") {
+		if !s.sees(".") || s.tooDeep(len(keys)) {
 			return keys
 		}
 		s.skip(1)
@@ -173,7 +191,10 @@ func (s *scanner) keys() []string {
 
 // value passes a value, recording what stands in it if it is an array or an inline table.
 func (s *scanner) value(p path) {
+	s.depth++
+	defer func() { s.depth-- }()
 	switch {
+	case s.tooDeep(s.depth):
 	case s.sees(`"`), s.sees("'"):
 		s.quoted()
 	case s.sees("["):

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -83,12 +85,20 @@ func (r *resolver) checkKeys(t table) {
 		case home != "":
 			r.found.errors.add(e.at, "cannot use %s in %s: it belongs in %s", e.key, t.title, home)
 		default:
-			r.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", e.key, t.title, suggest(e.key, allowed))
+			r.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, suggest(e.key, allowed))
 		}
 	}
 	for _, c := range t.controllers {
 		r.checkKeys(c)
 	}
+}
+
+// shown returns a key as it can stand in a message, whatever it is made of.
+func shown(key string) string {
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) {
+		return strconv.Quote(key)
+	}
+	return key
 }
 
 // settings applies [global]. An empty value is the default.

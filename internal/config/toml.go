@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
@@ -17,27 +19,70 @@ import (
 func parseTOML(text string) (document, findings) {
 	var found findings
 	text = strings.TrimPrefix(text, "\ufeff")
+	if !utf8.ValidString(text) {
+		found.errors.add(position{1, 1}, "cannot parse the file: it is not UTF-8")
+		return document{}, found
+	}
+	places, deep := newIndex(text)
+	if deep != (position{}) {
+		found.errors.add(deep, "cannot parse the file: tables, arrays or dotted keys go deeper than %d levels", maxDepth)
+		return document{}, found
+	}
 	var top map[string]any
 	if _, err := toml.Decode(text, &top); err != nil {
-		at, message := syntaxError(err)
+		at, message := syntaxError(text, err)
 		found.errors.add(at, "cannot parse the file as TOML: %s", message)
 		return document{}, found
 	}
-	l := tomlLoader{index: newIndex(text), found: &found}
+	l := tomlLoader{index: places, found: &found}
 	return l.document(top), found
 }
 
 // syntaxError takes an error of the TOML library apart.
-func syntaxError(err error) (position, string) {
+func syntaxError(text string, err error) (position, string) {
 	var parse toml.ParseError
 	if !errors.As(err, &parse) {
 		return position{1, 1}, strings.TrimPrefix(err.Error(), "toml: ")
 	}
-	message := parse.Message
+	message := strings.TrimSuffix(parse.Message, ".")
 	if parse.LastKey != "" {
 		message += fmt.Sprintf(" (at or after key %s)", parse.LastKey)
 	}
-	return position{max(parse.Position.Line, 1), max(parse.Position.Col, 1)}, message
+	message = strings.Map(func(r rune) rune { // both may hold raw text of the file
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, message)
+	before := text[:min(max(parse.Position.Start, 0), len(text))]
+	at := position{strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1}
+	if line := parse.Position.Line; line > 0 && line < at.line {
+		at = position{line, 1} // the library is past the end of the line that it means
+	}
+	if unquoted(text, before) {
+		message += ": is it a text? Then it must stand in quotes"
+	}
+	return at, message
+}
+
+// unquoted guesses whether the value in which, or right after which, a syntax error stands lacks its quotes.
+func unquoted(text, before string) bool {
+	line := text[strings.LastIndexByte(before, '\n')+1:]
+	inLine := len(text) - len(line)
+	line, _, _ = strings.Cut(line, "\n")
+	equals := strings.LastIndexByte(line[:min(len(before)-inLine, len(line))], '=')
+	if equals < 0 {
+		return false
+	}
+	value := strings.TrimSpace(line[equals+1:])
+	for _, prefix := range []string{"true", "false"} {
+		if strings.HasPrefix(value, prefix) {
+			return false
+		}
+	}
+	first, _ := utf8.DecodeRuneInString(value)
+	number := strings.Trim(value, "0123456789_") == ""
+	return !number && (first == '/' || unicode.IsLetter(first) || unicode.IsDigit(first))
 }
 
 // tomlLoader turns what the TOML library makes of a file into a document.
@@ -66,7 +111,7 @@ func (l tomlLoader) document(top map[string]any) document {
 		case known:
 			l.found.errors.add(at, "cannot use %s like this: it is one section, which begins with a line [%s]", key, key)
 		case isTable, isTables && len(many) > 0:
-			l.found.warnings.add(at, "section %s is unknown and ignored%s", key, suggest(key, sectionNames()))
+			l.found.warnings.add(at, "section %s is unknown and ignored%s", shown(key), suggest(key, sectionNames()))
 		default:
 			loose.entries = append(loose.entries, l.entry(p, key, value))
 		}

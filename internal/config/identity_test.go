@@ -1,0 +1,90 @@
+package config
+
+import "testing"
+
+func TestIdentity(t *testing.T) {
+	const (
+		otherID = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+		machine = "0123456789abcdef0123456789abcdef\n"
+		one     = "[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+
+		// what `systemd-id128 -u machine-id --app-specific=6d1f0c5b2e8a4f3c9b7d51e04a86c2f9` prints on a host with that machine ID
+		fromMachine = "dc43e2d4-44fb-4331-8814-cee90f938094"
+		fromName    = "c1bc0e26-9933-4c56-8602-48e7f126d85d"
+
+		nqnFile, idFile, machineFile, configFile = "etc/nvme/hostnqn", "etc/nvme/hostid", "etc/machine-id", "etc/nvme/discoverd.conf"
+	)
+	for _, test := range []struct {
+		name     string
+		files    map[string]string
+		nqn, id  string
+		warnings []string
+		err      string
+	}{
+		{
+			name:  "both files",
+			files: map[string]string{nqnFile: "nqn.h\n", idFile: "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\n", machineFile: machine},
+			nqn:   "nqn.h", id: otherID,
+		},
+		{name: "hostnqn alone", files: map[string]string{nqnFile: testNQN}, nqn: testNQN, id: testID},
+		{name: "hostnqn alone, no UUID in it", files: map[string]string{nqnFile: "nqn.h"}, nqn: "nqn.h", id: fromName},
+		{name: "hostid alone", files: map[string]string{idFile: testID}, nqn: testNQN, id: testID},
+		{
+			name:  "persona",
+			files: map[string]string{nqnFile: testNQN, idFile: testID, configFile: one + "[host]\nhostnqn = \"" + uuidNQN + otherID + "\""},
+			nqn:   uuidNQN + otherID, id: otherID,
+		},
+		{
+			name:  "persona without a UUID does not take the host's ID",
+			files: map[string]string{nqnFile: testNQN, idFile: testID, configFile: one + "[host]\nhostnqn = \"nqn.h\""},
+			nqn:   "nqn.h", id: fromName,
+		},
+		{
+			name:  "persona that is the host",
+			files: map[string]string{nqnFile: "nqn.h", idFile: testID, configFile: one + "[host]\nhostnqn = \"nqn.h\""},
+			nqn:   "nqn.h", id: testID,
+		},
+		{
+			name:  "persona complete",
+			files: map[string]string{configFile: one + "[host]\nhostnqn = \"nqn.h\"\nhostid = \"" + testID + "\""},
+			nqn:   "nqn.h", id: testID,
+		},
+		{
+			name:  "derived from the machine ID",
+			files: map[string]string{machineFile: machine, configFile: one},
+			nqn:   uuidNQN + fromMachine, id: fromMachine,
+			warnings: []string{"/etc/nvme/hostnqn: the file does not exist, and no hostid: using " + uuidNQN + fromMachine + ", derived from the machine ID"},
+		},
+		{name: "none, and nothing to connect", files: map[string]string{machineFile: "uninitialized\n"}},
+		{
+			name:  "none",
+			files: map[string]string{configFile: one},
+			err:   `/etc/nvme/discoverd.conf:1:1: cannot connect anything without a host NQN: create it with "nvme gen-hostnqn > /etc/nvme/hostnqn" or set hostnqn in [host]`,
+		},
+		{
+			name:  "bad hostnqn",
+			files: map[string]string{nqnFile: "nqn.a,b"},
+			err:   `/etc/nvme/hostnqn:1:1: cannot use NQN "nqn.a,b": it contains a comma`,
+		},
+		{
+			name:  "bad hostid",
+			files: map[string]string{idFile: "1234"},
+			err:   `/etc/nvme/hostid:1:1: cannot use host ID "1234": it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6`,
+		},
+		{
+			name:  "hostnqn is a directory",
+			files: map[string]string{nqnFile + "/x": ""},
+			err:   "cannot read host identity /etc/nvme/hostnqn: is a directory",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := loadRoot(t, write(t, test.files))
+			diff(t, "error", test.err, err)
+			diff(t, "identity", []string{test.nqn, test.id}, []string{got.HostNQN, got.HostID})
+			diff(t, "warnings", test.warnings, got.Warnings)
+			for _, c := range got.Connections {
+				diff(t, "identity of the connection", []string{test.nqn, test.id}, []string{c.Wish.TID.HostNQN, c.Wish.TID.HostID})
+			}
+		})
+	}
+}

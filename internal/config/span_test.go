@@ -1,0 +1,62 @@
+package config
+
+import (
+	"testing"
+	"time"
+)
+
+func TestParseSpan(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want time.Duration
+		err  string
+	}{
+		{text: "0"},
+		{text: "90", want: 90 * time.Second},
+		{text: " 5min ", want: 5 * time.Minute},
+		{text: "5 min", want: 5 * time.Minute},
+		{text: "72h", want: 72 * time.Hour},
+		{text: "3days 5hours", want: 77 * time.Hour},
+		{text: "1h30min", want: 90 * time.Minute},
+		{text: "1.5h", want: 90 * time.Minute},
+		{text: ".5s", want: 500 * time.Millisecond},
+		{text: "2 3min", want: 3*time.Minute + 2*time.Second},
+		{text: "1y 1month 1w 1d 1us", want: 31557600*time.Second + 2629800*time.Second + 8*24*time.Hour + time.Microsecond},
+		{text: "1M 1m", want: 2629800*time.Second + time.Minute},
+		{text: "infinity", want: Infinity},
+		{text: "", err: "it is empty"},
+		{text: "h", err: `"" is not a number`},
+		{text: "-1", err: `"" is not a number`},
+		{text: "5 minuten", err: `it has no unit of time "minuten"`},
+		{text: "1.2.3s", err: `"1.2.3" is not a number`},
+		{text: "infinity 1s", err: `it has no unit of time "infinity"`},
+		{text: "293y", err: "it is longer than 292 years"},
+		{text: "200y 200y", err: "it is longer than 292 years"},
+		{text: "99999999999999999999999999", err: "it is longer than 292 years"},
+	} {
+		got, err := parseSpan(test.text)
+		message := ""
+		if err != nil {
+			message = err.Error()
+		}
+		diff(t, test.text, test.err, message)
+		diff(t, test.text, test.want, got)
+	}
+}
+
+func FuzzParseSpan(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseSpan(text)
+		if got < 0 {
+			t.Errorf("%q: negative: %v", text, got)
+		}
+		if err != nil && got != 0 {
+			t.Errorf("%q: %v with an error: %v", text, got, err)
+		}
+		if err == nil && got != Infinity {
+			if again, err := parseSpan(got.Truncate(time.Microsecond).String()); err != nil || again != got.Truncate(time.Microsecond) {
+				t.Errorf("%q: %v reads as %v, %v", text, got, again, err)
+			}
+		}
+	})
+}
