@@ -47,7 +47,7 @@ var errChanged = errors.New("it changed while it was read")
 // Port-local entries (PLEO) are asked for where the controller says of itself that it is a direct discovery controller
 // (sysfs attribute dctype) and that it supports that: other controllers' word for it is to be ignored (NVMe Base
 // Specification 2.1, figure 292). The kernel's own target reports no type, has no log 0 and lists the entries of the
-// port that is asked anyway (drivers/nvme/target/discovery.c).
+// port that is asked anyway (6.12, drivers/nvme/target/discovery.c).
 func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
 	if !controllerName.MatchString(device) {
 		return Page{}, fmt.Errorf("cannot read the discovery log page of %q: it is no name of a controller", device)
