@@ -174,7 +174,7 @@ func (s *scanner) keys() []string {
 			if plain, err := strconv.Unquote(key); err == nil && key[0] == '"' {
 				key = plain
 			} else {
-				key = strings.Trim(key, `'"`)
+				key = strings.TrimSuffix(key[1:], key[:1])
 			}
 			keys = append(keys, key)
 		default:
