@@ -95,6 +95,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Short:         "Control the NVMe over Fabrics connections of this host",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		// A suggestion takes three lines, and an error is one.
+		DisableSuggestions: true,
 	}
 	cmd.SetArgs(a.Args)
 	cmd.SetOut(a.Stdout)

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// drawWish returns any wish that a source of the desired set could have made.
+func drawWish(t *rapid.T) wish.Wish {
+	draw := func(label string, values ...string) string { return rapid.SampledFrom(values).Draw(t, label) }
+	word := rapid.StringMatching(`[!-+\--~]{1,20}`) // printable, without the comma
+	name := func(label string) string { return "nqn." + word.Draw(t, label) }
+
+	w := wish.Wish{Kind: rapid.SampledFrom([]tid.Kind{tid.IO, tid.Discovery}).Draw(t, "kind")}
+	w.TID = tid.TID{
+		Transport:  draw("transport", tid.TCP, tid.RDMA, tid.FC, tid.Loop),
+		Traddr:     draw("traddr", "192.0.2.1", "2001:db8::1", "fe80::1%eth0"),
+		Trsvcid:    draw("trsvcid", "", "1", "4420", "65535"),
+		NQN:        name("nqn"),
+		HostTraddr: draw("host-traddr", "", "192.0.2.9", "2001:db8::9"),
+		HostIface:  draw("host-iface", "", "eth0", "-d"),
+	}
+	if rapid.Bool().Draw(t, "identity") {
+		w.TID.HostNQN, w.TID.HostID = name("hostnqn"), word.Draw(t, "hostid")
+	}
+	if w.TID.Transport == tid.FC {
+		w.TID.Traddr = "nn-0x20000000C9A1B2C3:pn-0x10000000C9A1B2C3"
+	}
+	if w.Kind == tid.Discovery && rapid.Bool().Draw(t, "well-known") {
+		w.TID.NQN = ""
+	}
+	for _, p := range param.All() {
+		if !rapid.Bool().Draw(t, p.String()) {
+			continue
+		}
+		info := p.Info()
+		value := rapid.SampledFrom([]string{"true", "false"}).Draw(t, info.Name+" value")
+		if !info.Bool {
+			value = rapid.Custom(func(t *rapid.T) string {
+				return strconv.Itoa(rapid.IntRange(info.Min, info.Max).Draw(t, "number"))
+			}).Draw(t, info.Name+" value")
+		}
+		var err error
+		if w.Params, err = w.Params.With(p, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if w.TID, err = tid.New(w.TID, w.Kind); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// TestArgsAreTheInverse: what a unit's command line says is what its wish said.
+func TestArgsAreTheInverse(t *testing.T) {
+	root := paths.Root(t.TempDir()) // without an identity of the host that could be put in
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawWish(t)
+		want.Owner = rapid.SampledFrom([]wish.Owner{"", wish.OwnerDiscoverd, wish.OwnerNBFT}).Draw(t, "owner")
+		fake := &fakeConnector{}
+		args := append([]string{"connect", "--owner=" + string(want.Owner)}, want.Args()...)
+		if status, _, stderr := run(fake, root, args...); status != Done {
+			t.Fatalf("%q: status %d: %s", args, status, stderr)
+		}
+		if fake.request.Wish != want {
+			t.Fatalf("%q gave\n%+v, want\n%+v", args, fake.request.Wish, want)
+		}
+	})
+}
