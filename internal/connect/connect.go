@@ -252,7 +252,7 @@ func (c *Connector) leaveResult(unit string, err error) {
 	if err == nil {
 		warning = c.state.ClearResult(unit)
 	} else {
-		result := state.Result{Meaning: err.Error(), Time: time.Now()}
+		result := state.Result{Meaning: err.Error(), Time: time.Now().UTC()}
 		var refusal *fabrics.Error
 		if errors.As(err, &refusal) {
 			result.Errno, result.Meaning = int(refusal.Errno), refusal.Meaning
