@@ -14,7 +14,6 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
@@ -69,11 +68,11 @@ func Run(ctx context.Context, opts Options) error {
 		return fmt.Errorf("cannot listen to the kernel's network events: %w", err)
 	}
 	defer links.Close()
-	exclusions, err := exclusion.Watch(opts.Root)
+	exclusions, err := watchLists(opts.Root)
 	if err != nil {
 		return err
 	}
-	defer exclusions.Close()
+	defer exclusions.close()
 
 	failed := make(chan error, 4)
 	go func() { failed <- d.notify.run(ctx) }()

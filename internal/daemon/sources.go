@@ -88,8 +88,8 @@ func (d *Daemon) kickNetwork(ctx context.Context, why string) {
 }
 
 // watchExclusions loads the exclusion lists whenever they change on disk.
-func (d *Daemon) watchExclusions(ctx context.Context, w *exclusion.Watcher) {
-	for w.Next(ctx) {
+func (d *Daemon) watchExclusions(ctx context.Context, w *exclusionWatch) {
+	for w.next(ctx) {
 		d.loadExclusions(ctx)
 	}
 }

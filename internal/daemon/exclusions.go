@@ -1,4 +1,4 @@
-package exclusion
+package daemon
 
 import (
 	"context"
@@ -14,25 +14,25 @@ import (
 // quiet is how long the lists must be left alone before they are worth reading: editors write a file in several steps.
 const quiet = 100 * time.Millisecond
 
-// Watcher tells when the exclusion lists may have changed on disk. A directory that appears later is watched from then on.
-type Watcher struct {
+// exclusionWatch tells when the exclusion lists may have changed on disk. A directory that appears later is watched from then on.
+type exclusionWatch struct {
 	fs   *fsnotify.Watcher
 	dirs []string
 }
 
-// Watch begins to watch the places that Load reads.
-func Watch(root paths.Root) (*Watcher, error) {
+// watchLists begins to watch the places that exclusion.Load reads.
+func watchLists(root paths.Root) (*exclusionWatch, error) {
 	fs, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the exclusion lists: %w", err)
 	}
-	w := &Watcher{fs, []string{root.ConfigDir(), root.Exclusions(), root.ExclusionsDropIns()}}
+	w := &exclusionWatch{fs, []string{root.ConfigDir(), root.Exclusions(), root.ExclusionsDropIns()}}
 	w.add()
 	return w, nil
 }
 
 // add watches every directory that there is. One that is missing shows up as a change in the directory above it.
-func (w *Watcher) add() {
+func (w *exclusionWatch) add() {
 	for _, dir := range w.dirs {
 		if _, err := os.Stat(dir); err == nil {
 			_ = w.fs.Add(dir) // a failure costs the hint, not the check on disk right before a connect
@@ -40,8 +40,8 @@ func (w *Watcher) add() {
 	}
 }
 
-// Next waits for a change and returns true, or false when ctx ends or the watcher is closed.
-func (w *Watcher) Next(ctx context.Context) bool {
+// next waits for a change and returns true, or false when ctx ends or the watcher is closed.
+func (w *exclusionWatch) next(ctx context.Context) bool {
 	var settled <-chan time.Time
 	for {
 		select {
@@ -64,5 +64,5 @@ func (w *Watcher) Next(ctx context.Context) bool {
 	}
 }
 
-// Close ends Next.
-func (w *Watcher) Close() error { return w.fs.Close() }
+// close ends next.
+func (w *exclusionWatch) close() error { return w.fs.Close() }
