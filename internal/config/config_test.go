@@ -264,7 +264,7 @@ func TestErrors(t *testing.T) {
 		{"colon", "[global]\nnbft : true", `2:6: cannot parse the file as TOML: expected '.' or '=', but got ':' instead (at or after key global)`},
 		{"two keys in a line", "[global]\nnbft = true zeroconf = true", `2:12: cannot parse the file as TOML: expected a top-level item to end with a newline, comment, or EOF, but got 'z' instead (at or after key global)`},
 		{"not UTF-8", "[host]\n# \xff", `1:1: cannot parse the file: it is not UTF-8`},
-		{"brackets", "[host]\nx = " + strings.Repeat("[", 1000), `2:21: cannot parse the file: tables, arrays or dotted keys go deeper than 16 levels`},
+		{"brackets", "[host]\nx = " + strings.Repeat("[", 1000), `2:12: cannot parse the file: tables, arrays or dotted keys go deeper than 8 levels`},
 
 		{"all values of [global]", `[global]
 nbft = "maybe"

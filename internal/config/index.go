@@ -9,16 +9,18 @@ import (
 // path names a table, a key or an array element in a TOML file.
 type path string
 
-func (p path) child(key string) path { return p + "\x00" + path(key) }
+// child returns the path of a key. Of a key longer than any of ours the beginning will do, so that paths stay short.
+func (p path) child(key string) path { return p + "\x00" + path(key[:min(len(key), 40)]) }
 func (p path) elem(i int) path       { return p + "\x00[" + path(strconv.Itoa(i)) + "]" }
+func (p path) depth() int            { return strings.Count(string(p), "\x00") }
 
 // index tells where things stand in a TOML file: a table at its header or its brace, a key at its first character.
 // The TOML library tells this of a syntax error only.
 type index map[path]position
 
-// maxDepth bounds how deep tables, arrays and dotted keys go into each other. Our files need four; the TOML library spends
+// maxDepth bounds how deep tables, arrays and dotted keys go into each other. Our files need five; the TOML library spends
 // so much stack and time on each that a file of nothing but brackets would end the process.
-const maxDepth = 16
+const maxDepth = 8
 
 // newIndex returns the index of text. deep is the place where text goes deeper than maxDepth, the zero position if it
 // does not. Of a text that is not TOML the index is right up to the first error, and of no use after it.
@@ -48,7 +50,6 @@ type scanner struct {
 	count  int      // offset up to which at is counted
 	index  index
 	counts map[path]int // elements so far of each array of tables
-	depth  int          // of the value that is being read
 	deep   position
 }
 
@@ -191,10 +192,8 @@ func (s *scanner) keys() []string {
 
 // value passes a value, recording what stands in it if it is an array or an inline table.
 func (s *scanner) value(p path) {
-	s.depth++
-	defer func() { s.depth-- }()
 	switch {
-	case s.tooDeep(s.depth):
+	case s.tooDeep(p.depth()):
 	case s.sees(`"`), s.sees("'"):
 		s.quoted()
 	case s.sees("["):
