@@ -67,7 +67,10 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 			x.job(ctx, core.OpStart, e.Unit, spec.TimeoutStart, func(ctx context.Context) unit.Result { return x.units.Start(ctx, spec) })
 		})
 	case core.RestartUnit:
-		timeout := unit.DefaultConnectTimeout + x.settings.DisconnectTimeout
+		timeout := x.settings.DisconnectTimeout // of its ExecStop, before that of its ExecStart
+		if timeout != config.Infinity {
+			timeout += unit.DefaultConnectTimeout
+		}
 		x.queue.run(e.Unit, func() {
 			x.job(ctx, core.OpRestart, e.Unit, timeout, func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) })
 		})
@@ -147,7 +150,7 @@ func (x *executor) probe(ctx context.Context, e core.Probe) {
 // counts as lost: the next comparison finds out.
 func (x *executor) job(ctx context.Context, op core.Op, name string, timeout time.Duration, run func(context.Context) unit.Result) {
 	limited := ctx
-	if timeout < config.Infinity-jobGrace {
+	if timeout != config.Infinity {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, timeout+jobGrace)
 		defer cancel()
