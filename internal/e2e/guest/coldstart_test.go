@@ -18,7 +18,9 @@ import (
 // discovery controller and all five are connected, each by a unit of its own, with the name that both implementations of
 // the design compute; the registry says who connected them, and the state files join units and devices.
 func TestColdStart(t *testing.T) {
-	f, devices := guest.Connected(t, 5)
+	f := guest.Scene(t, 5)
+	guest.Enable(f)
+	devices := f.WaitAllLive()
 
 	var want []string
 	for _, nqn := range f.NQNs() {

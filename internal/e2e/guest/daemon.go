@@ -30,11 +30,18 @@ func ConfigureDiscovery(t T, ports ...*Port) {
 	Configure(t, text)
 }
 
-// Start enables and starts the service and returns once systemd says that it is ready.
+// Enable enables and starts the service, as its documentation says, and returns once systemd says that it is ready.
+func Enable(t T) {
+	t.Helper()
+	Run(t, "systemctl", "enable", "--now", "--quiet", Service)
+	WaitActive(t)
+}
+
+// Start starts the service and returns once systemd says that it is ready.
 func Start(t T) {
 	t.Helper()
 	begin := time.Now()
-	Run(t, "systemctl", "enable", "--now", "--quiet", Service)
+	Run(t, "systemctl", "start", Service)
 	if took := time.Since(begin); took > startTimeout {
 		t.Errorf("service took %v to become ready", took)
 	}

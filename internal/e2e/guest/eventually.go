@@ -5,10 +5,10 @@ package guest
 import "time"
 
 // pollInterval is how often eventually looks: often enough not to slow scenarios, seldom enough not to slow the machine.
-const pollInterval = 50 * time.Millisecond
+const pollInterval = 100 * time.Millisecond
 
 // Eventually waits until ok, which also says what it saw, holds; it fails the scenario with the last detail after timeout.
-// It is the only place that sleeps.
+// Nothing but the functions of this file sleeps.
 func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string)) {
 	t.Helper()
 	start := time.Now()
@@ -33,3 +33,6 @@ func Always(t T, span time.Duration, what string, ok func() (bool, string)) {
 		}
 	}
 }
+
+// Pause waits for one poll interval, for loops that measure instead of judging.
+func Pause() { time.Sleep(pollInterval) }

@@ -41,9 +41,19 @@ func Connected(t T, n int) (*Fixture, map[string]string) {
 func (f *Fixture) WaitAllLive() map[string]string {
 	f.Helper()
 	devices := WaitLive(f, connectTimeout, f.NQNs()...)
+	var units []string
 	for _, nqn := range f.NQNs() {
-		f.WaitUnit(f.Unit(nqn), "active")
+		units = append(units, f.Unit(nqn))
 	}
+	Eventually(f, connectTimeout, "all units active", func() (bool, string) {
+		states := ActiveStates(f, units...)
+		for _, unit := range units {
+			if states[unit] != "active" {
+				return false, unit + " " + states[unit]
+			}
+		}
+		return true, ""
+	})
 	return devices
 }
 

@@ -13,6 +13,9 @@ const pristine = "/run/e2e/etc-nvme"
 // overrides are where scenarios change the service's unit.
 const overrides = "/run/systemd/system/" + Service + ".d"
 
+// wanted is the link that enables the service.
+const wanted = "/etc/systemd/system/multi-user.target.wants/" + Service
+
 // reset brings the machine into the state in which every scenario begins: the service stopped and disabled, no unit of a
 // connection, no controller over fabrics, no target, no state files, the configuration as installed.
 func reset(t T) {
@@ -20,23 +23,30 @@ func reset(t T) {
 	if !exists(pristine) {
 		Run(t, "cp", "-a", "/etc/nvme", pristine)
 	}
-	if exists("/usr/lib/systemd/system/" + Service) {
-		Run(t, "systemctl", "disable", "--now", "--quiet", Service)
+	if exists(wanted) {
+		Run(t, "systemctl", "disable", "--quiet", Service)
 	}
+	// Also in a machine into which no service was installed.
+	Try(t, "systemctl", "stop", Service)
 	deleteControllers(t)
 	if units := Units(t); len(units) > 0 {
 		Run(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
 	}
-	Try(t, "systemctl", "reset-failed", Service, "nvme-discoverd-*.service")
+	Try(t, "systemctl", "reset-failed", "nvme-discoverd*.service")
 	deleteControllers(t)
 	removeTarget(t)
-	for _, dir := range []string{"/etc/nvme", "/run/nvme", overrides} {
+	if exists(overrides) {
+		if err := os.RemoveAll(overrides); err != nil {
+			t.Fatalf("cannot clean up: %v", err)
+		}
+		Run(t, "systemctl", "daemon-reload")
+	}
+	for _, dir := range []string{"/etc/nvme", "/run/nvme"} {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatalf("cannot clean up: %v", err)
 		}
 	}
 	Run(t, "cp", "-a", pristine, "/etc/nvme")
-	Run(t, "systemctl", "daemon-reload")
 	put(t, "/etc/nvme/hostnqn", HostNQN+"\n")
 	put(t, "/etc/nvme/hostid", HostID+"\n")
 }

@@ -25,14 +25,14 @@ type Machine struct {
 // the kernel complains fails; one that fails prints all that there is to know about it.
 func Begin(t T) *Machine {
 	t.Helper()
+	m := &Machine{T: t, kernel: openKernelLog(t)}
 	reset(t)
-	m := &Machine{T: t, journal: journalCursor(t), kernel: openKernelLog(t)}
+	m.journal = journalCursor(t)
 	t.Cleanup(func() {
 		m.kernel.check(t)
 		if t.Failed() {
 			m.dump()
 		}
-		reset(t)
 	})
 	return m
 }

@@ -14,9 +14,9 @@ import (
 // `systemctl status` how many controllers are connected.
 func TestServiceStatus(t *testing.T) {
 	f, _ := guest.Connected(t, 3)
-	got := guest.Properties(t, guest.Service, "Type", "Restart", "WatchdogUSec", "RuntimeDirectoryPreserve", "UnitFileState")
+	got := guest.Properties(t, guest.Service, "Type", "Restart", "WatchdogUSec", "RuntimeDirectoryPreserve")
 	for key, want := range map[string]string{
-		"Type": "notify-reload", "Restart": "on-failure", "RuntimeDirectoryPreserve": "yes", "UnitFileState": "enabled",
+		"Type": "notify-reload", "Restart": "on-failure", "RuntimeDirectoryPreserve": "yes",
 	} {
 		if got[key] != want {
 			t.Errorf("%s: got %q, want %q", key, got[key], want)

@@ -46,6 +46,20 @@ func ActiveState(t T, unit string) string {
 	return Property(t, unit, "ActiveState")
 }
 
+// ActiveStates asks for the states of several units at once: every call of systemctl costs a quarter of a second here.
+func ActiveStates(t T, units ...string) map[string]string {
+	t.Helper()
+	states := map[string]string{}
+	output := Run(t, "systemctl", append([]string{"show", "--property=Id,ActiveState"}, units...)...)
+	for block := range strings.SplitSeq(output, "\n\n") {
+		_, id, _ := strings.Cut("\n"+block, "\nId=")
+		_, state, _ := strings.Cut("\n"+block, "\nActiveState=")
+		id, _, _ = strings.Cut(id, "\n")
+		states[id], _, _ = strings.Cut(state, "\n")
+	}
+	return states
+}
+
 // Argv returns the words of one of a unit's commands, such as ExecStart. None of ours has a space in it.
 func Argv(t T, unit, property string) []string {
 	t.Helper()

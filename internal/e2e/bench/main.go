@@ -1,0 +1,147 @@
+//go:build e2e
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// rounds is how often changes are measured; the median counts.
+const rounds = 5
+
+// patience bounds one measurement.
+const patience = 5 * time.Minute
+
+func main() {
+	for _, n := range []int{20, 100} {
+		var ours, theirs figures
+		guest.RunProgram("nvme-discoverd", func(t guest.T) { ours = measure(t, n, discoverd{}) })
+		guest.RunProgram("nvme connect-all", func(t guest.T) { theirs = measure(t, n, connectAll{}) })
+		table(n, ours, theirs)
+	}
+}
+
+// contender is something that connects what a discovery controller shows.
+type contender interface {
+	// connect begins; all is connected when as many controllers are live as there should be.
+	connect(t guest.T, f *guest.Fixture)
+	// cpu is the processor time that its processes have used, where that can be told.
+	cpu(t guest.T) time.Duration
+	// rss is what its processes hold in memory, in KiB, where there are any.
+	rss(t guest.T) int
+}
+
+// figures are what is measured of one contender.
+type figures struct {
+	cold, first     time.Duration // from the start to all and to the first live
+	added           time.Duration // from a change of the target to the new one live, median
+	back            time.Duration // from a loss to live again, median
+	cpu, machineCPU time.Duration // during the cold start
+	processes       int           // during the cold start
+	rss             int           // KiB
+}
+
+func measure(t guest.T, n int, who contender) figures {
+	t.Helper()
+	fmt.Printf("measuring %s with %d subsystems\n", t.Name(), n)
+	f := guest.Scene(t, n)
+	var got figures
+	before := readUsage(t)
+	begin := time.Now()
+	who.connect(t, f)
+	got.first = untilLive(t, begin, 2)
+	got.cold = untilLive(t, begin, n+1)
+	// Until the units have finished their start too: the processors are busy with that.
+	after := readUsage(t)
+	got.machineCPU, got.processes = after.cpu-before.cpu, after.processes-before.processes
+	got.cpu, got.rss = who.cpu(t), who.rss(t)
+	fmt.Printf("  all live after %s\n", seconds(got.cold))
+
+	live := n + 1
+	got.added = median(func(i int) time.Duration {
+		s := f.Target.Subsystem(fmt.Sprintf("nqn.2024-01.com.example:added%d", i))
+		settle(t)
+		begin := time.Now()
+		f.Port.Link(s)
+		live++
+		return untilLive(t, begin, live)
+	})
+	if got.added == 0 {
+		return got
+	}
+	fmt.Printf("  a new one live after %s\n", seconds(got.added))
+	got.back = median(func(i int) time.Duration {
+		device := guest.Live(f.Subsystems[i].NQN)[0]
+		settle(t)
+		begin := time.Now()
+		guest.Delete(t, device)
+		guest.Eventually(t, patience, "it is gone", func() (bool, string) { return guest.LiveCount() < live, "" })
+		return untilLive(t, begin, live)
+	})
+	if got.back > 0 {
+		fmt.Printf("  a lost one live again after %s\n", seconds(got.back))
+	}
+	return got
+}
+
+// untilLive waits until n controllers are live and returns how long after begin that was, 0 if it never happened.
+func untilLive(t guest.T, begin time.Time, n int) time.Duration {
+	t.Helper()
+	for time.Since(begin) < patience {
+		if guest.LiveCount() >= n {
+			return time.Since(begin)
+		}
+		guest.Pause()
+	}
+	fmt.Printf("  only %d of %d live after %v\n", guest.LiveCount(), n, patience)
+	return 0
+}
+
+// median measures several times; 0 says that it never came about.
+func median(once func(i int) time.Duration) time.Duration {
+	var all []time.Duration
+	for i := range rounds {
+		took := once(i)
+		if took == 0 {
+			return 0
+		}
+		all = append(all, took)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// table prints both contenders' figures and how they compare.
+func table(n int, ours, theirs figures) {
+	fmt.Printf("\n%-44s %14s %14s %8s\n", fmt.Sprintf("%d subsystems", n), "nvme-discoverd", "connect-all", "ratio")
+	for _, row := range []struct {
+		what         string
+		ours, theirs time.Duration
+	}{
+		{"start to first subsystem live", ours.first, theirs.first},
+		{"start to all live", ours.cold, theirs.cold},
+		{"subsystem added to live, median", ours.added, theirs.added},
+		{"controller lost to live, median", ours.back, theirs.back},
+		{"CPU of its own processes, cold start", ours.cpu, theirs.cpu},
+		{"CPU of the whole machine, cold start", ours.machineCPU, theirs.machineCPU},
+	} {
+		ratio := "-"
+		if row.ours > 0 && row.theirs > 0 {
+			ratio = fmt.Sprintf("%.2f", row.ours.Seconds()/row.theirs.Seconds())
+		}
+		fmt.Printf("%-44s %14s %14s %8s\n", row.what, seconds(row.ours), seconds(row.theirs), ratio)
+	}
+	fmt.Printf("%-44s %14d %14d\n", "processes started, cold start", ours.processes, theirs.processes)
+	fmt.Printf("%-44s %10.1f MiB %14s\n\n", "resident memory of the daemon", float64(ours.rss)/1024, "-")
+}
+
+func seconds(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
