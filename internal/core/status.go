@@ -54,3 +54,17 @@ func (m *Machine) summary() string {
 	}
 	return b.String()
 }
+
+// Size returns how many things the machine remembers, of whatever kind: for tests that hold it to a bound, since a daemon
+// that runs for years must not remember more than there is.
+func (m *Machine) Size() int {
+	n := len(m.targets) + len(m.byTID) + len(m.byUnit) + len(m.groups) + len(m.queue) + len(m.stopped) + len(m.devices) +
+		len(m.removed) + len(m.units) + len(m.probes) + len(m.kicks) + len(m.orphans)
+	for _, t := range m.targets {
+		n += len(t.sources) + len(t.page) + len(t.children) + len(t.ended)
+	}
+	for _, p := range m.probes {
+		n += len(p.waiting)
+	}
+	return n
+}

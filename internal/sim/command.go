@@ -1,0 +1,230 @@
+package sim
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// process is a running command. Once it is killed it does nothing more.
+type process struct {
+	*world
+	killed bool
+	onKill func() // what it waits for lets it go
+	locked string // the address lock that it holds
+}
+
+// then goes on after a while, if the process lives.
+func (p *process) then(d time.Duration, do func()) {
+	p.after(d, func() {
+		if !p.killed {
+			do()
+		}
+	})
+}
+
+func (p *process) kill() {
+	if p.killed {
+		return
+	}
+	p.killed = true
+	if p.onKill != nil {
+		p.onKill()
+	}
+	p.unlock()
+}
+
+// lock waits for the lock of an address.
+func (p *process) lock(name string, do func()) {
+	if p.systemd.locks[name] != nil {
+		p.then(5*time.Millisecond, func() { p.lock(name, do) })
+		return
+	}
+	p.systemd.locks[name], p.locked = p, name
+	do()
+}
+
+func (p *process) unlock() {
+	if p.locked != "" {
+		delete(p.systemd.locks, p.locked)
+		p.locked = ""
+	}
+}
+
+// lockName is the one of internal/connect.
+func lockName(w wish.Wish) string {
+	nqn := ""
+	if w.Kind == tid.IO {
+		nqn = w.TID.NQN
+	}
+	return w.TID.Transport + " " + w.TID.Traddr + " " + w.TID.Trsvcid + " " + nqn
+}
+
+// connectCommand is `nvme-discoverctl connect --idempotent --unit=`.
+type connectCommand struct {
+	*process
+	unit  string
+	wish  wish.Wish
+	exit  func(ok bool)
+	begun time.Duration // when the exclusion list was looked at last
+}
+
+func (c *connectCommand) start() {
+	c.then(c.latency(20*time.Millisecond), func() {
+		if !c.calm && c.chance(c.mix.commandFails) {
+			switch c.rng.IntN(3) {
+			case 0:
+				c.fail("cannot connect: something else", 0)
+				return
+			case 1: // it hangs until systemd's patience ends
+				return
+			default: // it is killed at any point
+				c.then(c.between(0, 200*time.Millisecond), func() {
+					p := c.process
+					exit := c.exit
+					p.kill()
+					exit(false)
+				})
+			}
+		}
+		found, bad := c.look()
+		switch {
+		case bad:
+			return
+		case found == "" && !c.permitted():
+			return
+		}
+		c.then(c.latency(time.Millisecond), func() { c.lock(lockName(c.wish), c.underLock) })
+	})
+}
+
+func (c *connectCommand) underLock() {
+	found, bad := c.look()
+	switch {
+	case bad:
+	case found != "":
+		c.claim(found)
+	case c.permitted():
+		c.kernel.connect(c.process, c.wish, c.unit, func(device string, errno syscall.Errno) {
+			switch errno {
+			case 0:
+				delete(c.disk.registry, device)
+				c.record(device, true)
+			case syscall.EALREADY:
+				found, bad := c.look()
+				switch {
+				case bad:
+				case found != "":
+					c.claim(found)
+				default:
+					c.fail("another one is in the way", int(errno))
+				}
+			default:
+				c.fail(errno.Error(), int(errno))
+			}
+		})
+	}
+}
+
+func (c *connectCommand) look() (device string, bad bool) {
+	found := c.kernel.serving(c.wish.TID)
+	if found == nil {
+		return "", false
+	}
+	if owner := c.disk.registry[found.Name].owner; owner != "" && !wish.Owner(owner).Ours() {
+		c.fail("owned by "+owner, 0)
+		return "", true
+	}
+	return found.Name, false
+}
+
+func (c *connectCommand) permitted() bool {
+	if entry, excluded := c.lab.exclusions[c.disk.exclusions].Match(c.wish.TID); excluded {
+		c.fail("excluded by "+entry.Text, 0)
+		return false
+	}
+	c.begun = c.now
+	return true
+}
+
+func (c *connectCommand) claim(device string) {
+	c.tracef("command: %s claims %s", short(c.unit), device)
+	c.record(device, c.disk.registry[device].owner == "")
+}
+
+func (c *connectCommand) record(device string, own bool) {
+	tiny := func() time.Duration { return c.latency(200 * time.Microsecond) }
+	seq := c.kernel.seq
+	c.then(tiny(), func() {
+		if own {
+			c.disk.registry[device] = ownership{"discoverd", seq}
+		}
+		c.then(tiny(), func() {
+			c.disk.devid[c.unit] = device
+			c.then(tiny(), func() {
+				c.disk.unitOf[device] = c.unit
+				c.then(tiny(), func() {
+					delete(c.disk.results, c.unit)
+					c.unlock()
+					c.exit(true)
+				})
+			})
+		})
+	})
+}
+
+func (c *connectCommand) fail(meaning string, errno int) {
+	c.disk.results[c.unit] = state.Result{Errno: errno, Meaning: meaning}
+	c.tracef("command: connect of %s: %s", short(c.unit), meaning)
+	c.then(time.Millisecond, func() {
+		c.unlock()
+		c.exit(false)
+	})
+}
+
+// disconnectCommand is `nvme-discoverctl disconnect --unit=`; j is the job that it runs for.
+func (p *process) disconnectCommand(unit string, t tid.TID, j *job, exit func()) {
+	p.then(p.latency(20*time.Millisecond), func() {
+		device := p.disk.devid[unit]
+		holder := p.disk.unitOf[device]
+		owner := p.disk.registry[device].owner
+		c := p.kernel.find(device)
+		if device == "" || holder != unit || owner != "" && !wish.Owner(owner).Ours() || c == nil || !p.servedFor(c, t) {
+			p.tracef("command: disconnect of %s: nothing disconnected", short(unit))
+			exit()
+			return
+		}
+		p.then(p.latency(time.Millisecond), func() { // the open file is that of this controller for good
+			p.watch.disconnecting(c, unit, j)
+			p.tracef("command: disconnect of %s: %s (%s)", short(unit), device, c.State)
+			p.kernel.delete(c, func() { p.then(time.Millisecond, exit) })
+		})
+	})
+}
+
+func (p *process) servedFor(c *controller, t tid.TID) bool {
+	shown := c.Controller
+	if shown.NQN == "" {
+		shown.NQN = t.NQN
+	}
+	return shown.Serves(t)
+}
+
+// cleanupCommand is `nvme-discoverctl cleanup --unit=`.
+func (p *process) cleanupCommand(unit string, exit func()) {
+	p.then(p.latency(15*time.Millisecond), func() {
+		if device := p.disk.devid[unit]; device != "" {
+			p.disk.forget(device, unit)
+			p.disk.prune(p.world, device, p.kernel.seq)
+		}
+		exit()
+	})
+}
+
+func (c *controller) String() string {
+	return fmt.Sprintf("%s (%s %s %s of %s)", c.Name, c.State, c.NQN, c.Traddr, c.maker)
+}

@@ -1,0 +1,278 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+func sortedKeys[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }
+
+// deeds are everything that happens from outside.
+func deeds() []deed {
+	return []deed{
+		{"a port flaps", 3, (*world).flap},
+		{"all ports go away and come back", 0.3, (*world).reboot},
+		{"a log page changes", 3, (*world).changePage},
+		{"the HCA is reset", 0.3, (*world).resetRDMA},
+		{"a user connects", 1, (*world).userConnects},
+		{"a user disconnects", 2, (*world).userDisconnects},
+		{"a user discovers", 1, (*world).userDiscovers},
+		{"stas connects", 1, (*world).stasConnects},
+		{"stas disconnects", 1, (*world).stasDisconnects},
+		{"the exclusions change", 1, (*world).changeExclusions},
+		{"an administrator stops a unit", 1, (*world).adminStops},
+		{"an administrator restarts a unit", 0.5, (*world).adminRestarts},
+		{"the configuration is reloaded", 1, (*world).reload},
+		{"the configuration is reloaded and broken", 0.5, func(w *world) { w.shell.postIf(core.ConfigFailed{Err: "it does not parse"}) }},
+		{"the daemon is killed", 1, (*world).killDaemon},
+		{"the bus goes away", 1, func(w *world) { w.systemd.dropBus(w.between(10*time.Millisecond, 20*time.Second)) }},
+		{"uevents are lost", 1, (*world).overrun},
+		{"the system was suspended", 0.2, func(w *world) { w.shell.postIf(core.EventsLost{Why: "the system was suspended"}) }},
+		{"an address appears", 0.5, func(w *world) { w.shell.postIf(core.Kick{Transport: tid.TCP, Why: "an address appeared"}) }},
+	}
+}
+
+// postIf posts if there is a daemon.
+func (s *shell) postIf(ev core.Event) {
+	if s.running {
+		s.post(ev)
+	}
+}
+
+func (w *world) anyPort() *port { return w.fabric.ports[w.rng.IntN(len(w.fabric.ports))] }
+
+func (w *world) fall(p *port, h health) {
+	p.health = h
+	w.tracef("target: %s %s is %s", p.nqn, p.traddr, healthNames[h])
+	for _, c := range w.kernel.all() {
+		if c.port == p && !c.removing {
+			w.after(w.between(0, 5*time.Second), func() {
+				if !p.up() || w.chance(0.5) {
+					w.kernel.lose(c)
+				}
+			})
+		}
+	}
+}
+
+func (w *world) rise(p *port) {
+	if !p.up() {
+		w.tracef("target: %s %s is back", p.nqn, p.traddr)
+		p.health = healthy
+	}
+}
+
+func (w *world) flap() {
+	p := w.anyPort()
+	w.fall(p, health(1+w.rng.IntN(len(healthNames)-1)))
+	if !p.dead {
+		w.after(w.between(10*time.Millisecond, time.Minute), func() { w.rise(p) })
+	}
+}
+
+func (w *world) reboot() {
+	away := w.between(time.Second, 2*time.Minute)
+	for _, p := range w.fabric.ports {
+		w.fall(p, silent)
+		if !p.dead {
+			w.after(away+w.between(0, 5*time.Second), func() { w.rise(p) })
+		}
+	}
+}
+
+func (w *world) changePage() {
+	var dcs []*port
+	for _, p := range w.fabric.ports {
+		if p.discovery {
+			dcs = append(dcs, p)
+		}
+	}
+	dc := dcs[w.rng.IntN(len(dcs))]
+	w.newPage(dc)
+	for _, c := range w.kernel.all() {
+		if c.port == dc && c.State == "live" && !c.aenOut {
+			c.aenOut = true
+			w.kernel.uevent(c, "log page changed")
+		}
+	}
+}
+
+func (w *world) resetRDMA() {
+	for _, c := range w.kernel.all() {
+		if c.Transport == tid.RDMA {
+			w.kernel.delete(c, nil)
+		}
+	}
+	w.after(w.between(100*time.Millisecond, 10*time.Second), func() { w.shell.postIf(core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"}) })
+}
+
+// connectAs is a connect by somebody else, who does not look at our lock.
+func (w *world) connectAs(maker string, x wish.Wish, done func(*controller)) {
+	if w.kernel.serving(x.TID) != nil && w.chance(0.8) {
+		return
+	}
+	w.kernel.connect(&process{world: w}, x, maker, func(device string, errno syscall.Errno) {
+		if errno == 0 && done != nil {
+			done(w.kernel.find(device))
+		}
+	})
+}
+
+func (w *world) userConnects() { w.connectAs(makerUser, w.wishFor(w.anyPort()), nil) }
+
+func (w *world) userDisconnects() {
+	if all := w.kernel.all(); len(all) > 0 {
+		w.kernel.delete(all[w.rng.IntN(len(all))], nil)
+	}
+}
+
+func (w *world) userDiscovers() {
+	for _, p := range w.fabric.ports {
+		if p.discovery && p.up() && w.chance(0.7) {
+			w.connectAs(makerUser, w.wishFor(p), func(c *controller) {
+				w.after(w.between(100*time.Millisecond, 2*time.Second), func() { w.kernel.delete(c, nil) })
+			})
+			return
+		}
+	}
+}
+
+func (w *world) stasConnects() {
+	w.connectAs(makerStas, w.wishFor(w.anyPort()), func(c *controller) {
+		mark := func() {
+			if w.kernel.find(c.Name) == c {
+				w.disk.registry[c.Name] = ownership{makerStas, w.kernel.seq}
+			}
+		}
+		if w.chance(0.8) {
+			mark()
+		} else { // it writes its entry a moment later
+			w.after(w.between(0, 20*time.Millisecond), mark)
+		}
+	})
+}
+
+func (w *world) stasDisconnects() {
+	for _, c := range w.kernel.all() {
+		if w.disk.registry[c.Name].owner == makerStas && w.chance(0.5) {
+			w.kernel.delete(c, nil)
+			return
+		}
+	}
+}
+
+func (w *world) changeExclusions() {
+	w.disk.exclusions ^= 1 << w.rng.IntN(len(rules))
+	w.watch.changed = w.now
+	w.tracef("exclusions: %v", excluded(w.disk.exclusions))
+	if w.shell.running {
+		w.shell.within(w.latency(20*time.Millisecond), w.shell.loadExclusions)
+	}
+}
+
+func (s *shell) loadExclusions() {
+	set := s.disk.exclusions
+	s.within(1, func() {
+		s.watch.exclusions = set
+		s.step(core.ExclusionsLoaded{List: s.lab.exclusions[set]})
+	})
+}
+
+func (w *world) anyUnit() *service {
+	if len(w.systemd.units) == 0 {
+		return nil
+	}
+	return w.systemd.units[w.rng.IntN(len(w.systemd.units))]
+}
+
+func (w *world) adminStops() {
+	if u := w.anyUnit(); u != nil {
+		w.tracef("administrator: systemctl stop %s", short(u.name))
+		w.watch.adminStops(u)
+		w.systemd.stop(u.name, issue{}, nil)
+	}
+}
+
+func (w *world) adminRestarts() {
+	if u := w.anyUnit(); u != nil {
+		w.tracef("administrator: systemctl restart %s", short(u.name))
+		delete(w.watch.stopped, u.name)
+		w.systemd.restart(u.name, issue{}, nil)
+	}
+}
+
+func (w *world) reload() {
+	if w.chance(0.6) {
+		w.newConfig()
+	}
+	w.reloadSame()
+}
+
+func (w *world) reloadSame() {
+	if w.shell.running {
+		w.shell.loadExclusions()
+		w.watch.reloading()
+		w.shell.post(core.ConfigLoaded{Config: w.fabric.config})
+	}
+}
+
+func (w *world) killDaemon() {
+	if !w.shell.running {
+		return
+	}
+	w.shell.crash()
+	w.after(w.between(10*time.Millisecond, 20*time.Second), func() {
+		if !w.shell.running {
+			w.shell.begin()
+		}
+	})
+}
+
+// overrun drops uevents until the reader notices.
+func (w *world) overrun() {
+	if w.kernel.deaf || !w.shell.running {
+		return
+	}
+	w.kernel.deaf = true
+	w.shell.within(w.between(time.Millisecond, 3*time.Second), func() {
+		w.kernel.deaf = false
+		w.shell.post(core.EventsLost{Why: "uevents were dropped"})
+	})
+}
+
+// calmDown ends the time of faults: everything that can come back does.
+func (w *world) calmDown() {
+	w.calm = true
+	w.tracef("=== the faults cease")
+	for _, p := range w.fabric.ports {
+		if !p.dead {
+			w.rise(p)
+		}
+	}
+	if !w.systemd.bus {
+		w.systemd.bus = true
+		w.shell.postIf(core.BusUp{})
+	}
+	if w.kernel.deaf {
+		w.kernel.deaf = false
+		w.shell.postIf(core.EventsLost{Why: "uevents were dropped"})
+	}
+	if !w.shell.running {
+		w.shell.begin()
+	}
+	if w.chance(0.5) {
+		w.reloadSame()
+	}
+}
+
+// bound is how long after the faults ceased everything must be connected: the longest back-off, one comparison, a job that
+// was begun before and hangs until its result is given up, and connects that wait for their turn.
+func (w *world) bound() time.Duration {
+	return w.mix.reconnectMax*11/10 + time.Minute + (2*time.Minute + jobGrace) + 70*time.Second + 30*time.Second
+}

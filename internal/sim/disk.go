@@ -1,0 +1,43 @@
+package sim
+
+import (
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+)
+
+// disk is what survives the daemon: registry, state files, the exclusion list.
+type disk struct {
+	registry   map[string]ownership // by device
+	devid      map[string]string    // unit → device
+	unitOf     map[string]string    // device → unit
+	results    map[string]state.Result
+	stopped    map[string]bool
+	exclusions int // which of the lab's lists
+}
+
+type ownership struct {
+	owner string
+	seq   uint64
+}
+
+func (d *disk) init() {
+	d.registry = map[string]ownership{}
+	d.devid, d.unitOf = map[string]string{}, map[string]string{}
+	d.results, d.stopped = map[string]state.Result{}, map[string]bool{}
+}
+
+// prune is what the udev rule does on a remove event: the entry goes if the device has and the event is later.
+func (d *disk) prune(w *world, device string, seq uint64) {
+	if e, ok := d.registry[device]; ok && w.kernel.find(device) == nil && seq > e.seq {
+		delete(d.registry, device)
+	}
+}
+
+// forget is state.Dir.Forget.
+func (d *disk) forget(device, unit string) {
+	if d.unitOf[device] == unit {
+		delete(d.unitOf, device)
+	}
+	if d.devid[unit] == device {
+		delete(d.devid, unit)
+	}
+}

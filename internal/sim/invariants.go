@@ -1,0 +1,340 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// hindsight is how much time what happens outside gets to be noticed before a decision counts as wrong: nothing can act on
+// what it has not been told.
+const hindsight = 3 * time.Second
+
+// watch holds what the invariants need to know of the past. Each invariant is a method that is named for it.
+type watch struct {
+	*world
+	exclusions int                      // the list that the machine was given last
+	changed    time.Duration            // when the list on disk last changed
+	marked     map[string]bool          // units that the machine said an administrator stopped
+	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
+	wishes     map[string]wish.Wish     // of every unit that there ever was
+	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
+	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
+	ticks      int                      // in a row that asked for another one at once
+	inSecond   int                      // of the second that runs
+	second     time.Duration
+}
+
+func (k *watch) init(w *world) {
+	k.world = w
+	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
+}
+
+// begin takes note of a new daemon. What the one before said of stops was written down, or will never be.
+func (k *watch) begin() {
+	k.exclusions = k.disk.exclusions
+	k.unheard = k.now
+	clear(k.marked)
+	for unit := range k.disk.stopped {
+		k.marked[unit] = true
+	}
+}
+
+// reloading takes note of a reload, which lets stopped units start again.
+func (k *watch) reloading() {
+	k.unheard = k.now
+	clear(k.stopped)
+}
+
+// effect looks at one effect before it is carried out.
+func (k *watch) effect(e core.Effect) {
+	switch e := e.(type) {
+	case core.StartUnit:
+		k.wishes[e.Unit] = e.Wish
+		k.stoppedStays(e.Unit)
+		k.excludedIsNotTried(e.Unit)
+		k.staysCalm(e.Unit, e)
+	case core.RestartUnit:
+		k.stoppedStays(e.Unit)
+		k.excludedIsNotTried(e.Unit)
+		k.staysCalm(e.Unit, e)
+	case core.StopUnit:
+		k.staysCalm(e.Unit, e)
+	case core.MarkStopped:
+		k.marked[e.Unit] = true
+	case core.UnmarkStopped:
+		delete(k.marked, e.Unit)
+		delete(k.stopped, e.Unit)
+	}
+}
+
+// stepped looks at the machine after a step.
+func (k *watch) stepped(ev core.Event) {
+	k.neverBusy(ev)
+	k.memoryIsBounded()
+}
+
+// stoppedStays: what an administrator stopped is not started again until a reload.
+func (k *watch) stoppedStays(unit string) {
+	if k.marked[unit] {
+		k.violate("stoppedStays", "%s is started although an administrator stopped it", short(unit))
+	}
+}
+
+// adminStops takes note of a stop by an administrator.
+func (k *watch) adminStops(u *service) {
+	delete(k.stopped, u.name)
+	if j := u.job; j != nil && (j.kind == "stop" || j.foreign) { // it becomes part of a job that is there
+		return
+	}
+	if k.shell.running && k.systemd.bus {
+		k.stopped[u.name] = k.now
+	}
+}
+
+// collected plans to look whether a stop was noticed.
+func (k *watch) collected(u *service) {
+	at, stopped := k.stopped[u.name]
+	if !stopped {
+		return
+	}
+	k.after(10*time.Second, func() {
+		if k.stopped[u.name] == at && k.unheard < at && k.shell.running && k.systemd.bus {
+			k.stopIsNoticed(u.name)
+		}
+	})
+}
+
+// stopIsNoticed: a stop by an administrator that the daemon could hear of is told apart from everything else that stops
+// units.
+func (k *watch) stopIsNoticed(unit string) {
+	if !k.marked[unit] {
+		k.violate("stopIsNoticed", "an administrator stopped %s and it is not remembered", short(unit))
+	}
+}
+
+// canceling: a stop by an administrator is not cancelled by a job of ours.
+func (k *watch) canceling(old *job, is issue, byAdmin bool) {
+	if byAdmin || !old.foreign || old.kind != "stop" || is.at < old.begun+hindsight || old.session != k.systemd.session || k.unheard > old.begun {
+		return
+	}
+	k.violate("stopIsNotCancelled", "%v cancels the stop of %s by an administrator", is.effect, short(old.unit))
+}
+
+// excludedIsNotTried: no connect is begun that the exclusion list, as far as the daemon was told, forbids.
+func (k *watch) excludedIsNotTried(unit string) {
+	if entry, excluded := k.lab.exclusions[k.exclusions].Match(k.wishes[unit].TID); excluded {
+		k.violate("excludedIsNotTried", "%s is started although %s excludes it", short(unit), entry.Text)
+	}
+}
+
+// made looks at a controller that came up.
+func (k *watch) made(wr *write) {
+	if wr.maker == makerStas || wr.maker == makerUser {
+		return
+	}
+	k.stats.Connects++
+	k.excludedIsNotConnected(wr)
+	k.neverTwice(wr)
+}
+
+// excludedIsNotConnected: nothing is connected that the list on disk has excluded since before the command looked.
+func (k *watch) excludedIsNotConnected(wr *write) {
+	_, excluded := k.lab.exclusions[k.disk.exclusions].Match(wr.wish.TID)
+	if excluded && k.changed+30*time.Second < k.now {
+		k.violate("excludedIsNotConnected", "%v was connected by %s although it is excluded", wr.wish.TID, short(wr.maker))
+	}
+}
+
+// neverTwice: nothing is connected for a wish that a controller of ours serves.
+func (k *watch) neverTwice(wr *write) {
+	for _, c := range k.kernel.all() {
+		if c == wr.made || c.removing || c.maker == makerStas || c.maker == makerUser {
+			continue
+		}
+		real := c.Controller
+		if real.SrcAddr == "" && c.Transport == tid.TCP {
+			real.SrcAddr, real.SrcIface = c.source, interfaceOf(c.source)
+		}
+		if real.Serves(wr.wish.TID) {
+			k.violate("neverTwice", "%s connects %v although %v serves it", short(wr.maker), wr.wish.TID, c)
+		}
+	}
+}
+
+// disconnecting looks at a controller that a unit's ExecStop is about to delete, for the job j.
+func (k *watch) disconnecting(c *controller, unit string, j *job) {
+	k.foreignIsUntouched(c, unit)
+	k.liveIsNotStopped(c, unit, j)
+}
+
+// foreignIsUntouched: no controller of another orchestrator is disconnected.
+func (k *watch) foreignIsUntouched(c *controller, unit string) {
+	if c.maker == makerStas && k.disk.registry[c.Name].owner != "discoverd" {
+		k.violate("foreignIsUntouched", "%s disconnects %v", short(unit), c)
+	}
+}
+
+// liveIsNotStopped: a controller in use is disconnected only for an administrator, or to park a DC that says that it does
+// not support connections that are kept.
+func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
+	if j.foreign || c.removing || len(j.ours) == 0 {
+		return
+	}
+	is := j.ours[0]
+	if stop, ok := is.effect.(core.StopUnit); ok && strings.Contains(stop.Why, "does not support connections that are kept") &&
+		k.mix.persistence == config.PersistenceEPCSD && c.port.discovery {
+		return
+	}
+	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
+		return
+	}
+	k.violate("liveIsNotStopped", "%v disconnects %v, which is live since %s", is.effect, c, stamp(c.liveSince))
+}
+
+// reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
+func (k *watch) reading(c *controller) {
+	if c == nil || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
+		return
+	}
+	k.violate("othersAreNotRead", "the log page of %v is read", c)
+}
+
+// neverBusy: the machine does not ask for one tick after the other.
+func (k *watch) neverBusy(ev core.Event) {
+	if _, tick := ev.(core.Tick); !tick {
+		return
+	}
+	at := k.shell.machine.Deadline()
+	if at.IsZero() || at.Sub(epoch) > k.now {
+		k.ticks = 0
+	} else if k.ticks++; k.ticks > 3 {
+		k.violate("neverBusy", "%d ticks in a row ask for another at once", k.ticks)
+	}
+	if k.now-k.second > time.Second {
+		k.second, k.inSecond = k.now, 0
+	}
+	if k.inSecond++; k.inSecond > 200 {
+		k.violate("neverBusy", "%d ticks within a second", k.inSecond)
+	}
+}
+
+// memoryIsBounded: what the machine remembers is bounded by what there is.
+func (k *watch) memoryIsBounded() {
+	wishes := len(k.fabric.config.Connections)
+	limit := 40 * (wishes + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
+	if size := k.shell.machine.Size(); size > limit {
+		k.violate("memoryIsBounded", "the machine remembers %d things of %d ports", size, len(k.fabric.ports))
+	}
+}
+
+// staysCalm: when everything has settled, no unit of a target that is there is started, restarted or stopped any more.
+func (k *watch) staysCalm(unit string, e core.Effect) {
+	if k.quiet == 0 {
+		return
+	}
+	x := k.wishes[unit]
+	if p := k.fabric.port(x.TID); p != nil && p.up() && !k.polled(x) {
+		k.violate("staysCalm", "%v, though nothing has happened since %s", e, stamp(k.quiet))
+	}
+}
+
+// polled tells whether a DC may be parked: it is connected now and then.
+func (k *watch) polled(x wish.Wish) bool {
+	p := k.fabric.port(x.TID)
+	if !p.discovery {
+		return false
+	}
+	switch k.mix.persistence {
+	case config.PersistenceEPCSD:
+		return !p.own || !p.epcsd
+	case config.PersistenceAuto:
+		return true
+	}
+	return false
+}
+
+// atQuiescence looks at everything when it must have settled.
+func (k *watch) atQuiescence() {
+	if k.broken != nil {
+		return
+	}
+	for _, x := range k.desired(k.fit) {
+		k.comesBack(x)
+	}
+	k.oneUnitEach()
+}
+
+// fit tells whether nothing stands against a wish.
+func (k *watch) fit(x wish.Wish) bool {
+	p := k.fabric.port(x.TID)
+	if p == nil || !p.up() || k.parked(x) {
+		return false
+	}
+	if _, excluded := k.lab.exclusions[k.disk.exclusions].Match(x.TID); excluded {
+		return false
+	}
+	for _, c := range k.kernel.all() {
+		if owner := k.disk.registry[c.Name].owner; c.Serves(x.TID) && owner != "" && !wish.Owner(owner).Ours() {
+			return false
+		}
+	}
+	for unit := range k.disk.stopped { // it may be the unit of this wish by adoption
+		if s := k.wishes[unit].TID; unit == x.TID.UnitName() || s.Traddr == x.TID.Traddr && s.Trsvcid == x.TID.Trsvcid {
+			return false
+		}
+	}
+	return true
+}
+
+// parked tells whether a DC may be waiting to be polled.
+func (k *watch) parked(x wish.Wish) bool {
+	if !k.polled(x) {
+		return false
+	}
+	p := k.fabric.port(x.TID)
+	return k.mix.persistence == config.PersistenceEPCSD || !p.epcsd || !p.own
+}
+
+// comesBack: when the faults have ceased, what is wished for and can be connected is connected, by a unit that is active and
+// on record.
+func (k *watch) comesBack(x wish.Wish) {
+	why := "no controller serves it"
+	for _, c := range k.kernel.all() {
+		if !c.Serves(x.TID) || c.State != "live" {
+			continue
+		}
+		unit := k.disk.unitOf[c.Name]
+		u := k.systemd.find(unit)
+		switch {
+		case unit == "":
+			why = c.String() + " serves it and is no unit's"
+		case u == nil || u.phase != exited:
+			why = c.String() + " serves it and " + short(unit) + " is not active"
+		case k.disk.devid[unit] != c.Name:
+			why = c.String() + " serves it and " + short(unit) + " does not know"
+		default:
+			return
+		}
+	}
+	k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
+}
+
+// oneUnitEach: no two active units have one controller on record.
+func (k *watch) oneUnitEach() {
+	users := map[string]string{}
+	for _, u := range k.systemd.units {
+		device := k.disk.devid[u.name]
+		if u.phase != exited || device == "" || k.kernel.find(device) == nil {
+			continue
+		}
+		if other := users[device]; other != "" {
+			k.violate("oneUnitEach", "%s and %s both have %s", short(other), short(u.name), device)
+		}
+		users[device] = u.name
+	}
+}

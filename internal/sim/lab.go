@@ -1,0 +1,60 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// rules are the lines that an administrator may put on the exclusion list.
+var rules = [...]string{
+	"traddr=192.0.2.20",
+	"nqn=nqn.2024-01.com.example:s1",
+	"transport=tcp;traddr=192.0.2.10;trsvcid=8009",
+	"host-iface=eth1",
+	"traddr=192.0.2.22;nqn=nqn.2024-01.com.example:s2",
+	"nqn=nqn.2014-08.org.nvmexpress.discovery;traddr=192.0.2.11",
+}
+
+// Lab holds what all runs share and none changes.
+type Lab struct {
+	exclusions []exclusion.List // by the bits of the rules that are in force
+}
+
+// NewLab prepares runs. dir is an empty directory that is only needed meanwhile: lists are read from files, as always.
+func NewLab(dir string) (*Lab, error) {
+	l := &Lab{}
+	root := paths.Root(dir)
+	if err := os.MkdirAll(root.Exclusions(), 0o755); err != nil {
+		return nil, err
+	}
+	for set := range 1 << len(rules) {
+		var text strings.Builder
+		for _, rule := range excluded(set) {
+			fmt.Fprintf(&text, "exclusion = %s\n", rule)
+		}
+		if err := os.WriteFile(filepath.Join(root.Exclusions(), "sim.conf"), []byte(text.String()), 0o644); err != nil {
+			return nil, err
+		}
+		list, errs := exclusion.Load(root)
+		if len(errs) > 0 {
+			return nil, errs[0]
+		}
+		l.exclusions = append(l.exclusions, list)
+	}
+	return l, nil
+}
+
+func excluded(set int) []string {
+	var in []string
+	for i, rule := range rules {
+		if set&(1<<i) != 0 {
+			in = append(in, rule)
+		}
+	}
+	return in
+}

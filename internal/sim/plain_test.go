@@ -1,0 +1,6 @@
+//go:build !race
+
+package sim
+
+// defaultSeeds is what issue and release demand of a plain run.
+const defaultSeeds = 20_000
