@@ -18,6 +18,13 @@ import (
 
 var version = "dev" // set by the linker
 
+// Exit statuses. The service is not started again after the first: the same configuration would end it the same way.
+const (
+	exitConfig  = 1
+	exitUsage   = 2
+	exitRunning = 3 // something gave way that another start may find in order
+)
+
 func main() { os.Exit(run()) }
 
 func run() int {
@@ -28,7 +35,7 @@ func run() int {
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "nvme-discoverd: unexpected argument %q, see --help\n", flag.Arg(0))
-		return 2
+		return exitUsage
 	}
 	if *showVersion {
 		fmt.Println("nvme-discoverd", version)
@@ -45,14 +52,14 @@ func run() int {
 			log.Error(line)
 		}
 		log.Error("not started and nothing touched: correct the configuration")
-		return 1
+		return exitConfig
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug,
 	})
 	if err != nil {
 		log.Error(err.Error())
-		return 1
+		return exitRunning
 	}
 	return 0
 }
