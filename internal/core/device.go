@@ -2,6 +2,7 @@ package core
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -44,6 +45,9 @@ func (m *Machine) record(r Device) *device {
 	if removed, ok := m.removed[r.Name]; ok && r.Seq < removed {
 		return nil
 	}
+	if !m.plausible(r) {
+		r.Unit = ""
+	}
 	d := m.devices[r.Name]
 	switch {
 	case d == nil:
@@ -63,6 +67,25 @@ func (m *Machine) record(r Device) *device {
 		}
 	}
 	return d
+}
+
+// plausible tells whether the unit on record for a device may have connected it. Names are given out again at once: a
+// record that outlived its controller, because no daemon ran when that went, seems to be about the next one of the name.
+func (m *Machine) plausible(r Device) bool {
+	u := m.units[r.Unit]
+	if u == nil {
+		return true
+	}
+	want := tidOf(u.argv)
+	if want == (tid.TID{}) {
+		return true
+	}
+	c := r.Controller
+	c.State = "live" // whatever becomes of it
+	if c.NQN == "" {
+		c.NQN = want.NQN
+	}
+	return c.Serves(want)
 }
 
 // bind connects the target whose unit a device names, if it waits for that.
@@ -131,7 +154,7 @@ func (m *Machine) gone(d *device) {
 // asked first; deciding without it would cancel an administrator's stop job.
 func (m *Machine) lose(t *target, d *device) {
 	lived := m.now.Sub(t.connectedAt)
-	m.log(slog.LevelInfo, t, "lost "+d.Name)
+	m.log(slog.LevelInfo, t, "lost")
 	m.transition(t, Waiting)
 	if lived >= shortLife {
 		t.attempts = 0
@@ -171,7 +194,7 @@ func (m *Machine) decide(t *target) {
 		delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
 		m.transition(t, Waiting)
 		t.next = m.now.Add(delay)
-		m.log(slog.LevelInfo, t, "it did not live long; next attempt in "+delay.Round(delay/100+1).String())
+		m.log(slog.LevelInfo, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
 	default:
 		m.attempt(t)
 	}

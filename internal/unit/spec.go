@@ -6,6 +6,7 @@
 package unit
 
 import (
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -135,7 +136,15 @@ func (s Spec) properties() []property {
 			add(exec.name, []command{{exec.argv[0], exec.argv, []string{"no-env-expand"}}})
 		}
 	}
-	add("TimeoutStartUSec", uint64(s.TimeoutStart.Microseconds()))
-	add("TimeoutStopUSec", uint64(s.TimeoutStop.Microseconds()))
+	add("TimeoutStartUSec", usec(s.TimeoutStart))
+	add("TimeoutStopUSec", usec(s.TimeoutStop))
 	return props
+}
+
+// usec is a span of time as systemd counts it; its infinity is the largest number.
+func usec(d time.Duration) uint64 {
+	if d == math.MaxInt64 {
+		return math.MaxUint64
+	}
+	return uint64(d.Microseconds())
 }
