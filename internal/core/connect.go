@@ -2,9 +2,11 @@ package core
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -144,4 +146,15 @@ func argvOf(w wish.Wish) []string {
 func startedAs(argv []string, w wish.Wish) bool {
 	want := argvOf(w)
 	return len(argv) >= len(want) && slices.Equal(argv[1:len(want)], want[1:])
+}
+
+// tidOf is the TID that a unit's command connects, as wish.Args spells it; the zero TID for an unknown command.
+func tidOf(argv []string) tid.TID {
+	var t tid.TID
+	for _, arg := range argv {
+		if key, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
+			t.Set(key, value)
+		}
+	}
+	return t
 }

@@ -40,6 +40,16 @@ func (m *Machine) serving(t tid.TID) *device {
 	return best
 }
 
+// hasDevice tells whether a unit holds a controller.
+func (m *Machine) hasDevice(unit string) bool {
+	for _, d := range m.devices {
+		if d.Unit == unit {
+			return true
+		}
+	}
+	return false
+}
+
 // record takes a reading of a device in, and returns nil for one that is out of date.
 func (m *Machine) record(r Device) *device {
 	if removed, ok := m.removed[r.Name]; ok && r.Seq < removed {
