@@ -127,7 +127,7 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		d := m.devices[t.device]
 		switch {
 		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
-			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.unit}})
+			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
 		case unitsKnown && d.Unit == t.unit && !m.unitActive(t.unit) && m.unitOf(t.unit).op == OpNone:
 			m.log(slog.LevelWarn, t, "its unit is gone while its controller lives: claiming it anew")
 			t.parking = false

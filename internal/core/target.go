@@ -25,6 +25,7 @@ type target struct {
 	touched uint64    // step of its last change
 
 	device      string // Connected, or Foreign's: nvmeN
+	via         string // Connected: the unit that held the device then, maybe another target's
 	connectedAt time.Time
 	attempts    int // failed ones since it last stayed connected
 
@@ -97,9 +98,9 @@ func (m *Machine) leaveGroup(t *target) {
 	}
 }
 
-// adopt makes unit the one that t uses, unless another target does.
+// adopt makes unit the one that t uses, unless it is used already.
 func (m *Machine) adopt(t *target, unit string) {
-	if unit == t.unit || m.byUnit[unit] != nil {
+	if m.byUnit[unit] != nil {
 		return
 	}
 	if m.byUnit[t.unit] == t {
@@ -126,7 +127,7 @@ func (m *Machine) attempt(t *target) {
 			m.transition(t, Foreign)
 			t.device = d.Name
 			return
-		case d.Unit != "" && (m.unitActive(d.Unit) || !m.unitsKnown):
+		case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown):
 			m.adopt(t, d.Unit)
 			m.connected(t, d)
 			return
@@ -175,7 +176,7 @@ func (m *Machine) connected(t *target, d *device) {
 		msg = "connected already, keeping it"
 	}
 	m.transition(t, Connected)
-	t.device, t.connectedAt = d.Name, m.now
+	t.device, t.via, t.connectedAt = d.Name, d.Unit, m.now
 	t.mute, t.lastErr = false, ""
 	m.log(slog.LevelInfo, t, msg)
 	if t.wish.Kind == tid.Discovery && d.Type == "discovery" {

@@ -44,6 +44,13 @@ func (m *Machine) unitActive(name string) bool {
 	return u != nil && u.active
 }
 
+// unitHolds tells whether a unit that is on record for a controller holds it, or is about to: our own start of it may end
+// after the controller was seen.
+func (m *Machine) unitHolds(name string) bool {
+	u := m.units[name]
+	return u != nil && (u.active || u.op == OpStart || u.op == OpRestart)
+}
+
 // tidy forgets a unit that is gone.
 func (m *Machine) tidy(name string) {
 	if u := m.units[name]; u != nil && !u.active && u.op == OpNone && m.byUnit[name] == nil {
@@ -203,7 +210,7 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		u.active, u.foreign = true, ""
 		switch {
 		case t.state == Connected:
-		case d == nil || !d.Serves(t.wish.TID):
+		case d == nil || !d.Serves(t.wish.TID) && !associating(d, t.wish.TID):
 			m.fail(t, "it was connected, but its controller is gone again", 0)
 		case d.Owner != "" && d.foreign():
 			m.transition(t, Foreign)
@@ -227,6 +234,14 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		u.active, u.argv = false, nil
 		m.fail(t, failureOf(ev), errnoOf(ev))
 	}
+}
+
+// associating tells whether d is a controller of t's target that has never reached it: a Fibre Channel one shows no NQN
+// until then, and its connect returns before.
+func associating(d *device, t tid.TID) bool {
+	c := d.Controller
+	c.NQN = t.NQN
+	return t.Transport == tid.FC && d.NQN == "" && c.Serves(t)
 }
 
 // failureOf says in words why a connect failed.
