@@ -159,7 +159,7 @@ func (m *Machine) decideOrphans() {
 		}
 	}
 	for _, unit := range sortedKeys(m.orphans) {
-		if m.byUnit[unit] == nil {
+		if m.byUnit[unit] == nil && !m.hasDevice(unit) { // it may have been wanted and connected meanwhile
 			m.emit(ForgetState{Unit: unit, Device: m.orphans[unit]})
 			if m.unitActive(unit) && m.unitOf(unit).op == OpNone {
 				m.log(slog.LevelInfo, nil, m.orphans[unit]+" was lost while the daemon was away and is no longer wanted: stopping "+unit)

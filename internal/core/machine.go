@@ -239,7 +239,7 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 			m.release(t)
 		}
 	}
-	for unit := range m.stopped {
+	for _, unit := range sortedKeys(m.stopped) {
 		delete(m.stopped, unit)
 		m.emit(UnmarkStopped{Unit: unit})
 	}
