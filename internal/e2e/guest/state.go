@@ -32,6 +32,9 @@ func UnitFile(device string) string {
 	return filepath.Join(stateDir, "controllers", device, "unit")
 }
 
+// StoppedFile is where it is remembered that an administrator stopped a unit.
+func StoppedFile(unit string) string { return filepath.Join(stateDir, "stopped", unit) }
+
 // mode is a file's permissions, 0 where there is none.
 func mode(path string) os.FileMode {
 	info, err := os.Stat(path)

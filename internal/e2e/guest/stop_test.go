@@ -5,6 +5,7 @@ package guest_test
 import (
 	"maps"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -14,8 +15,20 @@ import (
 // stays away, also when the daemon is restarted. The stop job itself succeeds.
 func TestStopOneUnit(t *testing.T) {
 	f, devices := guest.Connected(t, 3)
-	nqn := f.Subsystems[1].NQN
-	unit, device := f.Unit(nqn), devices[nqn]
+	checkStop(f, devices, f.Subsystems[1].NQN)
+}
+
+// The same after a restart of the daemon: it did not start the unit itself, it has adopted it.
+func TestStopAdoptedUnit(t *testing.T) {
+	f, devices := guest.Connected(t, 3)
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	checkStop(f, devices, f.Subsystems[1].NQN)
+}
+
+// checkStop stops the unit of an NQN and looks at what becomes of it and of the others.
+func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
+	t.Helper()
+	unit, device := t.Unit(nqn), devices[nqn]
 	guest.Run(t, "systemctl", "stop", unit)
 
 	rest := maps.Clone(devices)
@@ -33,6 +46,13 @@ func TestStopOneUnit(t *testing.T) {
 		}
 		return true, ""
 	})
+	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
+		status := guest.Property(t, guest.Service, "StatusText")
+		return strings.Contains(status, "1 stopped"), status
+	})
+	if _, err := os.Stat(guest.StoppedFile(unit)); err != nil {
+		t.Errorf("it is not remembered that the unit was stopped: %v", err)
+	}
 	guest.Always(t, quietSpan, "stopped unit stays away", unchanged(rest))
 	guest.Run(t, "systemctl", "restart", guest.Service)
 	guest.Always(t, quietSpan, "stopped unit stays away after a restart of the daemon", unchanged(rest))
