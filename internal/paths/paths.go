@@ -69,6 +69,15 @@ func CheckDevice(name string) error {
 // SysClassNVMe lists the controllers of the host, local PCIe ones among them.
 func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
 
+// ACPITables is the directory of the tables that firmware gave the kernel, each a file with its signature as name.
+func (r Root) ACPITables() string { return r.Join("sys/firmware/acpi/tables") }
+
+// SysClassNet has a directory for each network interface of the host.
+func (r Root) SysClassNet() string { return r.Join("sys/class/net") }
+
+// VLANs is the kernel's list of the VLAN interfaces.
+func (r Root) VLANs() string { return r.Join("proc/self/net/vlan/config") }
+
 // UeventSeqnum holds the number of the last uevent that the kernel sent.
 func (r Root) UeventSeqnum() string { return r.Join("sys/kernel/uevent_seqnum") }
 
@@ -85,3 +94,6 @@ func (r Root) Modprobe() string { return r.Join("sbin/modprobe") }
 
 // ConnectLock is the file that `nvme-discoverctl connect` locks while it connects what name, a hash, stands for.
 func (r Root) ConnectLock(name string) string { return r.Join("run/nvme/discoverd/locks", name) }
+
+// ExclusionsLock is the file that the commands lock which change an exclusion list.
+func (r Root) ExclusionsLock() string { return r.Join("run/nvme/discoverd/locks/exclusions") }

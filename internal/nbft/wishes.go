@@ -1,0 +1,208 @@
+package nbft
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// maxConnections bounds what one table can ask for: 255 records with 255 HFIs each would be 65025.
+const maxConnections = 1024
+
+// Connection is one path to a controller that a table names.
+type Connection struct {
+	// Wish has the persona of the table and is owned as nbft. Its host-traddr is the HFI's address, its host-iface unset.
+	Wish wish.Wish
+
+	// Link is what host-iface is to be at connect time, Link.Interface finding its name. Zero: no interface is pinned.
+	Link Link
+
+	// DHCP tells that host-traddr came by DHCP: a connect that fails with EADDRNOTAVAIL is to be retried without it.
+	DHCP bool
+
+	// From tells people where it stands in the table: "SSNS 1 over HFI 2".
+	From string
+}
+
+// Wishes returns the connections that t asks for, each once, discovery controllers among them (SPEC section 11). discovery and io
+// are the default parameters of the two kinds; digests and TLS that the table asks for are added to them. A warning is one
+// sentence about a record that gives no connection, or not the one it might be thought to give.
+func Wishes(t Table, discovery, io param.Set) (connections []Connection, warnings []string) {
+	w := &wisher{
+		table:    t,
+		defaults: map[tid.Kind]param.Set{tid.Discovery: discovery, tid.IO: io},
+		hfis:     make(map[uint8]HFI), security: make(map[uint8]Security),
+		at: make(map[target]int),
+	}
+	for _, h := range t.HFIs {
+		w.hfis[h.Index] = h
+	}
+	for _, s := range t.Security {
+		w.security[s.Index] = s
+	}
+	for _, d := range t.Discovery {
+		w.discovery(d)
+	}
+	for _, s := range t.SSNS {
+		w.ssns(s)
+	}
+	if w.dropped > 0 {
+		w.warnf("%d connections are left out: a table may ask for %d", w.dropped, maxConnections)
+	}
+	return w.connections, w.warnings
+}
+
+// wisher collects what one table asks for.
+type wisher struct {
+	table       Table
+	defaults    map[tid.Kind]param.Set
+	hfis        map[uint8]HFI
+	security    map[uint8]Security
+	at          map[target]int // index of its connection
+	connections []Connection
+	warnings    []string
+	dropped     int
+}
+
+// target is what makes two records name one connection. An interface and a source address are pinned together, so that
+// two links with one address are two.
+type target struct {
+	kind tid.Kind
+	tid  tid.TID
+	link Link
+}
+
+func (w *wisher) warnf(format string, args ...any) {
+	w.warnings = append(w.warnings, fmt.Sprintf(format, args...))
+}
+
+func (w *wisher) discovery(d Discovery) {
+	name := fmt.Sprintf("discovery %d", d.Index)
+	id, err := parseURI(d.URI)
+	if err != nil {
+		w.warnf("%s: it is not connected: cannot use URI %.80q: %v", name, d.URI, err)
+		return
+	}
+	id.NQN = d.NQN
+	switches := w.switches(name, d.Security)
+	if d.HFI == 0 {
+		w.unpinned(name, tid.Discovery, id, switches)
+		return
+	}
+	w.pinned(name, tid.Discovery, id, d.HFI, switches)
+}
+
+func (w *wisher) ssns(s SSNS) {
+	name := fmt.Sprintf("SSNS %d", s.Index)
+	if s.Unavailable() {
+		w.warnf("%s: firmware says that it is unavailable; it is connected all the same", name)
+	}
+	kind := tid.IO
+	if s.NQN == tid.DiscoveryNQN {
+		kind = tid.Discovery
+	}
+	id := tid.TID{Transport: s.Transport, Traddr: s.Traddr.String(), Trsvcid: s.Trsvcid, NQN: s.NQN}
+	switches := w.switches(name, s.Security)
+	header, data := s.Digests()
+	if header {
+		switches = append(switches, param.HdrDigest)
+	}
+	if data {
+		switches = append(switches, param.DataDigest)
+	}
+	if len(s.HFIs) == 0 {
+		w.unpinned(name, kind, id, switches)
+	}
+	for _, hfi := range s.HFIs {
+		w.pinned(name, kind, id, hfi, switches)
+	}
+}
+
+// switches returns what a security profile, 0 for none, asks of a connection.
+func (w *wisher) switches(name string, security uint8) []param.Param {
+	profile := w.security[security]
+	if profile.Authentication() == Required {
+		w.warnf("%s: it requires authentication: an NBFT holds no secret, give one in the configuration", name)
+	}
+	if profile.SecureChannel() == Required {
+		return []param.Param{param.TLS}
+	}
+	return nil
+}
+
+// pinned adds a connection over one HFI.
+func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, switches []param.Param) {
+	hfi := w.hfis[index]
+	name = fmt.Sprintf("%s over HFI %d", name, index)
+	c := Connection{Link: hfi.Link, From: name}
+	if c.Link.MAC == ([6]byte{}) {
+		c.Link = Link{}
+	}
+	target, err := netip.ParseAddr(id.Traddr)
+	switch {
+	case err != nil || !hfi.Address.IsValid():
+	case target.Unmap().Is4() != hfi.Address.Is4():
+		w.warnf("%s: it is connected without host-traddr: %v and %s are of different families", name, hfi.Address, id.Traddr)
+	default:
+		id.HostTraddr = hfi.Address.String()
+		c.DHCP = hfi.DHCP()
+	}
+	w.add(c, kind, id, switches)
+}
+
+// unpinned adds a connection of a record that names no HFI: the kernel chooses the path.
+func (w *wisher) unpinned(name string, kind tid.Kind, id tid.TID, switches []param.Param) {
+	w.warnf("%s: it names no HFI of the table; it is connected over any interface", name)
+	w.add(Connection{From: name}, kind, id, switches)
+}
+
+// add completes c and adds it, unless it is there: then only what it asks for is.
+func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.Param) {
+	id.HostNQN, id.HostID = w.table.Host.NQN, w.table.Host.ID
+	if uuid, ok := strings.CutPrefix(id.HostNQN, uuidNQNPrefix); ok && id.HostID == "" {
+		id.HostID = strings.ToLower(uuid)
+	}
+	id, err := tid.New(id, kind)
+	if err != nil {
+		w.warnf("%s: it is not connected: %v", c.From, err)
+		return
+	}
+	key := target{kind, id, c.Link}
+	i, known := w.at[key]
+	if !known {
+		if len(w.connections) == maxConnections {
+			w.dropped++
+			return
+		}
+		c.Wish = wish.Wish{Kind: kind, TID: id, Params: w.defaults[kind], Owner: wish.OwnerNBFT}
+		i = len(w.connections)
+		w.at[key] = i
+		w.connections = append(w.connections, c)
+	}
+	params := &w.connections[i].Wish.Params
+	for _, p := range switches {
+		*params, _ = params.With(p, "true") // a switch takes it
+	}
+}
+
+// parseURI returns the address in the URI of a discovery controller: nvme+tcp://host:port/, an IPv6 address in brackets. A
+// path behind it means nothing here.
+func parseURI(text string) (tid.TID, error) {
+	uri, err := url.Parse(text)
+	var urlErr *url.Error
+	switch {
+	case errors.As(err, &urlErr):
+		return tid.TID{}, urlErr.Err
+	case uri.Scheme != "nvme+tcp":
+		return tid.TID{}, fmt.Errorf("its scheme must be nvme+tcp")
+	case uri.User != nil || uri.RawQuery != "" || uri.Fragment != "":
+		return tid.TID{}, fmt.Errorf("it must be nvme+tcp://address:port/")
+	}
+	return tid.TID{Transport: tid.TCP, Traddr: uri.Hostname(), Trsvcid: uri.Port()}, nil
+}
