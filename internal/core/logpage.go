@@ -49,7 +49,7 @@ func (m *Machine) logRead(ev LogRead) {
 	}
 	again := t.dirty
 	t.forgetRead()
-	t.page = ev.Page.Entries
+	t.page, t.pageRead = ev.Page.Entries, m.now
 	if !t.settled {
 		t.settled = true
 		m.viewDirty = true

@@ -126,6 +126,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.logFailed(ev)
 	case Kick:
 		m.kick(ev)
+	case Request:
+		m.request(ev)
 	case BusUp:
 		m.bus = true
 		m.audit("systemd can be talked to")

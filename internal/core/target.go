@@ -44,11 +44,12 @@ type target struct {
 // dc is what is known of a discovery controller besides its connection.
 type dc struct {
 	page     []discoverylog.Entry // last good log page
-	children []wish.Wish          // the wishes that it makes
-	settled  bool                 // read once, or failed once: SPEC 7.8 waits for that
-	reading  uint64               // token of the read under way, 0 is none
-	dirty    bool                 // something happened during the read: read again
-	failed   int                  // reads that failed in a row
+	pageRead time.Time
+	children []wish.Wish // the wishes that it makes
+	settled  bool        // read once, or failed once: SPEC 7.8 waits for that
+	reading  uint64      // token of the read under way, 0 is none
+	dirty    bool        // something happened during the read: read again
+	failed   int         // reads that failed in a row
 	nextRead time.Time
 
 	epcsd   bool        // the DC says that it supports connections that are kept
@@ -127,7 +128,7 @@ func (m *Machine) attempt(t *target) {
 			m.transition(t, Foreign)
 			t.device = d.Name
 			return
-		case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown):
+		case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil):
 			m.adopt(t, d.Unit)
 			m.connected(t, d)
 			return

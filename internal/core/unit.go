@@ -15,6 +15,7 @@ const settleTime = time.Minute
 // unit is what systemd holds under one name.
 type unit struct {
 	active  bool
+	begins  bool     // it was seen while somebody started it
 	argv    []string // its command, nil if unknown
 	op      Op       // our job on it
 	foreign string   // type of the last job that was not ours, since our last one
@@ -44,11 +45,11 @@ func (m *Machine) unitActive(name string) bool {
 	return u != nil && u.active
 }
 
-// unitHolds tells whether a unit that is on record for a controller holds it, or is about to: our own start of it may end
-// after the controller was seen.
+// unitHolds tells whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
+// the controller was seen.
 func (m *Machine) unitHolds(name string) bool {
 	u := m.units[name]
-	return u != nil && (u.active || u.op == OpStart || u.op == OpRestart)
+	return u != nil && (u.active || u.begins || u.op == OpStart || u.op == OpRestart)
 }
 
 // tidy forgets a unit that is gone.
@@ -101,6 +102,7 @@ func (m *Machine) unitState(ev UnitState) {
 		return
 	}
 	u.touched = m.step
+	u.begins = ev.Info.Active == "activating"
 	var d *device
 	if ev.Device != nil {
 		d = m.record(*ev.Device)
@@ -155,7 +157,7 @@ func (m *Machine) jobDone(ev JobDone) {
 	if u == nil || u.op != ev.Op {
 		return
 	}
-	u.op, u.touched = OpNone, m.step
+	u.op, u.begins, u.touched = OpNone, false, m.step
 	var d *device
 	if ev.Device != nil {
 		d = m.record(*ev.Device)
@@ -202,7 +204,9 @@ func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
 
 func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 	if t.state == Stopped { // the administrator was faster
-		u.active = ev.Outcome == Done
+		if u.active = ev.Outcome == Done; u.active {
+			m.stop(ev.Unit, "an administrator stopped it while it was connecting")
+		}
 		return
 	}
 	switch ev.Outcome {

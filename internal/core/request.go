@@ -1,0 +1,149 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// RequestOp is what an administrator asks for over varlink.
+type RequestOp string
+
+// The requests.
+const (
+	RequestStart  RequestOp = "start"  // connect what was stopped or parked
+	RequestStop   RequestOp = "stop"   // disconnect and stay away
+	RequestRetry  RequestOp = "retry"  // try now what waits
+	RequestRescan RequestOp = "rescan" // read log pages again
+)
+
+// Request is answered by Answer with the same ID, in the same Step. Target is a unit, nvmeN, an NQN or a canonical TID; for
+// retry and rescan "" is every one.
+type Request struct {
+	ID     uint64
+	Op     RequestOp
+	Target string
+}
+
+// Refusal says why a request was not carried out.
+type Refusal struct {
+	Target string
+	Reason string // "" is: there is no such target
+}
+
+func (r *Refusal) Error() string {
+	if r.Reason == "" {
+		return fmt.Sprintf("cannot find a target called %q: give a unit, nvmeN, NQN or TID that `nvme-discoverctl list` shows", r.Target)
+	}
+	return r.Reason
+}
+
+// Answer ends a Request.
+type Answer struct {
+	ID     uint64
+	Done   int // how many targets it was carried out for
+	Refuse *Refusal
+}
+
+func (Request) event() {}
+func (Answer) effect() {}
+
+func (a Answer) String() string {
+	if a.Refuse != nil {
+		return fmt.Sprintf("answer %d: %v", a.ID, a.Refuse)
+	}
+	return fmt.Sprintf("answer %d: done for %d", a.ID, a.Done)
+}
+
+// request carries a request out for every target that its words name.
+func (m *Machine) request(ev Request) {
+	named := m.named(ev.Target)
+	if len(named) == 0 && ev.Target != "" {
+		m.emit(Answer{ID: ev.ID, Refuse: &Refusal{Target: ev.Target}})
+		return
+	}
+	answer := Answer{ID: ev.ID}
+	var refusal *Refusal
+	for _, t := range named {
+		if reason := m.requestFor(t, ev.Op, ev.Target == ""); reason != "" {
+			refusal = &Refusal{Target: ev.Target, Reason: fmt.Sprintf("cannot %s %s: %s", ev.Op, t.wish.TID, reason)}
+			continue
+		}
+		answer.Done++
+	}
+	if answer.Done == 0 && ev.Target != "" {
+		answer.Refuse = refusal
+	}
+	m.emit(answer)
+}
+
+// named returns the targets that a word names.
+func (m *Machine) named(word string) []*target {
+	var named []*target
+	for _, t := range m.targets {
+		names := []string{t.unit, strings.TrimSuffix(t.unit, ".service"), t.device, t.wish.TID.NQN, t.wish.TID.Canonical()}
+		if word == "" || slices.Contains(names, word) {
+			named = append(named, t)
+		}
+	}
+	return named
+}
+
+// requestFor carries a request out for one target and returns why it cannot, "" if it did.
+func (m *Machine) requestFor(t *target, op RequestOp, all bool) string {
+	switch op {
+	case RequestStart:
+		switch t.state {
+		case Stopped:
+			delete(m.stopped, t.unit)
+			m.emit(UnmarkStopped{Unit: t.unit})
+			m.release(t)
+		case Parked:
+			m.release(t)
+		case Waiting:
+			return m.requestFor(t, RequestRetry, all)
+		default:
+			return "it is " + t.state.String()
+		}
+	case RequestStop:
+		return m.requestStop(t)
+	case RequestRetry:
+		switch {
+		case t.state == Waiting && t.phase == idle || t.state == Parked:
+			m.release(t)
+		case t.state == Waiting: // it is being looked at or about to be tried
+		default:
+			return "it is " + t.state.String()
+		}
+	case RequestRescan:
+		if t.wish.Kind != tid.Discovery {
+			return "it is no discovery controller"
+		}
+		if t.state != Connected {
+			return "it is " + t.state.String()
+		}
+		m.readLog(t)
+	}
+	return ""
+}
+
+// requestStop disconnects a target as `systemctl stop` of its unit does.
+func (m *Machine) requestStop(t *target) string {
+	switch {
+	case t.state == Stopped:
+		return "it is stopped already"
+	case t.state == Foreign:
+		return "another orchestrator owns its controller"
+	case t.state == Connected && t.via != t.unit:
+		return "it is served by the connection of " + t.via + ": stop that"
+	}
+	m.log(slog.LevelInfo, t, "stopped by request")
+	m.byAdmin(t)
+	if u := m.units[t.unit]; u != nil && u.active && u.op == OpNone {
+		m.stop(t.unit, "an administrator asked for it")
+	}
+	return ""
+}

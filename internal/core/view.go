@@ -1,0 +1,92 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// View is what the core knows at one moment, for people and other programs. It shares nothing with the Machine.
+type View struct {
+	Status  string // the one line of STATUS=
+	Ready   bool
+	Bus     bool // systemd can be talked to
+	Targets []TargetView
+	// Unwanted are connections of ours that nothing wishes for any more; they stay until they drop.
+	Unwanted []Device
+	// Unexplained are units that systemd holds and neither a target nor a device accounts for.
+	Unexplained []string
+}
+
+// TargetView is one target.
+type TargetView struct {
+	Wish        wish.Wish
+	Unit        string
+	State       State
+	Phase       string    // what it waits for within its state; "idle" is nothing
+	Since       time.Time // when it came into the state
+	Device      string    // nvmeN, "" without
+	Owner       string    // of the device, by the registry
+	Sources     []string
+	Attempts    int       // failed ones since it last stayed connected
+	Next        time.Time // of the next attempt, look or poll; zero is none
+	LastError   string
+	ErrorSince  time.Time
+	ErrorCount  int
+	RetainUntil time.Time // zero: its source is there
+	// Page is a DC's last good log page, PageRead when it was read; nil and zero before the first.
+	Page     []discoverylog.Entry
+	PageRead time.Time
+}
+
+// View returns a copy of what the machine knows.
+func (m *Machine) View() View {
+	v := View{Status: m.status, Ready: m.ready, Bus: m.bus}
+	explained := map[string]bool{}
+	for _, t := range m.targets {
+		explained[t.unit] = true
+		v.Targets = append(v.Targets, m.viewOf(t))
+	}
+	for _, name := range sortedKeys(m.devices) {
+		d := m.devices[name]
+		if d.Unit == "" || d.foreign() {
+			continue
+		}
+		if !slices.ContainsFunc(m.targets, func(t *target) bool { return t.device == name }) {
+			v.Unwanted = append(v.Unwanted, d.Device)
+		}
+		explained[d.Unit] = true
+	}
+	for _, name := range sortedKeys(m.units) {
+		if !explained[name] && m.units[name].active {
+			v.Unexplained = append(v.Unexplained, name)
+		}
+	}
+	return v
+}
+
+// Changed returns the targets that the last Step touched, for those who watch.
+func (m *Machine) Changed() []TargetView {
+	var changed []TargetView
+	for _, t := range m.targets {
+		if t.touched == m.step {
+			changed = append(changed, m.viewOf(t))
+		}
+	}
+	return changed
+}
+
+func (m *Machine) viewOf(t *target) TargetView {
+	v := TargetView{
+		Wish: t.wish, Unit: t.unit, State: t.state, Phase: t.phase.String(), Since: t.since, Device: t.device,
+		Sources: slices.Clone(t.sources), Attempts: t.attempts, Next: t.next,
+		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retainUntil,
+		Page: slices.Clone(t.page), PageRead: t.pageRead,
+	}
+	if d := m.devices[t.device]; d != nil {
+		v.Owner = d.Owner
+	}
+	return v
+}
