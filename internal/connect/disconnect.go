@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -89,11 +90,56 @@ func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string
 	return fmt.Sprintf("disconnected %s: %s", device, shown(controller)), nil
 }
 
+// Owned is a fabrics controller and who owns it.
+type Owned struct {
+	sysfs.Controller
+	Owner string // as the registry has it, "" for nobody
+}
+
+// Controllers returns all fabrics controllers of the host in the order of their numbers.
+func (c *Connector) Controllers() ([]Owned, error) {
+	controllers, err := c.sysfs.Scan()
+	if err != nil {
+		return nil, err
+	}
+	var all []Owned
+	for _, found := range controllers {
+		owner, err := c.registry.Owner(found.Name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Owned{found, owner})
+	}
+	return all, nil
+}
+
 // Disconnect disconnects every fabrics controller that match wants and nobody else owns, for a person. It returns one line
 // for each that it disconnected. what names the wanted ones in the error for none at all; a controller that
 // another program owns is an error too, after the others are done. Local PCIe controllers are never seen.
 func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error) {
-	controllers, err := c.sysfs.Scan()
+	outcomes, err = c.disconnectAll(
+		func(o Owned) bool { return match(o.Controller) },
+		func(o Owned) error {
+			if isForeign(o.Owner) {
+				return fmt.Errorf("cannot disconnect %s: it is owned by %s: let that disconnect it", o.Name, o.Owner)
+			}
+			return nil
+		},
+	)
+	if len(outcomes) == 0 && err == nil {
+		err = fmt.Errorf("cannot disconnect %s: no such fabrics controller is connected", what)
+	}
+	return outcomes, err
+}
+
+// DisconnectAll disconnects every fabrics controller that match wants, whoever owns it, for a person. It returns one line for
+// each. Local PCIe controllers are never seen.
+func (c *Connector) DisconnectAll(match func(Owned) bool) (outcomes []string, err error) {
+	return c.disconnectAll(match, func(Owned) error { return nil })
+}
+
+func (c *Connector) disconnectAll(match func(Owned) bool, allowed func(Owned) error) (outcomes []string, err error) {
+	controllers, err := c.Controllers()
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +148,7 @@ func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (
 		if !match(found) {
 			continue
 		}
-		outcome, err := c.disconnectForPerson(found.Name, match)
+		outcome, err := c.disconnectForPerson(found.Name, match, allowed)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -110,14 +156,11 @@ func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (
 			outcomes = append(outcomes, outcome)
 		}
 	}
-	if len(outcomes) == 0 && len(errs) == 0 {
-		errs = append(errs, fmt.Errorf("cannot disconnect %s: no such fabrics controller is connected", what))
-	}
 	return outcomes, errors.Join(errs...)
 }
 
 // disconnectForPerson returns "" for a controller that is gone, or another one by now.
-func (c *Connector) disconnectForPerson(device string, match func(sysfs.Controller) bool) (outcome string, err error) {
+func (c *Connector) disconnectForPerson(device string, match func(Owned) bool, allowed func(Owned) error) (outcome string, err error) {
 	handle, controller, err := c.open(device)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -126,15 +169,16 @@ func (c *Connector) disconnectForPerson(device string, match func(sysfs.Controll
 		return "", err
 	}
 	defer handle.Close()
-	if !match(controller) {
-		return "", nil
-	}
 	owner, err := c.registry.Owner(device)
 	if err != nil {
 		return "", err
 	}
-	if isForeign(owner) {
-		return "", fmt.Errorf("cannot disconnect %s: it is owned by %s: let that disconnect it", device, owner)
+	now := Owned{controller, owner}
+	if !match(now) {
+		return "", nil
+	}
+	if err := allowed(now); err != nil {
+		return "", err
 	}
 	unit, err := c.state.UnitOf(device)
 	if err != nil {
@@ -144,10 +188,36 @@ func (c *Connector) disconnectForPerson(device string, match func(sysfs.Controll
 		return "", err
 	}
 	outcome = fmt.Sprintf("disconnected %s: %s", device, shown(controller))
-	if unit != "" {
+	if unit != "" && !c.excluded(controller) {
 		outcome += "; nvme-discoverd will connect it again, systemctl stop " + unit + " keeps it away"
 	}
 	return outcome, nil
+}
+
+// excluded tells whether the connect of controller would be refused now.
+func (c *Connector) excluded(controller sysfs.Controller) bool {
+	list, _ := exclusion.Load(c.root)
+	for _, t := range TIDs(controller) {
+		if _, excluded := list.Match(t); !excluded {
+			return false
+		}
+	}
+	return true
+}
+
+// TIDs returns what can have been wished for where controller is what came of it: the connection as sysfs shows it, and for
+// a discovery controller with a unique NQN the same with the well-known one, by which it is found as a rule.
+func TIDs(controller sysfs.Controller) []tid.TID {
+	t := tid.TID{
+		Transport: controller.Transport, Traddr: controller.Traddr, Trsvcid: controller.Trsvcid, NQN: controller.NQN,
+		HostTraddr: controller.HostTraddr, HostIface: controller.HostIface, HostNQN: controller.HostNQN, HostID: controller.HostID,
+	}
+	all := []tid.TID{t}
+	if controller.Type == "discovery" && t.NQN != tid.DiscoveryNQN {
+		t.NQN = tid.DiscoveryNQN
+		all = append(all, t)
+	}
+	return all
 }
 
 // open returns the file that deletes device, and the device as sysfs shows it. In this order: the file is that of one
@@ -185,12 +255,7 @@ func remove(handle *os.File, controller sysfs.Controller) error {
 }
 
 // shown is controller in the log form of a TID.
-func shown(controller sysfs.Controller) string {
-	return tid.TID{
-		Transport: controller.Transport, Traddr: controller.Traddr, Trsvcid: controller.Trsvcid, NQN: controller.NQN,
-		HostIface: controller.HostIface, HostTraddr: controller.HostTraddr,
-	}.String()
-}
+func shown(controller sysfs.Controller) string { return TIDs(controller)[0].String() }
 
 // Cleanup removes what is recorded of unit's connection when the unit has stopped or failed: the devid file, the device's
 // unit file if it still names this unit and, if the device is gone, its entry in the registry. The .result file is

@@ -1,7 +1,7 @@
-// Package exclusion reads the exclusion lists (SPEC section 6): what an administrator wants nobody to connect.
+// Package exclusion reads and changes the exclusion lists (SPEC section 6): what an administrator wants nobody to connect.
 //
-// The lists are shared with other programs and only read here. Whatever cannot be understood excludes nothing and is
-// reported: a typing error must not take connections away.
+// The lists are shared with other programs. Whatever cannot be understood excludes nothing and is reported: a typing error
+// must not take connections away. The daemon only reads; the changes are those of the command line.
 package exclusion
 
 import (
@@ -11,10 +11,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -38,36 +38,121 @@ type rule struct {
 	hostTraddr netip.Addr
 }
 
+// Source is one file and what is in it.
+type Source struct {
+	Name     string // of the list, as the functions of this package take it; "" for nvme-cli's own files, which are only read
+	File     string
+	Entries  []Entry
+	Problems []Problem
+}
+
+// Problem is something that excludes nothing although it was meant to.
+type Problem struct {
+	File    string
+	Line    int    // 0: the file as a whole
+	Message string // with file and line
+}
+
+func (p Problem) Error() string { return p.Message }
+
 // Load reads every list: /etc/nvme/exclusions/*.conf and nvme-cli 3's exclusions.conf and exclusions.conf.d/*.conf. It
-// returns the entries that are good. The errors are for the log: one for each bad line, with file and line, and one
-// for each list that cannot be read. That there is no list is no error.
+// returns the entries that are good. The errors, all of type Problem, are for the log: one for each bad line, up to a limit
+// for each file, and one for each list that cannot be read. That there is no list is no error.
 func Load(root paths.Root) (List, []error) {
 	var list List
 	var errs []error
-	for _, source := range []func() ([]string, error){
-		func() ([]string, error) { return confFiles(root.Exclusions()) },
-		func() ([]string, error) { return []string{root.ExclusionsFile()}, nil },
-		func() ([]string, error) { return confFiles(root.ExclusionsDropIns()) },
-	} {
-		files, err := source()
+	scan(root, func(_, _ string, rules []rule, problems []error) {
+		list.rules = append(list.rules, rules...)
+		errs = append(errs, problems...)
+	})
+	return list, errs
+}
+
+// Sources reads every list as Load does, and returns it file by file. A directory that cannot be read is a source with a
+// problem.
+func Sources(root paths.Root) []Source {
+	var sources []Source
+	scan(root, func(name, file string, rules []rule, problems []error) {
+		sources = append(sources, newSource(name, file, rules, problems))
+	})
+	return sources
+}
+
+func newSource(name, file string, rules []rule, problems []error) Source {
+	s := Source{Name: name, File: file}
+	for _, r := range rules {
+		s.Entries = append(s.Entries, r.entry)
+	}
+	for _, err := range problems {
+		var p Problem
+		if !errors.As(err, &p) {
+			p = Problem{File: file, Message: err.Error()}
+		}
+		s.Problems = append(s.Problems, p)
+	}
+	return s
+}
+
+// scan reads every file in the order in which entries go before each other.
+func scan(root paths.Root, found func(name, file string, rules []rule, problems []error)) {
+	dir := func(dir string, ours bool) {
+		files, err := confFiles(dir)
 		if err != nil {
-			errs = append(errs, err)
+			found("", dir, nil, []error{Problem{File: dir, Message: err.Error()}})
 		}
 		for _, file := range files {
-			data, err := os.ReadFile(file)
+			name := ""
+			if ours {
+				name = strings.TrimSuffix(filepath.Base(file), suffix)
+			}
+			text, err := readList(file)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if err != nil {
-				errs = append(errs, fmt.Errorf("cannot read the exclusion list %s, which excludes nothing now: %w", file, err))
+				found(name, file, nil, []error{unreadable(file, err)})
 				continue
 			}
-			rules, bad := parse(file, string(data))
-			list.rules = append(list.rules, rules...)
-			errs = append(errs, bad...)
+			rules, problems := parse(file, text)
+			found(name, file, rules, problems)
 		}
 	}
-	return list, errs
+	dir(root.Exclusions(), true)
+	if text, err := readList(root.ExclusionsFile()); err == nil {
+		rules, problems := parse(root.ExclusionsFile(), text)
+		found("", root.ExclusionsFile(), rules, problems)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		found("", root.ExclusionsFile(), nil, []error{unreadable(root.ExclusionsFile(), err)})
+	}
+	dir(root.ExclusionsDropIns(), false)
+}
+
+func unreadable(file string, err error) Problem {
+	return Problem{File: file, Message: fmt.Sprintf("cannot read the exclusion list %s, which excludes nothing now: %v", file, err)}
+}
+
+// maxList is the longest list in bytes: far more than ten thousand entries, far less than would hurt every connect.
+const maxList = 16 << 20
+
+// readList returns the text of a list. What would never end, such as a pipe, is refused, as it would hold up every connect.
+// The error wraps fs.ErrNotExist only if there is nothing of that name.
+func readList(file string) (string, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if target, linkErr := os.Readlink(file); linkErr == nil {
+			return "", fmt.Errorf("it is a link to %s, which does not exist", target)
+		}
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular() && !info.IsDir(): // reading a directory says what is wrong
+		return "", errors.New("it is not a file")
+	case info.Size() > maxList:
+		return "", fmt.Errorf("it has %d bytes, at most %d are allowed", info.Size(), maxList)
+	}
+	data, err := os.ReadFile(file)
+	return string(data), err
 }
 
 // confFiles returns the *.conf files of dir in the order of their names.
@@ -85,37 +170,62 @@ func confFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// comment is one that begins its line or comes after white space: an NQN may have a # in it.
-var comment = regexp.MustCompile(`(^|\s)#.*`)
+// maxProblems is how many bad lines of one file are told one by one.
+const maxProblems = 20
 
-func parse(file, text string) (rules []rule, errs []error) {
-	number := 0
+func parse(file, text string) (rules []rule, problems []error) {
+	number, more := 0, 0
 	for line := range strings.Lines(text) {
 		number++
-		line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
+		line = strings.TrimSpace(withoutComment(line))
 		if line == "" || line == "[exclusions]" {
 			continue
 		}
 		r, err := parseLine(line)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s:%d: %w; the line excludes nothing", file, number, err))
-			continue
+		switch {
+		case err == nil:
+			r.entry.File, r.entry.Line = file, number
+			rules = append(rules, r)
+		case len(problems) < maxProblems:
+			problems = append(problems, Problem{file, number, fmt.Sprintf("%s:%d: %v; the line excludes nothing", file, number, err)})
+		default:
+			more++
 		}
-		r.entry.File, r.entry.Line = file, number
-		rules = append(rules, r)
 	}
-	return rules, errs
+	if more > 0 {
+		problems = append(problems, Problem{File: file, Message: fmt.Sprintf("%s: %d more lines like these exclude nothing", file, more)})
+	}
+	return rules, problems
+}
+
+// withoutComment cuts a comment off: one that begins its line or comes after white space, as an NQN may have a # in it.
+func withoutComment(line string) string {
+	for i, r := range line {
+		if r == '#' && (i == 0 || strings.ContainsRune(" \t\n\f\r", rune(line[i-1]))) {
+			return line[:i]
+		}
+	}
+	return line
+}
+
+// brief is s, quoted, as far as a person wants to read it.
+func brief(s string) string {
+	const most = 300
+	if len(s) <= most {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(s[:most]) + "…"
 }
 
 func parseLine(line string) (rule, error) {
 	key, text, ok := strings.Cut(line, "=")
 	if key = strings.TrimSpace(key); !ok || key != "exclusion" {
-		return rule{}, fmt.Errorf("cannot use %q: a line is exclusion = key=value;key=value…", line)
+		return rule{}, fmt.Errorf("cannot use %s: a line is exclusion = key=value;key=value…", brief(line))
 	}
 	text = strings.TrimSpace(text)
 	r, err := parseEntry(text)
 	if err != nil {
-		return rule{}, fmt.Errorf("cannot use exclusion %q: %w", text, err)
+		return rule{}, fmt.Errorf("cannot use exclusion %s: %w", brief(text), err)
 	}
 	return r, nil
 }
@@ -131,13 +241,16 @@ func parseEntry(text string) (rule, error) {
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		switch old, known := r.want.Get(key); {
 		case !ok:
-			return rule{}, fmt.Errorf("%q is no key=value", pair)
+			return rule{}, fmt.Errorf("%s is no key=value", brief(pair))
 		case !known:
-			return rule{}, fmt.Errorf("unknown key %q, the keys are %s", key, strings.Join(tid.Keys(), ", "))
+			return rule{}, fmt.Errorf("unknown key %s, the keys are %s", brief(key), strings.Join(tid.Keys(), ", "))
 		case value == "":
 			return rule{}, fmt.Errorf("%s has no value", key)
 		case old != "":
 			return rule{}, fmt.Errorf("%s is there twice", key)
+		}
+		if strings.ContainsFunc(value, unicode.IsControl) {
+			return rule{}, fmt.Errorf("%s %s contains a control character", key, brief(value))
 		}
 		r.want.Set(key, value)
 	}
@@ -150,7 +263,7 @@ func parseEntry(text string) (rule, error) {
 func (r *rule) normalise() (err error) {
 	w := &r.want
 	if !slices.Contains([]string{"", tid.TCP, tid.RDMA, tid.FC, tid.Loop}, w.Transport) {
-		return fmt.Errorf("transport %q must be tcp, rdma, fc or loop", w.Transport)
+		return fmt.Errorf("transport %s must be tcp, rdma, fc or loop", brief(w.Transport))
 	}
 	if r.traddr, err = address("traddr", w.Traddr, w.Transport); err != nil {
 		return err
@@ -161,7 +274,7 @@ func (r *rule) normalise() (err error) {
 	if w.Trsvcid != "" && w.Transport != tid.FC && w.Transport != tid.Loop {
 		port, err := strconv.ParseUint(w.Trsvcid, 10, 16)
 		if err != nil || port == 0 {
-			return fmt.Errorf("trsvcid %q must be a number from 1 to 65535", w.Trsvcid)
+			return fmt.Errorf("trsvcid %s must be a number from 1 to 65535", brief(w.Trsvcid))
 		}
 		w.Trsvcid = strconv.FormatUint(port, 10)
 	}
@@ -189,7 +302,20 @@ func address(key, value, transport string) (netip.Addr, error) {
 	if transport == "" && (strings.HasPrefix(lower, "nn-") || strings.HasPrefix(lower, "pn-")) {
 		return netip.Addr{}, nil
 	}
-	return netip.Addr{}, fmt.Errorf("%s %q is no address; a host name cannot be excluded", key, value)
+	return netip.Addr{}, fmt.Errorf("%s %s is no address; a host name cannot be excluded", key, brief(value))
+}
+
+// Parse returns the list of one entry, "key=value;key=value…", or why it cannot be one.
+func Parse(entry string) (List, error) {
+	line := "exclusion = " + entry
+	if strings.ContainsAny(entry, "\n\r") || withoutComment(line) != line {
+		return List{}, fmt.Errorf("cannot use exclusion %s: it must be one line without a comment", brief(entry))
+	}
+	r, err := parseLine(line)
+	if err != nil {
+		return List{}, err
+	}
+	return List{[]rule{r}}, nil
 }
 
 // Match returns the first entry that excludes t, and whether there is one. Every key of the entry must match; one that is
@@ -198,19 +324,59 @@ func address(key, value, transport string) (netip.Addr, error) {
 func (l List) Match(t tid.TID) (Entry, bool) {
 	traddr, hostTraddr := ip(t.Traddr), ip(t.HostTraddr)
 	for i := range l.rules {
-		r := &l.rules[i]
-		if same(r.want.NQN, t.NQN) &&
-			sameAddress(r.want.Traddr, r.traddr, t.Traddr, traddr) &&
-			same(r.want.Transport, t.Transport) &&
-			same(r.want.Trsvcid, t.Trsvcid) &&
-			sameAddress(r.want.HostTraddr, r.hostTraddr, t.HostTraddr, hostTraddr) &&
-			same(r.want.HostIface, t.HostIface) &&
-			same(r.want.HostNQN, t.HostNQN) &&
-			(r.want.HostID == "" || strings.EqualFold(r.want.HostID, t.HostID)) {
-			return r.entry, true
+		if l.rules[i].matches(&t, traddr, hostTraddr) {
+			return l.rules[i].entry, true
 		}
 	}
 	return Entry{}, false
+}
+
+// Matches returns all entries that exclude t.
+func (l List) Matches(t tid.TID) []Entry {
+	var all []Entry
+	traddr, hostTraddr := ip(t.Traddr), ip(t.HostTraddr)
+	for i := range l.rules {
+		if l.rules[i].matches(&t, traddr, hostTraddr) {
+			all = append(all, l.rules[i].entry)
+		}
+	}
+	return all
+}
+
+// matches compares with t, whose addresses are the two where they are IP addresses.
+func (r *rule) matches(t *tid.TID, traddr, hostTraddr netip.Addr) bool {
+	return same(r.want.NQN, t.NQN) &&
+		sameAddress(r.want.Traddr, r.traddr, t.Traddr, traddr) &&
+		same(r.want.Transport, t.Transport) &&
+		same(r.want.Trsvcid, t.Trsvcid) &&
+		sameAddress(r.want.HostTraddr, r.hostTraddr, t.HostTraddr, hostTraddr) &&
+		same(r.want.HostIface, t.HostIface) &&
+		same(r.want.HostNQN, t.HostNQN) &&
+		(r.want.HostID == "" || strings.EqualFold(r.want.HostID, t.HostID))
+}
+
+// meaning is the same for all entries that exclude the same, however they are spelled.
+func (r *rule) meaning() tid.TID {
+	m := r.want
+	m.Traddr, m.HostTraddr, m.HostID = spelled(m.Traddr, r.traddr), spelled(m.HostTraddr, r.hostTraddr), strings.ToLower(m.HostID)
+	return m
+}
+
+// spelled is one spelling of an address, which is addr where that is valid.
+func spelled(text string, addr netip.Addr) string {
+	if addr.IsValid() {
+		return addr.String()
+	}
+	return strings.ToLower(text)
+}
+
+// meanings is the set of what rules exclude.
+func meanings(rules []rule) map[tid.TID]bool {
+	set := make(map[tid.TID]bool, len(rules))
+	for i := range rules {
+		set[rules[i].meaning()] = true
+	}
+	return set
 }
 
 // ip returns s as an IP address, or the zero Addr.

@@ -97,3 +97,33 @@ func (r Root) ConnectLock(name string) string { return r.Join("run/nvme/discover
 
 // ExclusionsLock is the file that the commands lock which change an exclusion list.
 func (r Root) ExclusionsLock() string { return r.Join("run/nvme/discoverd/locks/exclusions") }
+
+// SystemdUnits are the directories of unit files, those that go before others first (systemd.unit(5)). The first is the
+// administrator's.
+func (r Root) SystemdUnits() []string {
+	return []string{
+		r.Join("etc/systemd/system"), r.Join("run/systemd/system"),
+		r.Join("usr/local/lib/systemd/system"), r.Join("usr/lib/systemd/system"), r.Join("lib/systemd/system"),
+	}
+}
+
+// UdevRules are the directories of udev's rules, those that go before others first (udev(7)). The first is the
+// administrator's.
+func (r Root) UdevRules() []string {
+	return []string{
+		r.Join("etc/udev/rules.d"), r.Join("run/udev/rules.d"),
+		r.Join("usr/local/lib/udev/rules.d"), r.Join("usr/lib/udev/rules.d"), r.Join("lib/udev/rules.d"),
+	}
+}
+
+// SystemdRuns is there while systemd is the init system (sd_booted(3)).
+func (r Root) SystemdRuns() string { return r.Join("run/systemd/system") }
+
+// UdevRuns is there while systemd-udevd runs.
+func (r Root) UdevRuns() string { return r.Join("run/udev/control") }
+
+// Systemctl is systemd's command line.
+func (r Root) Systemctl() string { return r.Join("usr/bin/systemctl") }
+
+// Udevadm is udev's command line.
+func (r Root) Udevadm() string { return r.Join("usr/bin/udevadm") }

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +32,6 @@ type Registry struct{ root paths.Root }
 // New returns the registry below root. Its directory is made with the first entry.
 func New(root paths.Root) Registry { return Registry{root} }
 
-var attrName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
 func check(device, attr string) error {
 	if err := paths.CheckDevice(device); err != nil {
 		return err
@@ -43,7 +40,8 @@ func check(device, attr string) error {
 }
 
 func checkAttr(name string) error {
-	if !attrName.MatchString(name) {
+	const valid = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+	if name == "" || strings.Trim(name, valid) != "" {
 		return fmt.Errorf("cannot use attribute name %q: it must be of letters, digits, - and _", name)
 	}
 	return nil
@@ -56,6 +54,9 @@ func checkValue(attr, value string) error {
 		return fmt.Errorf("cannot set %s to nothing: an attribute has a value or is absent", attr)
 	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 		return fmt.Errorf("cannot set %s to %q: it must be one line of text", attr, value)
+	}
+	if _, err := strconv.ParseUint(value, 10, 64); attr == Seqnum && err != nil {
+		return fmt.Errorf("cannot set %s to %q: it must be the number of an event", attr, value)
 	}
 	return nil
 }
@@ -147,6 +148,18 @@ func (r Registry) Set(device, attr, value string) error {
 	return err
 }
 
+// Unset removes one attribute of device, if it is there.
+func (r Registry) Unset(device, attr string) error {
+	if err := check(device, attr); err != nil {
+		return err
+	}
+	err := os.Remove(filepath.Join(r.entryPath(device), attr))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %s of %s from the registry: %w", attr, device, err)
+	}
+	return nil
+}
+
 // Remove removes the entry of device, if there is one.
 func (r Registry) Remove(device string) error {
 	if err := paths.CheckDevice(device); err != nil {
@@ -201,7 +214,17 @@ func (r Registry) List() ([]string, error) {
 	return devices, err
 }
 
-// Entry returns all attributes of device; none if it has no entry.
+// Strays returns the names in the registry's directory that are no entries and nobody's temporary files: things that do not
+// belong there.
+func (r Registry) Strays() ([]string, error) {
+	names, err := list(r.root.Registry())
+	return slices.DeleteFunc(names, func(name string) bool {
+		return paths.CheckDevice(name) == nil || strings.Contains(name, ".tmp.")
+	}), err
+}
+
+// Entry returns all attributes of device; none if it has no entry. Those that cannot be read are left out, and named in the
+// error.
 func (r Registry) Entry(device string) (map[string]string, error) {
 	if err := paths.CheckDevice(device); err != nil {
 		return nil, err
@@ -211,19 +234,20 @@ func (r Registry) Entry(device string) (map[string]string, error) {
 		return nil, err
 	}
 	attrs := make(map[string]string)
+	var errs []error
 	for _, attr := range names {
 		if checkAttr(attr) != nil {
 			continue // a temporary file, or nothing of ours
 		}
 		value, err := r.Get(device, attr)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
 		}
 		if value != "" {
 			attrs[attr] = value
 		}
 	}
-	return attrs, nil
+	return attrs, errors.Join(errs...)
 }
 
 func list(dir string) ([]string, error) {
