@@ -40,6 +40,15 @@ func (m *Machine) serving(t tid.TID) *device {
 	return best
 }
 
+// holder is the target that a device's own unit connects, if it has it. Should that unit have gone, it is that target's to
+// claim the controller anew.
+func (m *Machine) holder(d *device) *target {
+	if t := m.byUnit[d.Unit]; t != nil && t.state == Connected && t.device == d.Name {
+		return t
+	}
+	return nil
+}
+
 // hasDevice tells whether a unit holds a controller.
 func (m *Machine) hasDevice(unit string) bool {
 	for _, d := range m.devices {
@@ -109,7 +118,7 @@ func (m *Machine) bind(d *device) {
 		if d.State == "live" {
 			m.connected(t, d)
 		} else if t.phase == job {
-			t.phase, t.next = settling, m.now.Add(settleTime)
+			t.phase = settling
 		}
 	}
 }
@@ -149,6 +158,10 @@ func (m *Machine) gone(d *device) {
 	}
 	if t := m.byUnit[d.Unit]; t != nil {
 		claimed = true // the target's own states see to the unit
+		if t.phase == settling {
+			m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
+			m.fail(t, "the kernel gave up before the association came up", 0)
+		}
 	}
 	if d.Unit == "" || d.foreign() || claimed {
 		return

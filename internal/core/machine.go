@@ -172,9 +172,6 @@ func (m *Machine) due() {
 		if t.phase == looking && reached(t.next) {
 			m.look(t, t.lookFor)
 		}
-		if t.phase == settling && reached(t.next) {
-			m.fail(t, "the association did not come up", 0)
-		}
 		if (t.state == Waiting && t.phase == idle || t.state == Parked) && reached(t.next) {
 			m.attempt(t)
 		}

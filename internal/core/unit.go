@@ -4,13 +4,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
-
-// settleTime is how long the association of a connected controller may take (fc).
-const settleTime = time.Minute
 
 // unit is what systemd holds under one name.
 type unit struct {
@@ -222,7 +218,7 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		case d.State == "live" || t.wish.TID.Transport != tid.FC:
 			m.connected(t, d)
 		default:
-			t.phase, t.next = settling, m.now.Add(settleTime)
+			t.phase = settling
 		}
 	case Exists:
 		u.active, u.argv = true, nil
