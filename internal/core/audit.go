@@ -76,6 +76,7 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 			continue
 		}
 		u.active = info.Active == "active" || info.Active == "reloading"
+		u.begins = info.Active == "activating"
 		u.argv = info.Argv
 		if t := m.byUnit[info.Name]; t != nil && t.phase == unknown && info.Active == "activating" {
 			m.look(t, afterExists) // our job goes on, only its end will not be told
@@ -83,7 +84,7 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 	}
 	for _, name := range sortedKeys(m.units) {
 		if u := m.units[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
-			u.active, u.argv = false, nil
+			u.active, u.begins, u.argv = false, false, nil
 			m.tidy(name)
 		}
 	}
@@ -128,7 +129,7 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		switch {
 		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
 			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
-		case unitsKnown && d.Unit == t.unit && !m.unitActive(t.unit) && m.unitOf(t.unit).op == OpNone:
+		case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && m.unitOf(t.unit).op == OpNone:
 			m.log(slog.LevelWarn, t, "its unit is gone while its controller lives: claiming it anew")
 			t.parking = false
 			m.release(t)

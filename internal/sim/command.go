@@ -14,7 +14,7 @@ import (
 type process struct {
 	*world
 	killed bool
-	onKill func() // what it waits for lets it go
+	onKill func() time.Duration // what it waits for lets it go, after a while
 	locked string // the address lock that it holds
 }
 
@@ -27,15 +27,19 @@ func (p *process) then(d time.Duration, do func()) {
 	})
 }
 
-func (p *process) kill() {
+// kill ends a process and returns how long it takes to die. Until then it holds its lock.
+func (p *process) kill() time.Duration {
 	if p.killed {
-		return
+		return 0
 	}
 	p.killed = true
-	if p.onKill != nil {
-		p.onKill()
+	if p.onKill == nil {
+		p.unlock()
+		return 0
 	}
-	p.unlock()
+	dies := p.onKill()
+	p.after(dies, p.unlock)
+	return dies
 }
 
 // lock waits for the lock of an address.
@@ -86,8 +90,7 @@ func (c *connectCommand) start() {
 				c.then(c.between(0, 200*time.Millisecond), func() {
 					p := c.process
 					exit := c.exit
-					p.kill()
-					exit(false)
+					p.after(p.kill(), func() { exit(false) })
 				})
 			}
 		}

@@ -21,6 +21,7 @@ type watch struct {
 	changed    time.Duration            // when the list on disk last changed
 	marked     map[string]bool          // units that the machine said an administrator stopped
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
+	restarted  map[string]bool          // units that an administrator restarted last
 	wishes     map[string]wish.Wish     // of every unit that there ever was
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
@@ -32,6 +33,7 @@ type watch struct {
 func (k *watch) init(w *world) {
 	k.world = w
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
+	k.restarted = map[string]bool{}
 }
 
 // begin takes note of a new daemon. What the one before said of stops was written down, or will never be.
@@ -55,10 +57,12 @@ func (k *watch) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.StartUnit:
 		k.wishes[e.Unit] = e.Wish
+		delete(k.restarted, e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
 	case core.RestartUnit:
+		delete(k.restarted, e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
@@ -182,7 +186,7 @@ func (k *watch) foreignIsUntouched(c *controller, unit string) {
 // liveIsNotStopped: a controller in use is disconnected only for an administrator, or to park a DC that says that it does
 // not support connections that are kept.
 func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
-	if j.foreign || c.removing || len(j.ours) == 0 {
+	if j.foreign || c.removing || len(j.ours) == 0 || c.liveSince == 0 { // or it has never been live (fc)
 		return
 	}
 	is := j.ours[0]
@@ -198,7 +202,7 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
 func (k *watch) reading(c *controller) {
-	if c == nil || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
+	if c == nil || c.removing || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)
@@ -324,12 +328,14 @@ func (k *watch) comesBack(x wish.Wish) {
 	k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
 }
 
-// oneUnitEach: no two active units have one controller on record.
+// oneUnitEach: no two active units have one controller on record. A restart by an administrator is left out: its connect
+// takes whatever serves it.
 func (k *watch) oneUnitEach() {
 	users := map[string]string{}
 	for _, u := range k.systemd.units {
 		device := k.disk.devid[u.name]
-		if u.phase != exited || device == "" || k.kernel.find(device) == nil {
+		c := k.kernel.find(device)
+		if k.restarted[u.name] || u.phase != exited || c == nil || !c.Serves(u.wish.TID) {
 			continue
 		}
 		if other := users[device]; other != "" {

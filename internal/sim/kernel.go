@@ -21,6 +21,7 @@ const (
 type controller struct {
 	sysfs.Controller // what sysfs shows now
 	port             *port
+	asked            tid.TID // what the connect named
 	maker            string // unit name, makerStas or makerUser
 	source           string // the local address that its connection uses, also while sysfs does not show it
 	lossTMO          time.Duration
@@ -88,11 +89,14 @@ func (k *kernel) serving(t tid.TID) *controller {
 // connect queues a write; done is called with the device or the errno, unless the process is killed first.
 func (k *kernel) connect(by *process, w wish.Wish, maker string, done func(string, syscall.Errno)) {
 	wr := &write{by: by, wish: w, maker: maker, done: done}
-	by.onKill = func() {
+	by.onKill = func() time.Duration {
 		wr.answer = true
-		if len(k.writers) > 0 && k.writers[0] == wr { // the signal aborts it
-			k.after(k.between(10*time.Millisecond, 100*time.Millisecond), func() { k.finish(wr, syscall.EINTR) })
+		if len(k.writers) == 0 || k.writers[0] != wr {
+			return 0
 		}
+		dies := k.between(10*time.Millisecond, 100*time.Millisecond) // the signal aborts it, if it is not done before
+		k.after(dies, func() { k.finish(wr, syscall.EINTR) })
+		return dies
 	}
 	k.writers = append(k.writers, wr)
 	if len(k.writers) == 1 {
@@ -125,8 +129,7 @@ func (k *kernel) carryOut(wr *write) {
 // duplicate is the kernel's own idea of one: what the connects named, not what came of it.
 func (k *kernel) duplicate(t tid.TID) bool {
 	for _, c := range k.slots {
-		if c != nil && !c.removing && c.Type != "discovery" && c.Transport == t.Transport && c.Traddr == t.Traddr &&
-			c.Trsvcid == t.Trsvcid && c.NQN == t.NQN && c.HostTraddr == t.HostTraddr && c.HostIface == t.HostIface {
+		if c != nil && !c.removing && c.asked == t {
 			return true
 		}
 	}
@@ -143,7 +146,7 @@ func (k *kernel) create(wr *write, p *port) *controller {
 	if n == len(k.slots) {
 		k.slots = append(k.slots, nil)
 	}
-	c := &controller{port: p, maker: wr.maker, lossTMO: 600 * time.Second}
+	c := &controller{port: p, asked: t, maker: wr.maker, lossTMO: 600 * time.Second}
 	c.Controller = sysfs.Controller{
 		Name: fmt.Sprintf("nvme%d", n), Transport: t.Transport, Traddr: t.Traddr, Trsvcid: t.Trsvcid,
 		HostNQN: t.HostNQN, HostID: t.HostID, HostTraddr: t.HostTraddr, HostIface: t.HostIface,
@@ -170,6 +173,8 @@ func (k *kernel) finish(wr *write, errno syscall.Errno) {
 	name := ""
 	switch {
 	case wr.made == nil:
+	case wr.made.removing: // somebody deleted it meanwhile
+		errno = syscall.EIO
 	case errno != 0:
 		k.tracef("kernel: %s of %s fails: %v", wr.made.Name, wr.maker, errno)
 		k.vanish(wr.made)
@@ -255,6 +260,12 @@ func (k *kernel) reconnect(c *controller, outage int, since time.Duration) {
 
 // delete removes a controller, as delete_controller does, which waits for the end.
 func (k *kernel) delete(c *controller, done func()) {
+	if k.find(c.Name) != c {
+		if done != nil {
+			done()
+		}
+		return
+	}
 	if done != nil {
 		c.removed = append(c.removed, done)
 	}

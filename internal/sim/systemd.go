@@ -27,7 +27,6 @@ type service struct {
 	phase   phase
 	running *process
 	job     *job // nil: none
-	failed  bool // the start of the phase before went wrong
 }
 
 type phase int
@@ -139,8 +138,7 @@ func (s *systemd) install(name, kind string, is issue, wt *waiter) {
 	}
 	switch u.phase {
 	case starting:
-		u.running.kill()
-		s.execStopPost(u)
+		s.execStopPost(u, u.running.kill())
 	case exited:
 		s.execStop(u)
 	}
@@ -197,17 +195,15 @@ func (s *systemd) finish(j *job, o core.Outcome) {
 }
 
 func (s *systemd) execStart(u *service) {
-	u.phase, u.failed = starting, false
+	u.phase = starting
 	p := s.spawn()
 	u.running = p
 	ended := func(ok bool) {
-		p.kill()
 		if u.running != p || u.phase != starting {
 			return
 		}
 		if !ok {
-			u.failed = true
-			s.execStopPost(u)
+			s.execStopPost(u, p.kill())
 			return
 		}
 		u.phase = exited
@@ -231,14 +227,15 @@ func (s *systemd) execStop(u *service) {
 	p := s.spawn()
 	u.running = p
 	s.tracef("systemd: %s of %s runs ExecStop", u.job.kind, short(u.name))
-	p.disconnectCommand(u.wish.TID.UnitName(), u.wish.TID, u.job, func() { s.execStopPost(u) })
+	p.disconnectCommand(u.wish.TID.UnitName(), u.wish.TID, u.job, func() { s.execStopPost(u, 0) })
 }
 
-func (s *systemd) execStopPost(u *service) {
+// execStopPost cleans up once the process before has died.
+func (s *systemd) execStopPost(u *service, dies time.Duration) {
 	u.phase = cleaning
 	p := s.spawn()
 	u.running = p
-	p.cleanupCommand(u.wish.TID.UnitName(), func() { s.ended(u) })
+	p.then(dies, func() { p.cleanupCommand(u.wish.TID.UnitName(), func() { s.ended(u) }) })
 }
 
 // ended collects a unit, or starts it again for a restart.
