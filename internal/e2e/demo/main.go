@@ -1,5 +1,6 @@
 //go:build e2e
 
+// Command demo shows, inside the end-to-end machine, what the service does: `make demo`.
 package main
 
 import (

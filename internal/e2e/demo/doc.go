@@ -1,2 +1,0 @@
-// Command demo shows, inside the end-to-end machine, what the service does: `make demo`.
-package main
