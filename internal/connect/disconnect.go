@@ -76,9 +76,9 @@ func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string
 		return "", err
 	}
 	defer handle.Close()
-	if controller.NQN == "" {
+	if controller.NQN == "" && controller.Transport == tid.FC {
 		// A Fibre Channel controller that has not reached its target shows no NQN. It is the unit's by the record and
-		// by its addresses, and would go on trying for ever.
+		// by its addresses, and would go on trying for ever. Of another transport, it is somebody's connect under way.
 		controller.NQN = t.NQN
 	}
 	if !controller.Serves(t) {
@@ -95,6 +95,9 @@ type Owned struct {
 	sysfs.Controller
 	Owner string // as the registry has it, "" for nobody
 }
+
+// Foreign tells whether another program owns the controller.
+func (o Owned) Foreign() bool { return isForeign(o.Owner) }
 
 // Controllers returns all fabrics controllers of the host in the order of their numbers.
 func (c *Connector) Controllers() ([]Owned, error) {
@@ -120,7 +123,7 @@ func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (
 	outcomes, err = c.disconnectAll(
 		func(o Owned) bool { return match(o.Controller) },
 		func(o Owned) error {
-			if isForeign(o.Owner) {
+			if o.Foreign() {
 				return fmt.Errorf("cannot disconnect %s: it is owned by %s: let that disconnect it", o.Name, o.Owner)
 			}
 			return nil

@@ -32,12 +32,12 @@ func TestDisconnectUnit(t *testing.T) {
 			outcome: "disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)", deleted: true,
 		},
 		{
-			name: "a target that was never reached shows no NQN",
+			name: "recycled name: nvme3 is being connected by another program",
 			host: func(h *host) {
 				h.write("/sys/devices/virtual/nvme-fabrics/ctl/nvme3/state", "connecting\n")
 				h.write("/sys/devices/virtual/nvme-fabrics/ctl/nvme3/subsysnqn", "(efault)\n")
 			},
-			outcome: "disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)", deleted: true,
+			outcome: "nothing disconnected: nvme3 is (tcp, 192.0.2.1, 4420) in state connecting and does not serve (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)",
 		},
 		{
 			name:    "recycled name: nvme3 is another unit's by now",
