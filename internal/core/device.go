@@ -184,7 +184,7 @@ func (m *Machine) lose(t *target, d *device) {
 	} else {
 		t.attempts++
 	}
-	if d.Unit != t.unit { // its connection was another target's, whose unit is looked at
+	if m.byUnit[d.Unit] != t { // its connection was another target's, whose unit is looked at
 		t.next = m.now
 		return
 	}

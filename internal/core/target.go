@@ -138,10 +138,20 @@ func (m *Machine) attempt(t *target) {
 		m.exclude(t, entry.File+":"+strconv.Itoa(entry.Line))
 		return
 	}
+	if m.byUnit[t.unit] != t {
+		t.unit = t.wish.TID.UnitName()
+	}
 	if user := m.byUnit[t.unit]; user != nil && user != t {
-		m.log(slog.LevelError, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
-		m.transition(t, Collision)
-		return
+		switch {
+		case user.wish.TID.UnitName() == t.unit:
+			m.log(slog.LevelError, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
+			m.transition(t, Collision)
+			return
+		case !user.droppable(): // it has adopted the unit and something runs there
+			t.next = m.now.Add(lookAgain)
+			return
+		}
+		m.adopt(user, user.wish.TID.UnitName())
 	}
 	m.byUnit[t.unit] = t
 	if !m.enterGroup(t) {
@@ -234,6 +244,10 @@ func (m *Machine) byAdmin(t *target) {
 	m.emit(MarkStopped{Unit: t.unit})
 	if t.state != Stopped {
 		m.log(slog.LevelInfo, t, "an administrator stopped "+t.unit+": it stays stopped until a reload or a start")
+	}
+	switch t.state {
+	case Excluded, Foreign, Parked, Collision: // its unit was still there; all of these are left through waiting
+		m.transition(t, Waiting)
 	}
 	m.transition(t, Stopped)
 	t.settled = true
