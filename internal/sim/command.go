@@ -211,7 +211,7 @@ func (p *process) disconnectCommand(unit string, t tid.TID, j *job, exit func())
 
 func (p *process) servedFor(c *controller, t tid.TID) bool {
 	shown := c.Controller
-	if shown.NQN == "" {
+	if shown.NQN == "" && shown.Transport == tid.FC {
 		shown.NQN = t.NQN
 	}
 	return shown.Serves(t)
