@@ -200,9 +200,10 @@ func parseURI(text string) (tid.TID, error) {
 	case errors.As(err, &urlErr):
 		return tid.TID{}, urlErr.Err
 	case uri.Scheme != "nvme+tcp":
-		return tid.TID{}, fmt.Errorf("its scheme must be nvme+tcp")
-	case uri.User != nil || uri.RawQuery != "" || uri.Fragment != "":
-		return tid.TID{}, fmt.Errorf("it must be nvme+tcp://address:port/")
+		return tid.TID{}, errors.New("its scheme must be nvme+tcp")
+	case uri.User != nil || uri.RawQuery != "" || uri.Fragment != "",
+		strings.Contains(uri.Hostname(), ":") != strings.HasPrefix(uri.Host, "["):
+		return tid.TID{}, errors.New("it must be nvme+tcp://address:port/, an IPv6 address in brackets")
 	}
 	return tid.TID{Transport: tid.TCP, Traddr: uri.Hostname(), Trsvcid: uri.Port()}, nil
 }
