@@ -40,7 +40,7 @@ func (m *Machine) view() []*wanted {
 		for ; followed < len(list); followed++ {
 			if t := m.byTID[list[followed].wish.TID]; t != nil {
 				for _, child := range t.children {
-					want(child, "log page of "+t.wish.TID.String(), sourced, false)
+					want(child, LogPageSource+t.wish.TID.String(), sourced, false)
 				}
 			}
 		}

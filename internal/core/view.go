@@ -8,6 +8,9 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
+// LogPageSource begins a source of TargetView that is a log page; the log form of its DC follows.
+const LogPageSource = "log page of "
+
 // View is what the core knows at one moment, for people and other programs. It shares nothing with the Machine.
 type View struct {
 	Status  string // the one line of STATUS=
@@ -66,6 +69,9 @@ func (m *Machine) View() View {
 	}
 	return v
 }
+
+// Targets returns how many there are: when it is not what Changed made one expect, some were forgotten.
+func (m *Machine) Targets() int { return len(m.targets) }
 
 // Changed returns the targets that the last Step touched, for those who watch.
 func (m *Machine) Changed() []TargetView {
