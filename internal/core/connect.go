@@ -96,7 +96,7 @@ func (m *Machine) dispatch() {
 			if running >= m.cfg.Settings.MaxParallelConnects {
 				return
 			}
-			if urgent(t.wish) != first {
+			if t.urgent() != first {
 				continue
 			}
 			m.dequeue(t)

@@ -298,5 +298,8 @@ func (m *Machine) backoff(n int, limit time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*m.rng.Float64()))
 }
 
-// urgent wishes get a place before others: the log page of a DC brings more wishes, the boot depends on the NBFT.
-func urgent(w wish.Wish) bool { return w.Kind == tid.Discovery || w.Owner == wish.OwnerNBFT }
+// urgent targets get a place before others: the log page of a DC brings more wishes, the boot depends on the NBFT. One that
+// has failed waits its turn: dead DCs must not keep the rest from being tried.
+func (t *target) urgent() bool {
+	return t.attempts == 0 && (t.wish.Kind == tid.Discovery || t.wish.Owner == wish.OwnerNBFT)
+}
