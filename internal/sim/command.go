@@ -15,7 +15,7 @@ type process struct {
 	*world
 	killed bool
 	onKill func() time.Duration // what it waits for lets it go, after a while
-	locked string // the address lock that it holds
+	locked string               // the address lock that it holds
 }
 
 // then goes on after a while, if the process lives.

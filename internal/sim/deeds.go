@@ -203,7 +203,7 @@ func (w *world) adminRestarts() {
 	if u := w.anyUnit(); u != nil {
 		w.tracef("administrator: systemctl restart %s", short(u.name))
 		delete(w.watch.stopped, u.name)
-		w.watch.restarted[u.name] = true
+		w.watch.restarts = true
 		w.systemd.restart(u.name, issue{}, nil)
 	}
 }

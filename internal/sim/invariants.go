@@ -21,7 +21,7 @@ type watch struct {
 	changed    time.Duration            // when the list on disk last changed
 	marked     map[string]bool          // units that the machine said an administrator stopped
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
-	restarted  map[string]bool          // units that an administrator restarted last
+	restarts   bool                     // an administrator has restarted units
 	wishes     map[string]wish.Wish     // of every unit that there ever was
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
@@ -33,7 +33,6 @@ type watch struct {
 func (k *watch) init(w *world) {
 	k.world = w
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
-	k.restarted = map[string]bool{}
 }
 
 // begin takes note of a new daemon. What the one before said of stops was written down, or will never be.
@@ -57,12 +56,10 @@ func (k *watch) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.StartUnit:
 		k.wishes[e.Unit] = e.Wish
-		delete(k.restarted, e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
 	case core.RestartUnit:
-		delete(k.restarted, e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
@@ -157,6 +154,9 @@ func (k *watch) excludedIsNotConnected(wr *write) {
 // neverTwice: nothing is connected for a wish that a controller of ours serves.
 func (k *watch) neverTwice(wr *write) {
 	for _, c := range k.kernel.all() {
+		if c.Transport == tid.FC && c.liveSince > wr.begun { // nothing tells what it is while it associates
+			continue
+		}
 		if c == wr.made || c.removing || c.maker == makerStas || c.maker == makerUser {
 			continue
 		}
@@ -329,13 +329,16 @@ func (k *watch) comesBack(x wish.Wish) {
 }
 
 // oneUnitEach: no two active units have one controller on record. A restart by an administrator is left out: its connect
-// takes whatever serves it.
+// takes whatever serves it, from another unit too.
 func (k *watch) oneUnitEach() {
+	if k.restarts {
+		return
+	}
 	users := map[string]string{}
 	for _, u := range k.systemd.units {
 		device := k.disk.devid[u.name]
 		c := k.kernel.find(device)
-		if k.restarted[u.name] || u.phase != exited || c == nil || !c.Serves(u.wish.TID) {
+		if u.phase != exited || c == nil || !c.Serves(u.wish.TID) {
 			continue
 		}
 		if other := users[device]; other != "" {

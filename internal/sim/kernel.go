@@ -22,8 +22,8 @@ type controller struct {
 	sysfs.Controller // what sysfs shows now
 	port             *port
 	asked            tid.TID // what the connect named
-	maker            string // unit name, makerStas or makerUser
-	source           string // the local address that its connection uses, also while sysfs does not show it
+	maker            string  // unit name, makerStas or makerUser
+	source           string  // the local address that its connection uses, also while sysfs does not show it
 	lossTMO          time.Duration
 	liveSince        time.Duration
 	aenOut           bool // an AEN was sent and the page not read since: the target sends no other
@@ -47,6 +47,7 @@ type write struct {
 	by     *process
 	wish   wish.Wish
 	maker  string
+	begun  time.Duration
 	made   *controller
 	done   func(device string, errno syscall.Errno)
 	answer bool // the caller was answered or is gone
@@ -88,7 +89,7 @@ func (k *kernel) serving(t tid.TID) *controller {
 
 // connect queues a write; done is called with the device or the errno, unless the process is killed first.
 func (k *kernel) connect(by *process, w wish.Wish, maker string, done func(string, syscall.Errno)) {
-	wr := &write{by: by, wish: w, maker: maker, done: done}
+	wr := &write{by: by, wish: w, maker: maker, done: done, begun: k.now}
 	by.onKill = func() time.Duration {
 		wr.answer = true
 		if len(k.writers) == 0 || k.writers[0] != wr {
