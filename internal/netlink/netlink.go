@@ -19,6 +19,9 @@ var ErrLost = errors.New("messages of the kernel were lost")
 type Socket struct {
 	file *os.File
 	raw  syscall.RawConn
+	// overrun is set from an overrun until the buffer is empty: the kernel drops everything that comes meanwhile and does
+	// not tell again (NETLINK_S_CONGESTED in net/netlink/af_netlink.c).
+	overrun bool
 }
 
 // Open joins the multicast groups, a bit mask, of a netlink protocol such as unix.NETLINK_KOBJECT_UEVENT. rcvbuf is the
@@ -63,7 +66,8 @@ func setup(fd int, groups uint32, rcvbuf int) error {
 
 // Receive waits for the next message that the kernel multicast and puts it into buf. Messages of anyone else are passed
 // over. An error that is ErrLost leaves the socket usable; os.ErrClosed means that Close was called; any other error is
-// final.
+// final. An overrun is told twice: at once, and when what the buffer held was received, for until then the kernel goes on
+// dropping messages.
 func (s *Socket) Receive(buf []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	for {
@@ -76,7 +80,7 @@ func (s *Socket) Receive(buf []byte) (int, error) {
 			for {
 				n, oobn, flags, from, err = unix.Recvmsg(int(fd), buf, oob, 0)
 				if err != unix.EINTR {
-					return err != unix.EAGAIN
+					return err != unix.EAGAIN || s.overrun
 				}
 			}
 		})
@@ -84,7 +88,11 @@ func (s *Socket) Receive(buf []byte) (int, error) {
 		case waitErr != nil:
 			// No deadline is ever set, so that waiting fails after a Close only; the runtime's own error is not os.ErrClosed.
 			return 0, fmt.Errorf("cannot wait for a netlink message: %w", os.ErrClosed)
+		case err == unix.EAGAIN:
+			s.overrun = false
+			return 0, fmt.Errorf("%w: the receive buffer had overrun and is empty again", ErrLost)
 		case err == unix.ENOBUFS:
+			s.overrun = true
 			return 0, fmt.Errorf("%w: the receive buffer overran", ErrLost)
 		case err != nil:
 			return 0, fmt.Errorf("cannot receive a netlink message: %w", err)

@@ -103,6 +103,18 @@ func TestOverrun(t *testing.T) {
 	if _, err := s.Receive(buf); err != nil {
 		t.Errorf("the socket is not usable after an overrun: %v", err)
 	}
+	// Whatever comes before the buffer is empty is dropped: that the emptied buffer is told too makes up for it.
+	var err error
+	for err == nil {
+		_, err = s.Receive(buf)
+	}
+	if want := "messages of the kernel were lost: the receive buffer had overrun and is empty again"; !errors.Is(err, ErrLost) || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	trigger(t, 1)
+	if _, err := s.Receive(buf); err != nil {
+		t.Errorf("the socket is not usable after the buffer was emptied: %v", err)
+	}
 }
 
 func TestTruncated(t *testing.T) {
