@@ -1,9 +1,12 @@
 // Package config reads what the administrator wants: the daemon's settings and the connections to keep (SPEC section 10).
 //
 // A file goes through two steps. A loader turns its text into a document: tables and keys as they stand there, each with
-// its place, every value still text (toml.go). The resolver gives them meaning: it checks every value, lays the levels of
-// parameters over each other and answers with one Config (resolve.go). Another format needs another loader and nothing
-// else. All errors of a file are reported at once, each as "file:line:column: cannot …".
+// its place, every value still text (toml.go for discoverd.conf, ini.go for nvme-fabrics.conf). The resolver gives the
+// documents of all files their meaning: it checks every value, lays the levels of parameters over each other and answers
+// with one Config (resolve.go, identity.go). All errors of all files are reported at once, each as
+// "file:line:column: cannot …".
+//
+// The files of other programs are not read but imported: turned into a drop-in of ours, once (import.go).
 package config
 
 import (
@@ -13,11 +16,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -38,10 +44,20 @@ const (
 	PersistenceAlways Persistence = "always"
 )
 
+// IPFamily says which addresses of what mDNS finds are connected (SPEC section 13).
+type IPFamily string
+
+// The values of zeroconf-ip-family.
+const (
+	IPv4     IPFamily = "ipv4"
+	IPv6     IPFamily = "ipv6"
+	IPv4And6 IPFamily = "ipv4+ipv6"
+)
+
 // Settings are the keys of [global], all of them set and in range. The zero value is not valid: Defaults is.
 type Settings struct {
 	NBFT          bool // connect what firmware booted from, SPEC section 11
-	Zeroconf      bool // browse mDNS for discovery controllers, SPEC section 13
+	Zeroconf      bool // browse mDNS for discovery controllers, SPEC section 13; not supported yet
 	FabricsConfig bool // read nvme-fabrics.conf too
 
 	FCKickstartInterval  time.Duration // whole minutes; 0 never asks after the start
@@ -50,6 +66,9 @@ type Settings struct {
 	DisconnectTimeout    time.Duration // 1 s to Infinity
 	EPCSDPollInterval    time.Duration // whole minutes, at least 1
 	DiscoveryPersistence Persistence
+
+	IfacePinning     bool     // connect through the interface that heard the advertisement; always set with Zeroconf
+	ZeroconfIPFamily IPFamily // which of its addresses
 
 	MaxParallelConnects int    // 1 to 1024
 	NVMePath            string // absolute path of nvme-cli, or "" to connect with our own code
@@ -66,31 +85,63 @@ func Defaults() Settings {
 		DisconnectTimeout:    300 * time.Second,
 		EPCSDPollInterval:    15 * time.Minute,
 		DiscoveryPersistence: PersistenceAuto,
+		IfacePinning:         true,
+		ZeroconfIPFamily:     IPv4And6,
 		MaxParallelConnects:  8,
 		LogLevel:             slog.LevelInfo,
 	}
 }
 
+// Discovered holds the parameters of controllers that are found and not configured.
+type Discovered struct{ Discovery, IO param.Set }
+
 // Connection is one configured path to a controller.
 type Connection struct {
 	Wish wish.Wish
+
+	// Host is the name that stands for the address of the controller; "" where the address itself is configured. While it
+	// is set, Wish.TID.Traddr is empty and the wish not to be connected: At completes it. Its letters are lower case.
+	Host string
+
+	// Discovered holds, for a discovery controller, the parameters of what its log page names: the type defaults of the
+	// file that configures it and, over them, those of the file's [host].
+	Discovered Discovered
+
 	From string // "file:line" of its controller table, for people
+}
+
+// At returns the wish of a connection that has a Host for one of the host's addresses. An address that the connection's
+// host-traddr cannot reach, being of the other IP version, is an error.
+func (c Connection) At(addr netip.Addr) (wish.Wish, error) {
+	w := c.Wish
+	addr = addr.Unmap()
+	if from, err := netip.ParseAddr(w.TID.HostTraddr); err == nil && from.Is4() != addr.Is4() {
+		return wish.Wish{}, fmt.Errorf("cannot connect %s at %s: host-traddr %s is of the other IP version", c.Host, addr, from)
+	}
+	w.TID.Traddr = addr.String()
+	var err error
+	if w.TID, err = tid.New(w.TID, w.Kind); err != nil {
+		return wish.Wish{}, fmt.Errorf("cannot connect %s at %s: %w", c.Host, addr, err)
+	}
+	return w, nil
 }
 
 // Config is the whole of what is configured, checked and complete.
 type Config struct {
 	Settings Settings
 
-	// Connections stand in the order of the file. Their TIDs went through tid.New and carry the host identity; no two of
-	// them are the same.
+	// Connections stand in the order of the files and in each file in its order: discoverd.conf, its drop-ins by name, then
+	// nvme-fabrics.conf and its drop-ins. Their TIDs went through tid.New, but for a traddr that is still a name, and carry
+	// the identity of their file. No two of them are the same.
 	Connections []Connection
 
-	// Discovered holds the parameters of controllers that are found and not configured: the type defaults and, over them,
-	// those of [host].
-	Discovered struct{ Discovery, IO param.Set }
+	// Discovered holds the parameters of what no configured discovery controller leads to (Fibre Channel, mDNS): the type
+	// defaults and [host] of nvme-fabrics.conf and, over them, those of discoverd.conf.
+	Discovered Discovered
 
-	// HostNQN and HostID are the host identity of every connection that brings none of its own. Both are empty only where
-	// nothing is configured and the host has no identity at all.
+	// HostNQN and HostID are the host identity of the same controllers: that of [host] in discoverd.conf, else in
+	// nvme-fabrics.conf, else the host's own. Both are empty only where nothing is configured and the host has no identity
+	// at all.
 	HostNQN, HostID string
 
 	// Warnings are one sentence each, with the place in the file before it: "file:line:column: unknown key …".
@@ -100,34 +151,41 @@ type Config struct {
 // maxSize bounds a configuration file in bytes: a thousand connections need a quarter of it.
 const maxSize = 1 << 20
 
-// Load reads file, or below root the default file if file is "", and the host identity files below root. That the default
-// file is not there means that nothing is configured; a missing file that was asked for is an error. An error holds one
-// line for each thing that is wrong; nothing of such a file is to be used.
+// Load reads file, or below root the default file if file is "", with its drop-ins file.d/*.conf; nvme-fabrics.conf with
+// its drop-ins, unless the settings say not to; and the host identity files below root. That the default file or any of the
+// others is not there means that nothing is configured in it; a missing file that was asked for is an error. An error holds
+// one line for each thing that is wrong; nothing of such a configuration is to be used.
 func Load(root paths.Root, file string) (Config, error) {
-	mayMiss := file == ""
-	if mayMiss {
-		file = root.DaemonConfig()
+	sources, err := gather(root, file)
+	explained, err := complete(root, sources, err)
+	return explained.Config, err
+}
+
+// Check reads files as Load does, in the place of everything that is installed: as the drop-ins those that stand in a
+// directory whose name ends in ".d", as drop-ins of its kind also all but the first of the others. A file with the sections
+// of nvme-fabrics.conf is read as one.
+func Check(root paths.Root, files []string) (Config, error) {
+	sources, err := given(files)
+	explained, err := complete(root, sources, err)
+	return explained.Config, err
+}
+
+// complete resolves the sources. err is what went wrong before.
+func complete(root paths.Root, sources []*source, err error) (Explanation, error) {
+	known, unknown := readIdentity(root)
+	explained := resolve(sources, known)
+	errs := []error{err, unknown}
+	for _, s := range sources {
+		if unknown != nil { // every lack of an identity follows from this
+			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity(known) })
+		}
+		errs = append(errs, s.found.err(s.file))
+		explained.Warnings = append(explained.Warnings, s.found.warnings.lines(s.file)...)
 	}
-	text, err := read(file)
-	if mayMiss && errors.Is(err, fs.ErrNotExist) {
-		text = ""
-	} else if err != nil {
-		return Config{}, fmt.Errorf("cannot read configuration file %s: %w", file, err)
+	if err := errors.Join(errs...); err != nil {
+		return Explanation{}, err
 	}
-	doc, findings := parseTOML(text)
-	if len(findings.errors) > 0 {
-		return Config{}, findings.err(file)
-	}
-	known, err := readIdentity(root)
-	if err != nil {
-		return Config{}, err
-	}
-	config := resolve(file, doc, known, &findings)
-	if err := findings.err(file); err != nil {
-		return Config{}, err
-	}
-	config.Warnings = append(config.Warnings, findings.warnings.lines(file)...)
-	return config, nil
+	return explained, nil
 }
 
 // read returns the text of a file that is not unreasonably long. Its errors do not name the file: callers do.

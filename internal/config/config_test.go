@@ -78,6 +78,8 @@ func TestLoadExample(t *testing.T) {
 	got, err := load(t, `[global]
 nbft = false
 zeroconf = "yes"
+iface-pinning = "TRUE"
+zeroconf-ip-family = "ipv6"
 fabrics-config = "off"
 fc-kickstart-interval-minutes = 60
 discovery-retention-time = "3days 5hours"
@@ -110,6 +112,8 @@ controller = [
 	diff(t, "error", "", err)
 	diff(t, "settings", Settings{
 		Zeroconf:             true,
+		IfacePinning:         true,
+		ZeroconfIPFamily:     IPv6,
 		FCKickstartInterval:  time.Hour,
 		DiscoveryRetention:   77 * time.Hour,
 		DiscoveryPersistence: PersistenceEPCSD,
@@ -122,14 +126,16 @@ controller = [
 	}, got.Settings)
 	host := " --hostnqn=" + testNQN + " --hostid=" + testID
 	diff(t, "connections", []string{
-		"/etc/nvme/discoverd.conf:21 Discovery discoverd --transport=tcp --traddr=192.0.2.10 --trsvcid=8009" +
+		"/etc/nvme/discoverd.conf:23 Discovery discoverd --transport=tcp --traddr=192.0.2.10 --trsvcid=8009" +
 			" --nqn=nqn.2014-08.org.nvmexpress.discovery" + host + " --keep-alive-tmo=15",
-		"/etc/nvme/discoverd.conf:28 I/O discoverd --transport=tcp --traddr=192.0.2.20 --trsvcid=4420" +
+		"/etc/nvme/discoverd.conf:30 I/O discoverd --transport=tcp --traddr=192.0.2.20 --trsvcid=4420" +
 			" --nqn=nqn.2024-01.com.example:vol1" + host + " --host-iface=eth0 --ctrl-loss-tmo=1800 --nr-io-queues=4 --hdr-digest",
-		"/etc/nvme/discoverd.conf:30 I/O discoverd --transport=tcp --traddr=2001:db8::21 --trsvcid=4421" +
+		"/etc/nvme/discoverd.conf:32 I/O discoverd --transport=tcp --traddr=2001:db8::21 --trsvcid=4421" +
 			" --nqn=nqn.2024-01.com.example:vol1" + host + " --ctrl-loss-tmo=60 --nr-io-queues=4 --hdr-digest",
 	}, connections(got))
-	diff(t, "warnings", []string(nil), got.Warnings)
+	diff(t, "warnings", []string{
+		"/etc/nvme/discoverd.conf:3:1: zeroconf is not supported by this version: no discovery controller is found by mDNS",
+	}, got.Warnings)
 	diff(t, "host", []string{testNQN, testID}, []string{got.HostNQN, got.HostID})
 }
 
@@ -302,7 +308,7 @@ nvme-path = "nvme"
 		{"every controller", `[[subsystem]]
 nqn = "nqn.a"
 controller = [
-  { transport = "tcp", traddr = "array.example.com" }, { traddr = "192.0.2.1" },
+  { transport = "tcp", traddr = "array_1.example.com" }, { traddr = "192.0.2.1" },
   { transport = "tcp" }, { transport = "roce", traddr = "192.0.2.1" },
   { transport = "rdma", traddr = "192.0.2.1", trsvcid = 65536 },
   { transport = "tcp", traddr = "192.0.2.1", host-traddr = "eth0" },
@@ -314,13 +320,13 @@ controller = [
 nqn = "nqn.b"
 [[subsystem.controller]]
 transport = "tcp"
-traddr = "localhost"
+traddr = "host..name"
 [[subsystem.controller]]
 transport = "tcp"
 traddr = "192.0.2.256"
-`, `4:24: cannot use traddr "array.example.com": transport tcp needs an IP address
-4:56: cannot connect without a transport: give tcp, rdma, fc or loop
-5:3: cannot use traddr "": transport tcp needs an IP address
+`, `4:24: cannot use traddr "array_1.example.com": transport tcp needs an IP address or the name of a host
+4:58: cannot connect without a transport: give tcp, rdma, fc or loop
+5:3: cannot use traddr "": transport tcp needs an IP address or the name of a host
 5:28: cannot use transport "roce": it must be tcp, rdma, fc or loop
 6:47: cannot use trsvcid "65536": a port is a number from 1 to 65535
 7:46: cannot use host-traddr "eth0": transport tcp needs an IP address
@@ -328,8 +334,8 @@ traddr = "192.0.2.256"
 9:24: cannot use traddr "192.0.2.1,x=y": it contains a comma
 9:50: cannot set keep-alive-tmo to "-1": it must be a number from 0 to 2147483647
 10:3: cannot use transport fc without a traddr such as nn-0x…:pn-0x…
-16:1: cannot use traddr "localhost": transport tcp needs an IP address
-19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address`},
+16:1: cannot use traddr "host..name": transport tcp needs an IP address or the name of a host
+19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host`},
 		{"endpoints", `[[subsystem]]
 controller = [{ transport = "tcp", traddr = "192.0.2.1", host-iface = "a/b" }]
 [[subsystem]]
@@ -343,6 +349,7 @@ controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 6:1: cannot connect a [[discovery-controller]] without a controller: add controller = [{ transport = …, traddr = … }]
 7:3: cannot use NQN "nqn.a b": it contains a control character or white space`},
 		{"wrong shapes", "global = 1\ncontroller = []\n[subsystem]\nnqn = \"nqn.a\"\n[[host]]\n[[discovery-controller]]\ncontroller = { transport = \"tcp\" }\n", `1:1: cannot use global like this: it is one section, which begins with a line [global]
+2:1: cannot use controller in the beginning of the file, before the first section: it belongs in [[discovery-controller]] or [[subsystem]]
 3:1: cannot use subsystem like this: each one begins with a line [[subsystem]]
 5:1: cannot use host like this: it is one section, which begins with a line [host]
 7:1: cannot use controller like this: it is a list of tables, controller = [{ transport = …, traddr = … }]`},

@@ -13,10 +13,53 @@ type document struct {
 	tables []table // in the order of the file
 }
 
+// dialect is how the files of one format spell what messages speak of.
+type dialect struct {
+	titles     map[string]string // of each section
+	controller string            // what a controller key looks like
+	path       string            // what one controller is called
+	nqn        string            // what an nqn key looks like
+	others     []string          // keys of [host] that are for other programs
+}
+
+// title returns a section as people read it in a file.
+func (d *dialect) title(section string) string { return d.titles[section] }
+
+// tomlDialect is that of discoverd.conf, iniDialect that of nvme-fabrics.conf. They are constant.
+var (
+	tomlDialect = &dialect{
+		titles: map[string]string{
+			secGlobal:            "[global]",
+			secDiscoveryDefaults: "[discovery-controller-defaults]",
+			secIODefaults:        "[io-controller-defaults]",
+			secHost:              "[host]",
+			secDiscovery:         "[[discovery-controller]]",
+			secSubsystem:         "[[subsystem]]",
+		},
+		controller: "controller = [{ transport = …, traddr = … }]",
+		path:       "a controller table",
+		nqn:        `nqn = "nqn.…"`,
+	}
+	iniDialect = &dialect{
+		titles: map[string]string{
+			secGlobal:            "[global] of discoverd.conf",
+			secDiscoveryDefaults: "[Discovery Controller Defaults]",
+			secIODefaults:        "[I/O Controller Defaults]",
+			secHost:              "[Host]",
+			secDiscovery:         "[Discovery Controller]",
+			secSubsystem:         "[Subsystem]",
+		},
+		controller: "controller = transport=…;traddr=…",
+		path:       "a controller line",
+		nqn:        "nqn = nqn.…",
+		others:     []string{"hostsymname"},
+	}
+)
+
 // table is one section of a document, or one controller of an endpoint.
 type table struct {
 	name        string // "global", "subsystem", …; "controller"; "" for what stands before the first section
-	title       string // as people read it in the file: "[global]", "[[subsystem]]"
+	title       string // as people read it in the file: "[global]", "[[subsystem]]", "a controller line"
 	at          position
 	entries     []entry
 	controllers []table // of an endpoint

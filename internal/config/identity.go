@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -27,7 +28,10 @@ var errNoUUID = errors.New("it must be a UUID such as f81d4fae-7dec-11d0-a765-00
 type identity struct {
 	nqn, id string
 	nqnFile string // where people put the NQN
+	idFile  string // and the ID
 	derived bool   // from the machine ID: neither file is there
+
+	nqnGiven, idGiven bool // by its file
 }
 
 // readIdentity returns the identity of the host itself. One of the files hostnqn and hostid is enough: the other value
@@ -42,7 +46,10 @@ func readIdentity(root paths.Root) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	known := identity{nqn: nqn, id: strings.ToLower(id), nqnFile: root.HostNQN()}
+	known := identity{
+		nqn: nqn, id: strings.ToLower(id), nqnFile: root.HostNQN(), idFile: root.HostID(),
+		nqnGiven: nqn != "", idGiven: id != "",
+	}
 	if nqn != "" {
 		if err := tid.CheckNQN(nqn); err != nil {
 			return identity{}, fmt.Errorf("%s:1:1: %v", root.HostNQN(), err)
@@ -136,33 +143,106 @@ func readLine(file string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// persona returns the identity that [host] asks for. A host NQN of its own brings its own host ID: the host's belongs to
-// the host's NQN.
-func (r *resolver) persona(host table, known identity) identity {
-	own := known
-	if nqn := host.text("hostnqn"); nqn != "" && nqn != known.nqn {
-		if err := tid.CheckNQN(nqn); err != nil {
-			r.found.errors.add(host.place("hostnqn"), "cannot set hostnqn: %v", err)
-			return known
-		}
-		own = identity{nqn: nqn}
-	}
-	if id := host.text("hostid"); id != "" {
-		own.id = strings.ToLower(id)
-		if !isUUID(own.id) {
-			r.found.errors.add(host.place("hostid"), "cannot set hostid to %q: %v", id, errNoUUID)
-			return known
-		}
-	}
-	return own.completed()
+// persona is the identity that a file's connections have.
+type persona struct {
+	identity
+	explicit        bool   // the file sets the host NQN
+	where           string // the place of its host NQN
+	nqnFrom, idFrom string // where each value comes from
 }
 
-// checkIdentity reports a host that has no identity, or one that was made up for it.
-func (r *resolver) checkIdentity(known identity) {
-	switch {
-	case r.config.HostNQN == "" && len(r.config.Connections) > 0:
-		r.found.errors.add(position{1, 1}, "cannot connect anything without a host NQN: create it with \"nvme gen-hostnqn > %s\" or set hostnqn in [host]", known.nqnFile)
-	case r.config.HostNQN == known.nqn && known.derived:
-		r.config.Warnings = append(r.config.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", known.nqnFile, known.nqn))
+// identityOf returns the identity that [host] of a file asks for. A host NQN of its own brings its own host ID: the host's
+// belongs to the host's NQN.
+func (r *resolver) identityOf(s *source) persona {
+	host := s.section(secHost)
+	own := persona{identity: r.known, where: r.known.nqnFile, nqnFrom: r.known.nqnFrom(), idFrom: r.known.idFrom()}
+	if nqn := host.text("hostnqn"); nqn != "" {
+		if err := tid.CheckNQN(nqn); err != nil {
+			s.found.errors.add(host.place("hostnqn"), "cannot set hostnqn: %v", err)
+			return own
+		}
+		own.explicit, own.where = true, s.place(host.place("hostnqn"))
+		own.nqnFrom = own.where
+		if nqn != r.known.nqn {
+			own.identity, own.idFrom = identity{nqn: nqn}, "derived from hostnqn"
+		}
 	}
+	if id := host.text("hostid"); id != "" {
+		at := host.place("hostid")
+		switch own.id = strings.ToLower(id); {
+		case !isUUID(own.id) || own.id == "00000000-0000-0000-0000-000000000000":
+			s.found.errors.add(at, "cannot set hostid to %q: %v", id, errNoUUID)
+			own.id = ""
+		case s.dropIn && !own.explicit:
+			s.found.errors.add(at, "cannot set hostid without hostnqn in a drop-in: add the hostnqn that it belongs to")
+		}
+		own.idFrom = s.place(at)
+	}
+	own.identity = own.completed()
+	return own
+}
+
+// persona returns the identity of a file, having compared it with those of the files before it.
+func (r *resolver) persona(s *source) persona {
+	own := r.identityOf(s)
+	connects := slices.ContainsFunc(s.doc.tables, func(t table) bool { return sections[t.name] })
+	if connects && own.nqn == "" {
+		s.found.errors.add(position{1, 1}, "%s", noIdentity(r.known))
+	}
+	if connects || own.explicit || s.dialect == tomlDialect && !s.dropIn {
+		r.use(own, s)
+	}
+	return own
+}
+
+// noIdentity is what is wrong when there is something to connect and no host NQN.
+func noIdentity(known identity) string {
+	return fmt.Sprintf("cannot connect anything without a host NQN: create it with \"nvme gen-hostnqn > %s\" or set hostnqn in [host]", known.nqnFile)
+}
+
+// use adds a persona, and reports it when it cannot be one beside the others. The kernel allows one host ID for a host NQN
+// (drivers/nvme/host/fabrics.c, nvmf_host_add), and targets take two host NQNs with one host ID for one host (NVMe Base
+// Specification 2.3, section 5.2.26.1.32).
+func (r *resolver) use(own persona, s *source) {
+	host := s.section(secHost)
+	idAt := host.place("hostnqn")
+	if e, ok := host.find("hostid"); ok {
+		idAt = e.at
+	}
+	for _, other := range r.personas {
+		switch {
+		case own.nqn == "" || other.nqn == "":
+		case own.nqn == other.nqn && own.explicit && other.explicit:
+			s.found.errors.add(host.place("hostnqn"), "cannot use hostnqn %q in two files: it is at %s already; put what it connects into that file", own.nqn, other.where)
+		case own.nqn == other.nqn && own.id != other.id:
+			s.found.errors.add(idAt, "cannot use hostid %q: hostnqn %q of %s has hostid %q, and a host NQN has one", own.id, other.nqn, other.where, other.id)
+		case own.nqn != other.nqn && own.id == other.id:
+			s.found.errors.add(idAt, "cannot use hostid %q for hostnqn %q: it is that of hostnqn %q of %s, and targets would take both for one host", own.id, own.nqn, other.nqn, other.where)
+		default:
+			continue
+		}
+		return // one report is enough
+	}
+	r.personas = append(r.personas, own)
+}
+
+// nqnFrom and idFrom tell where the host's own identity comes from.
+func (i identity) nqnFrom() string {
+	switch {
+	case i.derived:
+		return "derived from the machine ID"
+	case i.nqnGiven:
+		return i.nqnFile
+	}
+	return "derived from " + i.idFile
+}
+
+func (i identity) idFrom() string {
+	switch {
+	case i.derived:
+		return "derived from the machine ID"
+	case i.idGiven:
+		return i.idFile
+	}
+	return "derived from " + i.nqnFile
 }

@@ -53,15 +53,21 @@ type setting struct {
 	key  string
 	want string                       // what a value must be
 	set  func(*Settings, string) bool // reports whether the value is that
+	get  func(Settings) string        // the value as a file may have it
 }
 
 var settings = []setting{
 	boolean("nbft", func(s *Settings) *bool { return &s.NBFT }),
 	boolean("zeroconf", func(s *Settings) *bool { return &s.Zeroconf }),
+	boolean("iface-pinning", func(s *Settings) *bool { return &s.IfacePinning }),
+	{"zeroconf-ip-family", "ipv4, ipv6 or ipv4+ipv6", func(s *Settings, v string) bool {
+		s.ZeroconfIPFamily = IPFamily(v)
+		return slices.Contains([]IPFamily{IPv4, IPv6, IPv4And6}, s.ZeroconfIPFamily)
+	}, func(s Settings) string { return string(s.ZeroconfIPFamily) }},
 	boolean("fabrics-config", func(s *Settings) *bool { return &s.FabricsConfig }),
 	minutes("fc-kickstart-interval-minutes", 0, func(s *Settings) *time.Duration { return &s.FCKickstartInterval }),
 	span("discovery-retention-time", 0, Infinity, func(s *Settings) *time.Duration { return &s.DiscoveryRetention }),
-	{"discovery-persistence", "auto, epcsd or always", setPersistence},
+	{"discovery-persistence", "auto, epcsd or always", setPersistence, func(s Settings) string { return string(s.DiscoveryPersistence) }},
 	minutes("epcsd-poll-interval-minutes", 1, func(s *Settings) *time.Duration { return &s.EPCSDPollInterval }),
 	span("reconnect-max-delay", time.Second, 24*time.Hour, func(s *Settings) *time.Duration { return &s.ReconnectMaxDelay }),
 	span("disconnect-timeout", time.Second, Infinity, func(s *Settings) *time.Duration { return &s.DisconnectTimeout }),
@@ -69,12 +75,12 @@ var settings = []setting{
 		n, err := strconv.Atoi(v)
 		s.MaxParallelConnects = n
 		return err == nil && n >= 1 && n <= 1024
-	}},
+	}, func(s Settings) string { return strconv.Itoa(s.MaxParallelConnects) }},
 	{"nvme-path", "the absolute path of nvme-cli, or empty", func(s *Settings, v string) bool {
 		s.NVMePath = v
 		return filepath.IsAbs(v) && filepath.Clean(v) == v && !strings.ContainsFunc(v, unicode.IsControl)
-	}},
-	{"log-level", "debug, info, warning or error", setLogLevel},
+	}, func(s Settings) string { return s.NVMePath }},
+	{"log-level", "debug, info, warning or error", setLogLevel, func(s Settings) string { return logLevels[s.LogLevel] }},
 }
 
 func boolean(key string, field func(*Settings) *bool) setting {
@@ -82,7 +88,7 @@ func boolean(key string, field func(*Settings) *bool) setting {
 		on, err := param.ParseBool(v)
 		*field(s) = on
 		return err == nil
-	}}
+	}, func(s Settings) string { return strconv.FormatBool(*field(&s)) }}
 }
 
 // minutes makes a setting whose key says that it is in minutes, up to a year.
@@ -96,7 +102,7 @@ func minutes(key string, least int, field func(*Settings) *time.Duration) settin
 		}
 		*field(s) = time.Duration(n) * time.Minute
 		return true
-	}}
+	}, func(s Settings) string { return strconv.Itoa(int(*field(&s) / time.Minute)) }}
 }
 
 func span(key string, least, most time.Duration, field func(*Settings) *time.Duration) setting {
@@ -113,7 +119,7 @@ func span(key string, least, most time.Duration, field func(*Settings) *time.Dur
 		d, err := parseSpan(v)
 		*field(s) = d
 		return err == nil && d >= least && d <= most
-	}}
+	}, func(s Settings) string { return formatSpan(*field(&s)) }}
 }
 
 func setPersistence(s *Settings, v string) bool {
@@ -121,12 +127,17 @@ func setPersistence(s *Settings, v string) bool {
 	return slices.Contains([]Persistence{PersistenceAuto, PersistenceEPCSD, PersistenceAlways}, s.DiscoveryPersistence)
 }
 
+// logLevels are the names of the levels. They are constant.
+var logLevels = map[slog.Level]string{slog.LevelDebug: "debug", slog.LevelInfo: "info", slog.LevelWarn: "warning", slog.LevelError: "error"}
+
 func setLogLevel(s *Settings, v string) bool {
-	level, ok := map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "warn": slog.LevelWarn, "error": slog.LevelError,
-	}[v]
-	s.LogLevel = level
-	return ok
+	for level, name := range logLevels {
+		if v == name || v == "warn" && level == slog.LevelWarn {
+			s.LogLevel = level
+			return true
+		}
+	}
+	return false
 }
 
 // allowedIn returns the keys that a table of this name knows.
@@ -154,19 +165,19 @@ func allowedIn(name string) []string {
 }
 
 // belongs tells where a key is at home that a table does not know, "" if nowhere.
-func belongs(key string) string {
+func (d *dialect) belongs(key string) string {
 	_, isParam := param.ByName(key)
 	switch {
 	case isParam:
-		return "[host], a section of defaults, an endpoint or a controller table"
+		return d.title(secHost) + ", a section of defaults, an endpoint or " + d.path
 	case slices.ContainsFunc(settings, func(s setting) bool { return s.key == key }):
-		return "[global]"
+		return d.title(secGlobal)
 	case slices.Contains(hostKeys, key):
-		return "[host]"
+		return d.title(secHost)
 	case slices.Contains(controllerKeys, key):
-		return "a controller table, controller = [{ transport = …, traddr = … }]"
+		return d.path + ", " + d.controller
 	case key == "nqn", key == "controller":
-		return "[[discovery-controller]] or [[subsystem]]"
+		return d.title(secDiscovery) + " or " + d.title(secSubsystem)
 	}
 	return ""
 }

@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
@@ -13,51 +15,23 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// resolve gives a document its meaning. What is wrong and what is odd goes to found; the Config is of use only when
-// nothing is wrong.
-func resolve(file string, doc document, known identity, found *findings) Config {
-	r := resolver{file: file, found: found, config: Config{Settings: Defaults()}, first: map[tid.TID]string{}}
-	d := &r.config.Discovered
-	d.Discovery = mustSet(param.KeepAliveTMO, "30")
-	d.IO = mustSet(param.CtrlLossTMO, "600")
+// builtIn is where the values come from that no file sets.
+const builtIn = "built-in default"
 
-	host := table{name: secHost, title: "[host]"}
-	for _, t := range doc.tables {
-		r.checkKeys(t)
-		switch t.name {
-		case secGlobal:
-			r.settings(t)
-		case secDiscoveryDefaults:
-			d.Discovery = r.params(d.Discovery, t)
-		case secIODefaults:
-			d.IO = r.params(d.IO, t)
-		case secHost:
-			host = t
-		}
-	}
-	d.Discovery = r.params(d.Discovery, host)
-	d.IO = r.params(d.IO, host)
-	own := r.persona(host, known)
-	r.config.HostNQN, r.config.HostID = own.nqn, own.id
-
-	for _, t := range doc.tables {
-		switch t.name {
-		case secDiscovery:
-			r.endpoint(t, tid.Discovery, d.Discovery)
-		case secSubsystem:
-			r.endpoint(t, tid.IO, d.IO)
-		}
-	}
-	r.checkIdentity(known)
-	return r.config
+// values are parameters and where each was set or reset.
+type values struct {
+	set  param.Set
+	from map[param.Param]string // shared between values: cloned before a change
 }
 
-// resolver holds what resolve has worked out so far.
-type resolver struct {
-	file   string
-	found  *findings
-	config Config
-	first  map[tid.TID]string // where each TID was first configured, "file:line"
+// levels are the parameters of each kind of controller that hold where an endpoint sets none.
+type levels [2]values
+
+// builtInLevels returns the levels of an empty file.
+func builtInLevels() (l levels) {
+	l[tid.Discovery] = values{mustSet(param.KeepAliveTMO, "30"), map[param.Param]string{param.KeepAliveTMO: builtIn}}
+	l[tid.IO] = values{mustSet(param.CtrlLossTMO, "600"), map[param.Param]string{param.CtrlLossTMO: builtIn}}
+	return l
 }
 
 // mustSet returns the set of one parameter that is known to be right.
@@ -69,27 +43,108 @@ func mustSet(p param.Param, value string) param.Set {
 	return set
 }
 
+func (l levels) discovered() Discovered { return Discovered{l[tid.Discovery].set, l[tid.IO].set} }
+
+// resolve gives the documents their meaning. What is wrong and what is odd goes to the findings of each source; the Config
+// is of use only when nothing is wrong.
+func resolve(sources []*source, known identity) Explanation {
+	r := resolver{known: known, first: map[connectionKey]string{}}
+	r.out.Settings = Defaults()
+	r.settings(sources)
+
+	main := map[*dialect]levels{tomlDialect: builtInLevels(), iniDialect: builtInLevels()}
+	for _, s := range sources {
+		for _, t := range s.doc.tables {
+			r.checkKeys(s, t)
+		}
+		own := r.typeDefaults(s, main[s.dialect])
+		if !s.dropIn {
+			main[s.dialect] = own
+		}
+		r.connections(s, r.hostParams(s, own))
+	}
+	r.unconfigured(sources)
+	r.explainSettings(sources)
+	return r.out
+}
+
+// resolver holds what resolve has worked out so far.
+type resolver struct {
+	known    identity // of the host itself
+	personas []persona
+	out      Explanation
+	first    map[connectionKey]string // where each connection was first configured, "file:line"
+}
+
+// connectionKey is equal for connections that are the same.
+type connectionKey struct {
+	id   tid.TID
+	host string
+}
+
+// settings applies [global] of the main file, the one place for it.
+func (r *resolver) settings(sources []*source) {
+	main := tomlDialect.title(secGlobal) + " of the main file"
+	for _, s := range sources {
+		if s.dialect == tomlDialect && !s.dropIn {
+			r.out.Settings, _ = settingsOf(s.section(secGlobal), &s.found)
+			main = s.file
+		}
+	}
+	for _, s := range sources {
+		for _, t := range s.doc.tables {
+			if t.name == secGlobal && s.dropIn {
+				s.found.errors.add(t.at, "cannot use %s in a drop-in: it belongs in %s", t.title, main)
+			}
+		}
+	}
+}
+
+// settingsOf returns the defaults with what [global] sets, and where each of these keys stands. An empty value is the
+// default.
+func settingsOf(t table, found *findings) (Settings, map[string]position) {
+	all, set := Defaults(), map[string]position{}
+	for _, s := range settings {
+		e, ok := t.find(s.key)
+		if !ok || e.text == "" {
+			continue
+		}
+		set[s.key] = e.at
+		if !s.set(&all, e.text) {
+			found.errors.add(e.at, "cannot set %s to %q: it must be %s", s.key, e.text, s.want)
+		}
+	}
+	if all.Zeroconf {
+		found.warnings.add(t.place("zeroconf"), "zeroconf is not supported by this version: no discovery controller is found by mDNS")
+		if !all.IfacePinning {
+			found.errors.add(t.place("iface-pinning"), "cannot set iface-pinning to false with zeroconf: what mDNS finds is connected through the interface that it was heard on")
+		}
+	}
+	return all, set
+}
+
 // checkKeys reports every key that a table does not know: an error where it is one that is at home elsewhere, because it
 // would not be obeyed, else a warning. No value is shown: it could be a secret under a misspelt name.
-func (r *resolver) checkKeys(t table) {
+func (r *resolver) checkKeys(s *source, t table) {
 	allowed := allowedIn(t.name)
 	for _, e := range t.entries {
-		home := belongs(e.key)
+		home := s.dialect.belongs(e.key)
 		switch {
 		case slices.Contains(secretKeys, e.key):
-			r.found.errors.add(e.at, "cannot use %s in %s: secrets and keys in the configuration are not supported yet", e.key, t.title)
+			s.found.errors.add(e.at, "cannot use %s in %s: secrets and keys in the configuration are not supported yet", e.key, t.title)
 		case t.name != "" && slices.Contains(allowed, e.key):
 			if e.strange != "" {
-				r.found.errors.add(e.at, "cannot set %s to %s: it must be a string, an integer or a truth value", e.key, e.strange)
+				s.found.errors.add(e.at, "cannot set %s to %s: it must be a string, an integer or a truth value", e.key, e.strange)
 			}
+		case t.name == secHost && slices.Contains(s.dialect.others, e.key):
 		case home != "":
-			r.found.errors.add(e.at, "cannot use %s in %s: it belongs in %s", e.key, t.title, home)
+			s.found.errors.add(e.at, "cannot use %s in %s: it belongs in %s", e.key, t.title, home)
 		default:
-			r.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, suggest(e.key, allowed))
+			s.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, suggest(e.key, allowed))
 		}
 	}
 	for _, c := range t.controllers {
-		r.checkKeys(c)
+		r.checkKeys(s, c)
 	}
 }
 
@@ -101,93 +156,179 @@ func shown(key string) string {
 	return key
 }
 
-// settings applies [global]. An empty value is the default.
-func (r *resolver) settings(t table) {
-	for _, s := range settings {
-		e, ok := t.find(s.key)
-		if !ok || e.text == "" {
-			continue
-		}
-		if !s.set(&r.config.Settings, e.text) {
-			r.found.errors.add(e.at, "cannot set %s to %q: it must be %s", s.key, e.text, s.want)
-		}
+// typeDefaults lays the type defaults of a file over those of the level above it.
+func (r *resolver) typeDefaults(s *source, base levels) levels {
+	base[tid.Discovery] = r.params(s, base[tid.Discovery], s.section(secDiscoveryDefaults))
+	base[tid.IO] = r.params(s, base[tid.IO], s.section(secIODefaults))
+	return base
+}
+
+// hostParams lays the parameters of a file's [host] over its type defaults.
+func (r *resolver) hostParams(s *source, base levels) levels {
+	host := s.section(secHost)
+	for kind := range base {
+		base[kind] = r.params(s, base[kind], host)
 	}
+	return base
 }
 
 // params lays the parameters of a table over those of the level above it. An empty value resets one to the kernel's default.
-func (r *resolver) params(set param.Set, t table) param.Set {
+func (r *resolver) params(s *source, v values, t table) values {
+	cloned := false
 	for _, e := range t.entries {
 		p, ok := param.ByName(e.key)
 		if !ok || e.strange != "" {
 			continue
 		}
-		next, err := set.With(p, e.text)
+		set, err := v.set.With(p, inSeconds(p, e.text))
 		if err != nil {
-			r.found.errors.add(e.at, "%v", err)
-			continue
+			if set, err = v.set.With(p, e.text); err != nil { // tells it in the words of the file
+				s.found.errors.add(e.at, "%v", err)
+				continue
+			}
 		}
-		set = next
+		if !cloned {
+			v.from, cloned = maps.Clone(v.from), true
+		}
+		v.set, v.from[p] = set, s.place(e.at)
 	}
-	return set
+	return v
 }
 
-// endpoint adds the connections of a [[discovery-controller]] or [[subsystem]].
-func (r *resolver) endpoint(t table, kind tid.Kind, base param.Set) {
+// inSeconds returns the value of a parameter that is a span of time as the number of seconds that the kernel takes, -1
+// being its infinity. Every other value is returned as it is.
+func inSeconds(p param.Param, text string) string {
+	switch p {
+	case param.KeepAliveTMO, param.CtrlLossTMO, param.ReconnectDelay, param.FastIOFailTMO:
+	default:
+		return text
+	}
+	d, err := parseSpan(text)
+	switch {
+	case err != nil:
+	case d == Infinity && p.Info().Min < 0:
+		return "-1"
+	case d != Infinity && d%time.Second == 0:
+		return strconv.FormatInt(int64(d/time.Second), 10)
+	}
+	return text
+}
+
+// connections adds what a file configures. base are the levels below its endpoints.
+func (r *resolver) connections(s *source, base levels) {
+	own := r.persona(s)
+	for _, t := range s.doc.tables {
+		switch t.name {
+		case secDiscovery:
+			r.endpoint(s, t, tid.Discovery, own, base)
+		case secSubsystem:
+			r.endpoint(s, t, tid.IO, own, base)
+		}
+	}
+}
+
+// unconfigured works out the identity and the parameters of what is found by itself.
+func (r *resolver) unconfigured(sources []*source) {
+	found, own := builtInLevels(), persona{identity: r.known}
+	for _, d := range []*dialect{iniDialect, tomlDialect} {
+		for _, s := range sources {
+			if s.dialect != d || s.dropIn {
+				continue
+			}
+			found = r.hostParams(s, r.typeDefaults(s, found))
+			if p := r.identityOf(s); p.explicit || s.section(secHost).text("hostid") != "" {
+				own = p
+			}
+		}
+	}
+	r.out.Config.Discovered = found.discovered()
+	r.out.HostNQN, r.out.HostID = own.nqn, own.id
+	r.out.DiscoveryDefaults, r.out.IODefaults = found[tid.Discovery].list(), found[tid.IO].list()
+	if r.known.derived && slices.ContainsFunc(r.personas, func(p persona) bool { return p.nqn == r.known.nqn }) {
+		r.out.Warnings = append(r.out.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", r.known.nqnFile, r.known.nqn))
+	}
+}
+
+// endpoint adds the connections of an endpoint.
+func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base levels) {
 	nqn := t.text("nqn")
-	if err := checkNQN(nqn, kind); err != nil {
-		r.found.errors.add(t.place("nqn"), "%v", err)
+	if err := s.dialect.checkNQN(nqn, kind); err != nil {
+		s.found.errors.add(t.place("nqn"), "%v", err)
 		nqn = tid.DiscoveryNQN // stands in, so that the controllers are looked at nevertheless
 	}
 	switch {
 	case !t.listed:
-		r.found.errors.add(t.at, "cannot connect a %s without a controller: add controller = [{ transport = …, traddr = … }]", t.title)
+		s.found.errors.add(t.at, "cannot connect a %s without a controller: add %s", t.title, s.dialect.controller)
 	case len(t.controllers) == 0:
-		r.found.warnings.add(t.at, "%s lists no controller: nothing of it is connected", t.title)
+		s.found.warnings.add(t.at, "%s lists no controller: nothing of it is connected", t.title)
 	}
-	set := r.params(base, t)
+	set := r.params(s, base[kind], t)
+	var below Discovered
+	if kind == tid.Discovery {
+		below = base.discovered()
+	}
 	for _, c := range t.controllers {
-		r.controller(c, kind, nqn, r.params(set, c))
+		id := tid.TID{NQN: nqn, HostNQN: own.nqn, HostID: own.id}
+		for _, key := range controllerKeys {
+			id.Set(key, c.text(key))
+		}
+		host := hostName(&id)
+		if host != "" {
+			id.Traddr = "::" // stands in while the rest is checked
+		}
+		checked, err := tid.New(id, kind)
+		if err != nil {
+			at, hint := c.at, ""
+			if field := (*tid.FieldError)(nil); errors.As(err, &field) {
+				at = c.place(field.Key)
+				if field.Key == "traddr" && strings.HasSuffix(err.Error(), "needs an IP address") {
+					hint = " or the name of a host"
+				}
+			}
+			s.found.errors.add(at, "%v%s", err, hint)
+			_ = r.params(s, set, c) // for what is wrong there
+			continue
+		}
+		if host != "" {
+			checked.Traddr = ""
+		}
+		r.connection(s, c, Connection{
+			Wish:       wish.Wish{Kind: kind, TID: checked, Owner: wish.OwnerDiscoverd},
+			Host:       host,
+			Discovered: below,
+			From:       s.place(c.at),
+		}, r.params(s, set, c), origins{table: c, endpoint: t, own: own})
 	}
 }
 
+// connection adds one connection unless it is there already.
+func (r *resolver) connection(s *source, t table, c Connection, v values, from origins) {
+	c.Wish.Params = v.set
+	key := connectionKey{sameness(c.Wish.TID), c.Host}
+	if before, ok := r.first[key]; ok {
+		id := c.Wish.TID
+		if c.Host != "" {
+			id.Traddr = c.Host
+		}
+		s.found.warnings.add(t.at, "connection %v is configured already at %s: the first one counts, this one is ignored", id, before)
+		return
+	}
+	r.first[key] = c.From
+	r.out.Config.Connections = append(r.out.Config.Connections, c)
+	r.out.Values = append(r.out.Values, append(from.list(s, c), v.list()...))
+}
+
 // checkNQN tells why nqn cannot name an endpoint.
-func checkNQN(nqn string, kind tid.Kind) error {
+func (d *dialect) checkNQN(nqn string, kind tid.Kind) error {
 	switch {
 	case nqn == "" && kind == tid.Discovery:
 		return nil
 	case nqn == "":
-		return fmt.Errorf(`cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"`)
+		return fmt.Errorf(`cannot connect a %s without its name: add %s`, d.title(secSubsystem), d.nqn)
 	case nqn == tid.DiscoveryNQN && kind == tid.IO:
-		return fmt.Errorf("cannot use nqn %q in [[subsystem]]: it is that of discovery controllers, which belong in [[discovery-controller]]", nqn)
+		return fmt.Errorf("cannot use nqn %q in %s: it is that of discovery controllers, which belong in %s", nqn, d.title(secSubsystem), d.title(secDiscovery))
 	}
 	return tid.CheckNQN(nqn)
-}
-
-// controller adds one connection.
-func (r *resolver) controller(t table, kind tid.Kind, nqn string, set param.Set) {
-	id := tid.TID{NQN: nqn, HostNQN: r.config.HostNQN, HostID: r.config.HostID}
-	for _, key := range controllerKeys {
-		id.Set(key, t.text(key))
-	}
-	id, err := tid.New(id, kind)
-	if err != nil {
-		at := t.at
-		if field := (*tid.FieldError)(nil); errors.As(err, &field) {
-			at = t.place(field.Key)
-		}
-		r.found.errors.add(at, "%v", err)
-		return
-	}
-	from := fmt.Sprintf("%s:%d", r.file, t.at.line)
-	if before, ok := r.first[sameness(id)]; ok {
-		r.found.warnings.add(t.at, "connection %v is configured already at %s: the first one counts, this one is ignored", id, before)
-		return
-	}
-	r.first[sameness(id)] = from
-	r.config.Connections = append(r.config.Connections, Connection{
-		Wish: wish.Wish{Kind: kind, TID: id, Params: set, Owner: wish.OwnerDiscoverd},
-		From: from,
-	})
 }
 
 // sameness returns what is equal for two spellings of one TID: Fibre Channel addresses are compared without regard to case.
@@ -196,4 +337,24 @@ func sameness(id tid.TID) tid.TID {
 		id.Traddr, id.HostTraddr = strings.ToLower(id.Traddr), strings.ToLower(id.HostTraddr)
 	}
 	return id
+}
+
+// hostName returns the traddr of a TID in lower case if it is the name of a host (RFC 1123, section 2.1), else "". What ends
+// in a number is meant to be an address.
+func hostName(id *tid.TID) string {
+	if id.Transport != tid.TCP && id.Transport != tid.RDMA {
+		return ""
+	}
+	name := strings.ToLower(id.Traddr)
+	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
+	if len(name) > 253 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return ""
+	}
+	for _, label := range labels {
+		if len(label) < 1 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return ""
+		}
+	}
+	return name
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math/bits"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -86,4 +87,17 @@ func times(number string, unit time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("it is longer than 292 years")
 	}
 	return time.Duration(total), nil
+}
+
+// formatSpan is the inverse of parseSpan.
+func formatSpan(d time.Duration) string {
+	if d == Infinity {
+		return "infinity"
+	}
+	for _, unit := range []string{"h", "min", "s", "ms", "us"} {
+		if size := units[unit]; d%size == 0 && (d != 0 || unit == "s") {
+			return strconv.FormatInt(int64(d/size), 10) + unit
+		}
+	}
+	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 3, 64) + "us"
 }

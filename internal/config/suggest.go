@@ -10,7 +10,7 @@ func suggest(name string, candidates []string) string {
 		if len(name) > len(c)+2 || len(c) > len(name)+2 {
 			continue
 		}
-		if d := distance(name, c); d < least && d < (len(c)+1)/2 {
+		if d := distance(name, strings.ToLower(c)); d < least && d < (len(c)+1)/2 {
 			best, least = c, d
 		}
 	}

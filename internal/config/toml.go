@@ -18,9 +18,8 @@ import (
 // of the wrong shape.
 func parseTOML(text string) (document, findings) {
 	var found findings
-	text = strings.TrimPrefix(text, "\ufeff")
-	if !utf8.ValidString(text) {
-		found.errors.add(position{1, 1}, "cannot parse the file: it is not UTF-8")
+	text, ok := plain(text, &found)
+	if !ok {
 		return document{}, found
 	}
 	places, deep := newIndex(text)
@@ -36,6 +35,15 @@ func parseTOML(text string) (document, findings) {
 	}
 	l := tomlLoader{index: places, found: &found}
 	return l.document(top), found
+}
+
+// plain returns text without a byte order mark. What is not text at all is an error.
+func plain(text string, found *findings) (string, bool) {
+	if !utf8.ValidString(text) {
+		found.errors.add(position{1, 1}, "cannot parse the file: it is not UTF-8")
+		return "", false
+	}
+	return strings.TrimPrefix(text, "\ufeff"), true
 }
 
 // syntaxError takes an error of the TOML library apart.
@@ -102,12 +110,12 @@ func (l tomlLoader) document(top map[string]any) document {
 		switch repeats, known := sections[key]; {
 		case known && repeats && isTables:
 			for i, t := range many {
-				doc.tables = append(doc.tables, l.table(key, "[["+key+"]]", p.elem(i), t))
+				doc.tables = append(doc.tables, l.table(key, tomlDialect.title(key), p.elem(i), t))
 			}
 		case known && repeats:
 			l.found.errors.add(at, "cannot use %s like this: each one begins with a line [[%s]]", key, key)
 		case known && isTable:
-			doc.tables = append(doc.tables, l.table(key, "["+key+"]", p, one))
+			doc.tables = append(doc.tables, l.table(key, tomlDialect.title(key), p, one))
 		case known:
 			l.found.errors.add(at, "cannot use %s like this: it is one section, which begins with a line [%s]", key, key)
 		case isTable, isTables && len(many) > 0:
@@ -132,10 +140,10 @@ func (l tomlLoader) table(name, title string, p path, values map[string]any) tab
 		t.listed = true
 		many, ok := tables(value)
 		if !ok {
-			l.found.errors.add(l.index[p], "cannot use controller like this: it is a list of tables, controller = [{ transport = …, traddr = … }]")
+			l.found.errors.add(l.index[p], "cannot use controller like this: it is a list of tables, %s", tomlDialect.controller)
 		}
 		for i, c := range many {
-			t.controllers = append(t.controllers, l.table("controller", "a controller table", p.elem(i), c))
+			t.controllers = append(t.controllers, l.table("controller", tomlDialect.path, p.elem(i), c))
 		}
 	}
 	return t

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -65,25 +66,42 @@ x = 1
 // FuzzResolve feeds arbitrary text to the whole way from text to configuration.
 func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		doc, found := parseTOML(text)
-		if !strings.Contains(text, `\`) { // a key may be spelt with escapes that the index does not know
-			checkPlaces(t, doc.tables)
-		}
-		config := resolve("f", doc, identity{nqn: testNQN, id: testID}, &found)
-		for _, line := range append(found.errors.lines("f"), found.warnings.lines("f")...) {
-			if !strings.HasPrefix(line, "f:") || strings.Contains(line, "\n") {
-				t.Errorf("bad message %q", line)
-			}
-		}
-		for _, c := range config.Connections {
-			if strings.Contains(strings.Join(c.Wish.Args(), ""), ",") {
-				t.Errorf("comma in %q", c.Wish.Args())
-			}
-		}
-		if s := config.Settings; len(found.errors) == 0 && (s.MaxParallelConnects < 1 || s.ReconnectMaxDelay <= 0 || s.DisconnectTimeout <= 0 || s.EPCSDPollInterval <= 0) {
-			t.Errorf("settings out of range: %+v", s)
-		}
+		fuzzResolve(t, parse("f", text, tomlDialect, false), !strings.Contains(text, `\`)) // a key may be spelt with escapes that the index does not know
 	})
+}
+
+// FuzzINI does the same for nvme-fabrics.conf.
+func FuzzINI(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {
+		fuzzResolve(t, parse("f", text, iniDialect, false), true)
+	})
+}
+
+func fuzzResolve(t *testing.T, s *source, places bool) {
+	if places {
+		checkPlaces(t, s.doc.tables)
+	}
+	config := resolve([]*source{s}, identity{nqn: testNQN, id: testID}).Config
+	for _, line := range append(s.found.errors.lines("f"), s.found.warnings.lines("f")...) {
+		if !strings.HasPrefix(line, "f:") || strings.Contains(line, "\n") {
+			t.Errorf("bad message %q", line)
+		}
+	}
+	for _, c := range config.Connections {
+		w := c.Wish
+		if c.Host != "" {
+			var err error
+			if w, err = c.At(netip.MustParseAddr("192.0.2.1")); err != nil && w.TID.HostTraddr != "" {
+				t.Error(err)
+			}
+		}
+		if strings.Contains(strings.Join(w.Args(), ""), ",") {
+			t.Errorf("comma in %q", w.Args())
+		}
+	}
+	if wrong, s := len(s.found.errors) > 0, config.Settings; !wrong && (s.MaxParallelConnects < 1 || s.ReconnectMaxDelay <= 0 || s.DisconnectTimeout <= 0 || s.EPCSDPollInterval <= 0) {
+		t.Errorf("settings out of range: %+v", s)
+	}
 }
 
 func checkPlaces(t *testing.T, tables []table) {

@@ -8,6 +8,7 @@ package param
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Param names one parameter.
@@ -123,9 +124,9 @@ func (s Set) With(p Param, value string) (Set, error) {
 	return s, nil
 }
 
-// ParseBool reads a truth value as systemd does (systemd.syntax(7)).
+// ParseBool reads a truth value as systemd does (systemd.syntax(7)): in capital letters too.
 func ParseBool(s string) (bool, error) {
-	switch s {
+	switch strings.ToLower(s) {
 	case "1", "yes", "y", "true", "t", "on":
 		return true, nil
 	case "0", "no", "n", "false", "f", "off":

@@ -23,6 +23,9 @@ func (r Root) Ctl() string { return r.Join("usr/sbin/nvme-discoverctl") }
 // DaemonConfig is the TOML configuration, SPEC section 10.
 func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
 
+// FabricsConfig is the INI configuration that nvme-cli 3 and nvme-stas 3 share, SPEC section 10.
+func (r Root) FabricsConfig() string { return r.Join("etc/nvme/nvme-fabrics.conf") }
+
 // ConfigDir is the directory of everything that an administrator configures.
 func (r Root) ConfigDir() string { return r.Join("etc/nvme") }
 

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Value is a key with its value and where that was set: "file:line", the name of a file, or words.
+type Value struct{ Key, Value, From string }
+
+// Explanation is a Config with where everything in it comes from.
+type Explanation struct {
+	Config
+	Files []string // that were read, in the order in which they go before each other
+
+	SettingValues []Value   // every key of [global]
+	Values        [][]Value // of Config.Connections: the fields of its TID, then the parameters that anything sets or resets
+
+	// DiscoveryDefaults and IODefaults are the parameters of what is found by itself.
+	DiscoveryDefaults, IODefaults []Value
+}
+
+// Explain is Load for people.
+func Explain(root paths.Root, file string) (Explanation, error) {
+	sources, err := gather(root, file)
+	return complete(root, sources, err)
+}
+
+// list returns the parameters in their order. The value of one that was reset is "".
+func (v values) list() []Value {
+	var list []Value
+	for _, p := range param.All() {
+		if from, ok := v.from[p]; ok {
+			value, set := v.set.Get(p)
+			if !set && p.Info().Bool {
+				value = "false"
+			}
+			list = append(list, Value{p.String(), value, from})
+		}
+	}
+	return list
+}
+
+// origins are the tables that the TID of a connection is made of.
+type origins struct {
+	table, endpoint table
+	own             persona
+}
+
+func (o origins) list(s *source, c Connection) []Value {
+	var list []Value
+	for _, key := range tid.Keys() {
+		value, _ := c.Wish.TID.Get(key)
+		if key == "traddr" && c.Host != "" {
+			value = c.Host
+		}
+		if value == "" {
+			continue
+		}
+		from := builtIn
+		switch key {
+		case "hostnqn":
+			from = o.own.nqnFrom
+		case "hostid":
+			from = o.own.idFrom
+		default:
+			for _, t := range []table{o.endpoint, o.table} {
+				if e, ok := t.find(key); ok && e.text != "" {
+					from = s.place(e.at)
+				}
+			}
+		}
+		list = append(list, Value{key, value, from})
+	}
+	return list
+}
+
+func (r *resolver) explainSettings(sources []*source) {
+	from := map[string]string{}
+	for _, s := range sources {
+		r.out.Files = append(r.out.Files, s.file)
+		if s.dialect == tomlDialect && !s.dropIn {
+			_, set := settingsOf(s.section(secGlobal), &findings{})
+			for key, at := range set {
+				from[key] = s.place(at)
+			}
+		}
+	}
+	for _, s := range settings {
+		where, ok := from[s.key]
+		if !ok {
+			where = builtIn
+		}
+		r.out.SettingValues = append(r.out.SettingValues, Value{s.key, s.get(r.out.Settings), where})
+	}
+}

@@ -1,0 +1,125 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// source is one configuration file.
+type source struct {
+	file    string
+	dialect *dialect
+	dropIn  bool
+	doc     document
+	found   findings
+}
+
+// parse makes a source of the text of a file.
+func parse(file, text string, d *dialect, dropIn bool) *source {
+	s := &source{file: file, dialect: d, dropIn: dropIn}
+	if d == iniDialect {
+		s.doc, s.found = parseINI(text)
+	} else {
+		s.doc, s.found = parseTOML(text)
+	}
+	return s
+}
+
+// section returns the first section of a name, an empty one if there is none.
+func (s *source) section(name string) table {
+	for _, t := range s.doc.tables {
+		if t.name == name {
+			return t
+		}
+	}
+	return table{name: name, title: s.dialect.title(name), at: position{1, 1}}
+}
+
+// place returns a position as people read it.
+func (s *source) place(at position) string { return fmt.Sprintf("%s:%d", s.file, at.line) }
+
+// gather reads everything that is installed, file being the main file if it is not "". The error is what could not be read.
+func gather(root paths.Root, file string) ([]*source, error) {
+	mayMiss := file == ""
+	if mayMiss {
+		file = root.DaemonConfig()
+	}
+	sources, err := family(file, tomlDialect, mayMiss)
+	settings := Defaults()
+	for _, s := range sources {
+		if !s.dropIn {
+			settings, _ = settingsOf(s.section(secGlobal), &findings{})
+		}
+	}
+	if !settings.FabricsConfig {
+		return sources, err
+	}
+	shared, sharedErr := family(root.FabricsConfig(), iniDialect, true)
+	return append(sources, shared...), errors.Join(err, sharedErr)
+}
+
+// family reads a main file and its drop-ins in the order of their names.
+func family(main string, d *dialect, mayMiss bool) ([]*source, error) {
+	var sources []*source
+	var errs []error
+	add := func(file string, dropIn, mayMiss bool) {
+		text, err := read(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && mayMiss:
+		case err != nil:
+			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
+		default:
+			sources = append(sources, parse(file, text, d, dropIn))
+		}
+	}
+	add(main, false, mayMiss)
+	dir := main + ".d"
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, fmt.Errorf("cannot read configuration directory %s: %w", dir, cause(err)))
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".conf") && !strings.HasPrefix(e.Name(), ".") {
+			add(filepath.Join(dir, e.Name()), true, false)
+		}
+	}
+	return sources, errors.Join(errs...)
+}
+
+// given reads the files that somebody names, and finds out what each of them is.
+func given(files []string) ([]*source, error) {
+	var sources []*source
+	var errs []error
+	seen := map[*dialect]bool{}
+	for _, file := range files {
+		text, err := read(file)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
+			continue
+		}
+		d := tomlDialect
+		if looksINI(text) {
+			d = iniDialect
+		}
+		dropIn := seen[d] || strings.HasSuffix(filepath.Dir(file), ".d")
+		seen[d] = seen[d] || !dropIn
+		sources = append(sources, parse(file, text, d, dropIn))
+	}
+	return sources, errors.Join(errs...)
+}
+
+// looksINI tells whether a text has a section of nvme-fabrics.conf: none of them is one of discoverd.conf.
+func looksINI(text string) bool {
+	for line := range strings.Lines(text) {
+		if _, ok := iniSections()[strings.TrimSpace(line)]; ok {
+			return true
+		}
+	}
+	return false
+}
