@@ -117,6 +117,9 @@ func (m *Machine) begin(t *target) bool {
 	if u := m.unitOf(t.unit); !u.active && u.op == OpNone { // only a unit that lives keeps the name another version gave
 		m.adopt(t, t.wish.TID.UnitName())
 	}
+	if m.served(t) { // while it waited for its place
+		return false
+	}
 	u := m.unitOf(t.unit)
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again

@@ -17,15 +17,16 @@ type device struct {
 // foreign tells whether another orchestrator owns the controller.
 func (d *device) foreign() bool { return d.Owner != "" && !wish.Owner(d.Owner).Ours() }
 
-// serving returns the device that a wish is served by, ours before anybody else's.
+// serving returns the device that a wish is served by: ours before anybody else's, and before one that nobody owns another
+// orchestrator's, over which nothing is connected.
 func (m *Machine) serving(t tid.TID) *device {
 	var best *device
 	rank := func(d *device) int {
 		switch {
 		case d.foreign():
-			return 2
-		case d.Unit == "":
 			return 1
+		case d.Unit == "":
+			return 2
 		}
 		return 0
 	}
@@ -113,13 +114,12 @@ func (m *Machine) bind(d *device) {
 	if d.Unit == "" || t == nil || d.foreign() || !d.Serves(t.wish.TID) {
 		return
 	}
-	switch t.phase {
-	case job, settling, unknown, looking:
-		if d.State == "live" {
-			m.connected(t, d)
-		} else if t.phase == job {
-			t.phase = settling
-		}
+	switch {
+	case t.state != Waiting && t.state != Connecting || t.phase == clearing:
+	case d.State == "live":
+		m.connected(t, d)
+	case t.phase == job:
+		t.phase = settling
 	}
 }
 

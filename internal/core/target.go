@@ -121,18 +121,8 @@ func (m *Machine) attempt(t *target) {
 		m.transition(t, Stopped)
 		return
 	}
-	if d := m.serving(t.wish.TID); d != nil {
-		switch {
-		case d.foreign():
-			m.log(slog.LevelInfo, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
-			m.transition(t, Foreign)
-			t.device = d.Name
-			return
-		case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil):
-			m.adopt(t, d.Unit)
-			m.connected(t, d)
-			return
-		}
+	if m.served(t) {
+		return
 	}
 	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
 		m.exclude(t, entry.File+":"+strconv.Itoa(entry.Line))
@@ -166,6 +156,26 @@ func (m *Machine) attempt(t *target) {
 	m.enqueue(t)
 }
 
+// served lets t be where there is nothing to connect: with a controller that a unit of ours holds, or with another
+// orchestrator's. It reports whether there is one.
+func (m *Machine) served(t *target) bool {
+	d := m.serving(t.wish.TID)
+	switch {
+	case d == nil:
+		return false
+	case d.foreign():
+		m.log(slog.LevelInfo, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
+		m.transition(t, Foreign)
+		t.device = d.Name
+		return true
+	case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil):
+		m.adopt(t, d.Unit)
+		m.connected(t, d)
+		return true
+	}
+	return false
+}
+
 // exclude puts t behind the exclusion list. An NBFT target is a boot disk of the host: worth a warning.
 func (m *Machine) exclude(t *target, where string) {
 	level := slog.LevelInfo
@@ -182,6 +192,7 @@ func (m *Machine) connected(t *target, d *device) {
 	if t.state == Connected && t.device == d.Name {
 		return
 	}
+	m.dequeue(t)
 	msg := "connected"
 	if t.state == Waiting && t.phase != looking {
 		msg = "connected already, keeping it"
