@@ -35,6 +35,7 @@ const (
 	ssnsExtID     = 9
 	transportTCP  = 3
 	maxVLAN       = 4094
+	maxText       = 1024   // a longer host name, path or URI is none
 	valid         = 1 << 0 // in the flags of every structure
 	uuidNQNPrefix = "nqn.2014-08.org.nvmexpress:uuid:"
 )
@@ -478,6 +479,9 @@ func (p *parser) printable(ref []byte) (string, error) {
 		return "", err
 	}
 	s = strings.TrimRight(s, "\x00")
+	if len(s) > maxText {
+		return "", fmt.Errorf("it has %d bytes, at most %d are allowed", len(s), maxText)
+	}
 	if !utf8.ValidString(s) {
 		return "", errors.New("it is not UTF-8")
 	}

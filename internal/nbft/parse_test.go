@@ -299,6 +299,19 @@ func noExtension(w *nbft.Table) {
 // le0 returns where the heap object is that the bytes at ref name.
 func le0(data []byte, ref int) int { return int(le.Uint32(data[ref:])) }
 
+func TestLongText(t *testing.T) {
+	table := sample()
+	table.Discovery[1].URI = strings.Repeat("x", 1025)
+	got, err := nbft.Parse(nbfttest.Encode(table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"discovery 2: it is skipped: its URI: it has 1025 bytes, at most 1024 are allowed"}
+	if diff := cmp.Diff(want, got.Warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestTrailingBytes(t *testing.T) {
 	got, err := nbft.Parse(append(nbfttest.Encode(sample()), 1, 2, 3))
 	if err != nil {
@@ -312,7 +325,7 @@ func TestTrailingBytes(t *testing.T) {
 // greedy is a table whose every record shares the largest heap objects that there can be.
 func greedy() []byte {
 	const records = 255
-	long := bytes.Repeat([]byte{'x'}, 65535)
+	long := bytes.Repeat([]byte{'x'}, 1024)
 	all := make([]byte, 65535)
 	for i := range all {
 		all[i] = byte(i)
@@ -328,15 +341,15 @@ func greedy() []byte {
 	data := nbfttest.Encode(table)
 	offset := uint32(len(data))
 	data = append(append(data, long...), all...)
-	share := func(ref int, offset uint32) {
+	share := func(ref int, offset uint32, length uint16) {
 		le.PutUint32(data[ref:], offset)
-		le.PutUint16(data[ref+4:], 65535)
+		le.PutUint16(data[ref+4:], length)
 	}
 	for i := range records {
-		share(int(le.Uint32(data[nbfttest.HFIs+32*i+16:]))+104, offset)
-		share(nbfttest.HFIs+32*records+64*i+36, offset)
-		share(nbfttest.HFIs+96*records+32*i+6, offset)
-		share(nbfttest.HFIs+128*records+128*i+48, offset+65535)
+		share(int(le.Uint32(data[nbfttest.HFIs+32*i+16:]))+104, offset, 1024)
+		share(nbfttest.HFIs+32*records+64*i+36, offset, 1024)
+		share(nbfttest.HFIs+96*records+32*i+6, offset, 1024)
+		share(nbfttest.HFIs+128*records+128*i+48, offset+1024, 65535)
 	}
 	le.PutUint32(data[nbfttest.HeapLength:], uint32(len(data))-le.Uint32(data[nbfttest.HeapOffset:]))
 	return nbfttest.Seal(data)
@@ -352,7 +365,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(table.SSNS) != 255 || len(table.SSNS[0].HFIs) != 255 || len(table.HFIs[0].HostName) != 65535 || len(table.Discovery) != 255 {
+	if len(table.SSNS) != 255 || len(table.SSNS[0].HFIs) != 255 || len(table.HFIs[0].HostName) != 1024 || len(table.Discovery) != 255 {
 		t.Fatalf("the table is not the greedy one: %d SSNS", len(table.SSNS))
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > uint64(8*len(data)) {
@@ -362,7 +375,7 @@ func TestMemory(t *testing.T) {
 	if len(connections) != 1024 {
 		t.Errorf("%d connections, want 1024", len(connections))
 	}
-	if want := "64001 connections are left out: a table may ask for 1024"; warnings[len(warnings)-1] != want {
+	if want := "table: connections are left out: it may ask for 1024"; warnings[len(warnings)-1] != want {
 		t.Errorf("last warning %q, want %q", warnings[len(warnings)-1], want)
 	}
 }

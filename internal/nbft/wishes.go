@@ -12,7 +12,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// maxConnections bounds what one table can ask for: 255 records with 255 HFIs each would be 65025.
+// maxConnections bounds what one table can ask for: 255 SSNS with 255 HFIs each would be 65025.
 const maxConnections = 1024
 
 // Connection is one path to a controller that a table names.
@@ -52,8 +52,8 @@ func Wishes(t Table, discovery, io param.Set) (connections []Connection, warning
 	for _, s := range t.SSNS {
 		w.ssns(s)
 	}
-	if w.dropped > 0 {
-		w.warnf("%d connections are left out: a table may ask for %d", w.dropped, maxConnections)
+	if w.full {
+		w.warnf("table: connections are left out: it may ask for %d", maxConnections)
 	}
 	return w.connections, w.warnings
 }
@@ -67,7 +67,7 @@ type wisher struct {
 	at          map[target]int // index of its connection
 	connections []Connection
 	warnings    []string
-	dropped     int
+	full        bool // and more was asked for
 }
 
 // target is what makes two records name one connection. An interface and a source address are pinned together, so that
@@ -138,6 +138,9 @@ func (w *wisher) switches(name string, security uint8) []param.Param {
 
 // pinned adds a connection over one HFI.
 func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, switches []param.Param) {
+	if w.full = len(w.connections) == maxConnections; w.full {
+		return
+	}
 	hfi := w.hfis[index]
 	name = fmt.Sprintf("%s over HFI %d", name, index)
 	c := Connection{Link: hfi.Link, From: name}
@@ -158,6 +161,9 @@ func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, swi
 
 // unpinned adds a connection of a record that names no HFI: the kernel chooses the path.
 func (w *wisher) unpinned(name string, kind tid.Kind, id tid.TID, switches []param.Param) {
+	if w.full = len(w.connections) == maxConnections; w.full {
+		return
+	}
 	w.warnf("%s: it names no HFI of the table; it is connected over any interface", name)
 	w.add(Connection{From: name}, kind, id, switches)
 }
@@ -176,10 +182,6 @@ func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.P
 	key := target{kind, id, c.Link}
 	i, known := w.at[key]
 	if !known {
-		if len(w.connections) == maxConnections {
-			w.dropped++
-			return
-		}
 		c.Wish = wish.Wish{Kind: kind, TID: id, Params: w.defaults[kind], Owner: wish.OwnerNBFT}
 		i = len(w.connections)
 		w.at[key] = i
