@@ -53,6 +53,9 @@ func (r Root) Registry() string { return r.Join("run/nvme/registry") }
 // State is the daemon's own run-time directory.
 func (r Root) State() string { return r.Join("run/nvme/discoverd") }
 
+// Socket is where the daemon answers varlink calls, SPEC section 8.
+func (r Root) Socket() string { return r.Join("run/nvme/discoverd.socket") }
+
 // Fabrics is the kernel's device that connects controllers.
 func (r Root) Fabrics() string { return r.Join("dev/nvme-fabrics") }
 
