@@ -5,10 +5,12 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +33,11 @@ type Env struct {
 	Version string // of nvme-discoverctl
 	Args    []string
 	Getenv  func(string) string
+	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
+	// Terminal tells whether a person sits at Stdin and Stderr and can be asked; nil: nobody does.
+	Terminal func() bool
 }
 
 // connector does the work on controllers: *connect.Connector, or a stand-in in tests.
@@ -40,6 +45,8 @@ type connector interface {
 	Connect(ctx context.Context, req connect.Request) (device string, err error)
 	DisconnectUnit(unit string, t tid.TID) (outcome string, err error)
 	Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error)
+	DisconnectAll(match func(connect.Owned) bool) (outcomes []string, err error)
+	Controllers() ([]connect.Owned, error)
 	Cleanup(unit string) error
 }
 
@@ -48,6 +55,8 @@ type app struct {
 	Env
 	root      paths.Root
 	connector func() connector
+	program   func(ctx context.Context, argv ...string) error // runs another program on Stdin, Stdout and Stderr
+	lines     *bufio.Reader                                   // of Stdin, once somebody was asked
 }
 
 // Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
@@ -56,6 +65,11 @@ func Run(ctx context.Context, env Env) int {
 	a := &app{Env: env}
 	a.connector = func() connector {
 		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
+	}
+	a.program = func(ctx context.Context, argv ...string) error {
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stdout, a.Stderr
+		return cmd.Run()
 	}
 	return a.run(ctx)
 }
@@ -103,6 +117,7 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
 	_ = cmd.PersistentFlags().MarkHidden("root") // the flag is there
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.versionCommand())
+	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.versionCommand())
 	return cmd
 }

@@ -34,6 +34,7 @@ type fakeConnector struct {
 	tid         tid.TID
 	what        string
 	controllers []sysfs.Controller // there are
+	owners      map[string]string  // of them, by name
 	matched     []string           // of them, wanted by Disconnect
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -14,12 +16,19 @@ import (
 func (a *app) disconnectCommand() *cobra.Command {
 	var flags tidFlags
 	var unit, device string
+	var exclude, yes bool
 	cmd := &cobra.Command{
 		Use:   "disconnect --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
 		Short: "Disconnect controllers",
 		Long: `Disconnect controllers and wait until they are gone: the one called --device, all
 of the subsystem --nqn, or those that connect with the same options would make.
 Controllers that another program owns, and local ones, are never disconnected.
+
+With --exclude, what is disconnected is put into the exclusion list "user" first,
+so that nothing connects it again: for --device by its addresses and NQN, else by
+the options given. It is excluded also if nothing of it is connected now. A
+controller of the boot firmware asks first; without a terminal to ask on it needs
+--yes.
 
 With --unit, disconnect what that unit has connected, provided that it still is
 what the other options say; else say why not, and succeed.`,
@@ -28,6 +37,8 @@ what the other options say; else say why not, and succeed.`,
 			switch {
 			case unit != "" && device != "":
 				return errors.New("cannot disconnect by --unit and --device at once: give one of them")
+			case unit != "" && exclude:
+				return errors.New("cannot exclude what a unit has connected: give --device or the options of connect with --exclude")
 			case unit != "":
 				t, err := flags.read()
 				if err != nil {
@@ -40,9 +51,19 @@ what the other options say; else say why not, and succeed.`,
 				fmt.Fprintln(a.Stdout, outcome)
 				return nil
 			}
+			given := flags.tid
 			what, match, err := a.selection(&flags, device)
 			if err != nil {
 				return err
+			}
+			if exclude {
+				entries, err := a.entriesFor(flags.asGiven(given), match)
+				if err == nil && len(entries) > 0 { // none: not connected or another program's, the disconnect says which
+					err = a.exclude(yes, exclusion.User, entries...)
+				}
+				if err != nil {
+					return failed(err)
+				}
 			}
 			outcomes, err := a.connector().Disconnect(what, match)
 			for _, outcome := range outcomes {
@@ -54,6 +75,8 @@ what the other options say; else say why not, and succeed.`,
 	flags.add(cmd.Flags())
 	cmd.Flags().StringVarP(&device, "device", "d", "", "name of the controller, nvmeN")
 	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has connected the controller")
+	cmd.Flags().BoolVar(&exclude, "exclude", false, "exclude it from being connected again")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before a controller of the boot firmware is excluded")
 	return cmd
 }
 
@@ -81,4 +104,49 @@ func (a *app) selection(flags *tidFlags, device string) (what string, match func
 		return "", nil, err
 	}
 	return t.String(), func(c sysfs.Controller) bool { return c.Serves(t) }, nil
+}
+
+// asGiven returns the TID of the options normalised, without the identity of this host unless given has one. An NQN alone is
+// what it is.
+func (f *tidFlags) asGiven(given tid.TID) tid.TID {
+	full, err := f.read()
+	if err != nil {
+		return given
+	}
+	full.HostNQN, full.HostID = given.HostNQN, given.HostID
+	return full
+}
+
+// entriesFor returns the exclusions of what is about to be disconnected: what the options gave, which is nothing for a
+// device, and every connected controller that match wants and that does not exclude. So a discovery controller that shows
+// a unique NQN is excluded by the well-known one too, and a controller that the kernel happened to connect from the
+// address given, without that address.
+func (a *app) entriesFor(given tid.TID, match func(sysfs.Controller) bool) ([]string, error) {
+	var entries []string
+	var list exclusion.List
+	if given != (tid.TID{}) {
+		entries = append(entries, given.Canonical())
+		var err error
+		if list, err = exclusion.Parse(entries[0]); err != nil {
+			return nil, err
+		}
+	}
+	controllers, err := a.connector().Controllers()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range controllers {
+		if !match(c.Controller) || c.Foreign() {
+			continue
+		}
+		for _, t := range connect.TIDs(c.Controller) {
+			if _, excluded := list.Match(t); excluded {
+				continue
+			}
+			// The identity is left out: sysfs shows one also where the connect left it to the kernel.
+			t.HostNQN, t.HostID = "", ""
+			entries = append(entries, t.Canonical())
+		}
+	}
+	return entries, nil
 }

@@ -3,20 +3,237 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
 
 func (a *app) registryCommand() *cobra.Command {
+	return group("registry", "Show and change who owns which controller",
+		`The ownership registry says which program connected a controller and looks after
+it: discoverd, nbft (by discoverd, from the boot firmware), stas, …; a controller
+without an owner is nobody's. nvme-discoverd never touches what belongs to
+another owner.
+
+What takes a controller away from its owner asks first; without a terminal to ask
+on it is refused unless --yes is given.`,
+		a.registryListCommand(), a.registryGetCommand(), a.registrySetCommand(), a.registryDeleteCommand(), a.registryPruneCommand())
+}
+
+// registryEntry is one controller of the registry, for people and programs.
+type registryEntry struct {
+	Device     string            `json:"device"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+func (a *app) registryListCommand() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:    "registry",
-		Short:  "The ownership registry",
-		Hidden: true, // until it has a command for people
+		Use:   "list",
+		Short: "List the controllers in the registry",
+		Long: `List the controllers in the registry and what it has of each.
+
+--json prints an object:
+  entries   array, in the order of the devices' numbers:
+    device      nvmeN
+    attributes  object of strings: owner; seqnum, the number of the kernel's last
+                event when the controller was connected; others' own`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			entries, err := a.registryEntries()
+			switch {
+			case asJSON:
+				err = errors.Join(err, a.printJSON(map[string]any{"entries": entries}))
+			case len(entries) == 0 && err == nil:
+				fmt.Fprintln(a.Stderr, "no controller is in the registry")
+			default:
+				for _, e := range entries {
+					fmt.Fprintln(a.Stdout, e.line())
+				}
+			}
+			return failed(err)
+		},
 	}
-	cmd.AddCommand(a.registryPruneCommand())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// registryEntries reads what can be read; the error is about the rest.
+func (a *app) registryEntries() ([]registryEntry, error) {
+	reg := registry.New(a.root)
+	devices, err := reg.List()
+	if err != nil {
+		return nil, err
+	}
+	if strays, err := reg.Strays(); err == nil && len(strays) > 0 {
+		const most = 5
+		names := strings.Join(quoted(strays[:min(most, len(strays))]), ", ")
+		if len(strays) > most {
+			names += ", …"
+		}
+		fmt.Fprintf(a.Stderr, "warning: %s has %d that are no controllers and are left alone: %s\n", a.root.Registry(), len(strays), names)
+	}
+	entries := []registryEntry{}
+	var errs []error
+	for _, device := range devices {
+		attrs, err := reg.Entry(device)
+		errs = append(errs, err)
+		if attrs != nil {
+			entries = append(entries, registryEntry{device, attrs})
+		}
+	}
+	return entries, errors.Join(errs...)
+}
+
+func quoted(names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, strconv.Quote(name))
+	}
+	return all
+}
+
+// line is e for people: the device and its attributes.
+func (e registryEntry) line() string {
+	line := fmt.Sprintf("%-8s", e.Device)
+	for _, attr := range slices.Sorted(maps.Keys(e.Attributes)) {
+		line += " " + attr + "=" + printable(e.Attributes[attr])
+	}
+	return strings.TrimRight(line, " ")
+}
+
+func (a *app) registryGetCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "get nvmeN [ATTRIBUTE]",
+		Short: "Print what the registry has of a controller",
+		Long: `Print the entry of a controller, or the value of one attribute alone. One that is
+not there is a failure: exit status 1.
+
+--json prints an object like those in the array of "registry list --json"; with
+ATTRIBUTE, that attribute alone is in it.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			device := args[0]
+			if err := paths.CheckDevice(device); err != nil {
+				return err
+			}
+			entry := registryEntry{device, map[string]string{}}
+			var err error
+			if len(args) == 1 {
+				entry.Attributes, err = registry.New(a.root).Entry(device)
+			} else {
+				entry.Attributes[args[1]], err = registry.New(a.root).Get(device, args[1])
+			}
+			switch {
+			case err != nil:
+				return failed(err)
+			case len(args) == 2 && entry.Attributes[args[1]] == "":
+				return failed(fmt.Errorf("cannot get %s of %s: the registry has none", args[1], device))
+			case len(entry.Attributes) == 0:
+				return failed(fmt.Errorf("cannot get %s: it is not in the registry, so nobody owns it", device))
+			case asJSON:
+				return failed(a.printJSON(entry))
+			case len(args) == 2:
+				fmt.Fprintln(a.Stdout, printable(entry.Attributes[args[1]]))
+			default:
+				fmt.Fprintln(a.Stdout, entry.line())
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) registrySetCommand() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "set nvmeN ATTRIBUTE VALUE",
+		Short: "Set an attribute of a controller",
+		Long: `Set an attribute of a connected fabrics controller, such as its owner.
+
+A change of owner takes the controller away from the program that looks after it,
+so it asks first; without a terminal to ask on it needs --yes. A controller that
+nobody owns is given an owner without a question.`,
+		Args: cobra.ExactArgs(3),
+		RunE: func(_ *cobra.Command, args []string) error {
+			device, attr, value := args[0], args[1], args[2]
+			if err := paths.CheckDevice(device); err != nil {
+				return err
+			}
+			if _, err := sysfs.NewReader(a.root).Read(device); errors.Is(err, fs.ErrNotExist) {
+				return failed(fmt.Errorf("cannot set %s of %s: no such fabrics controller is connected", attr, device))
+			} else if err != nil {
+				return failed(err)
+			}
+			if attr == registry.Owner {
+				if err := a.confirmOwner(yes, device, value, "change the owner of "+device+" to "+printable(value)); err != nil {
+					return failed(err)
+				}
+			}
+			if err := registry.New(a.root).Set(device, attr, value); err != nil {
+				return failed(err)
+			}
+			fmt.Fprintf(a.Stdout, "%s of %s is %s\n", attr, device, printable(value))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// confirmOwner asks before device changes hands, which it does if it has an owner and that is not next.
+func (a *app) confirmOwner(yes bool, device, next, what string) error {
+	owner, err := registry.New(a.root).Owner(device)
+	if err != nil || owner == "" || owner == next {
+		return err
+	}
+	return a.confirm(yes, what, device+" belongs to "+printable(owner))
+}
+
+func (a *app) registryDeleteCommand() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "delete nvmeN [ATTRIBUTE]",
+		Short: "Delete the entry of a controller, or one attribute of it",
+		Long: `Delete the entry of a controller, or one attribute of it. The controller stays
+connected.
+
+Deleting the owner takes the controller away from the program that looks after
+it, so it asks first; without a terminal to ask on it needs --yes.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			device := args[0]
+			if err := paths.CheckDevice(device); err != nil {
+				return err
+			}
+			reg := registry.New(a.root)
+			remove, what := func() error { return reg.Remove(device) }, "the entry of "+device
+			if len(args) == 2 {
+				remove, what = func() error { return reg.Unset(device, args[1]) }, args[1]+" of "+device
+			}
+			if len(args) == 1 || args[1] == registry.Owner {
+				if err := a.confirmOwner(yes, device, "", "delete "+what); err != nil {
+					return failed(err)
+				}
+			}
+			if err := remove(); err != nil {
+				return failed(err)
+			}
+			fmt.Fprintln(a.Stdout, "deleted "+what)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
 

@@ -30,7 +30,7 @@ func CheckName(name string) error {
 	const valid = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 	switch {
 	case name == "" || len(name) > 64 || name[0] == '.' || name[0] == '-' || strings.Trim(name, valid) != "":
-		return fmt.Errorf("cannot use list name %s: it must be of up to 64 letters, digits, _, - and .", brief(name))
+		return fmt.Errorf("cannot use list name %s: it must be of up to 64 letters, digits, ., _ and -", brief(name))
 	case strings.HasSuffix(name, suffix):
 		return fmt.Errorf("cannot use list name %q: leave out %s", name, suffix)
 	}
@@ -156,10 +156,7 @@ func Remove(root paths.Root, name, entry string) (removed []Entry, err error) {
 		return nil, err
 	}
 	entry = strings.TrimSpace(entry)
-	wanted := func(line string) bool {
-		key, text, _ := strings.Cut(line, "=")
-		return line == entry || strings.TrimSpace(key) == "exclusion" && strings.TrimSpace(text) == entry
-	}
+	wanted := func(line string) bool { return line == entry || entryOf(line) == entry }
 	if list, err := Parse(entry); err == nil {
 		meaning := list.rules[0].meaning()
 		wanted = func(line string) bool {
@@ -178,7 +175,7 @@ func Remove(root paths.Root, name, entry string) (removed []Entry, err error) {
 			number++
 			bare := strings.TrimSpace(withoutComment(line))
 			if bare != "" && wanted(bare) {
-				removed = append(removed, Entry{file, number, bare})
+				removed = append(removed, Entry{file, number, entryOf(bare)})
 				continue
 			}
 			rest.WriteString(line)
@@ -192,6 +189,15 @@ func Remove(root paths.Root, name, entry string) (removed []Entry, err error) {
 		return nil, listError("remove from", name, err)
 	}
 	return removed, nil
+}
+
+// entryOf returns what a line has as its entry, good or not; of another line, the line.
+func entryOf(line string) string {
+	key, text, ok := strings.Cut(line, "=")
+	if !ok || strings.TrimSpace(key) != "exclusion" {
+		return line
+	}
+	return strings.TrimSpace(text)
 }
 
 // Edit is a list while a person edits a copy of it.

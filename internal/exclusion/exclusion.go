@@ -49,7 +49,7 @@ type Source struct {
 // Problem is something that excludes nothing although it was meant to.
 type Problem struct {
 	File    string
-	Line    int    // 0: the file as a whole
+	Line    int    // 0: the file, or directory, cannot be read
 	Message string // with file and line
 }
 
@@ -174,7 +174,7 @@ func confFiles(dir string) ([]string, error) {
 const maxProblems = 20
 
 func parse(file, text string) (rules []rule, problems []error) {
-	number, more := 0, 0
+	number, more, first := 0, 0, 0
 	for line := range strings.Lines(text) {
 		number++
 		line = strings.TrimSpace(withoutComment(line))
@@ -188,12 +188,14 @@ func parse(file, text string) (rules []rule, problems []error) {
 			rules = append(rules, r)
 		case len(problems) < maxProblems:
 			problems = append(problems, Problem{file, number, fmt.Sprintf("%s:%d: %v; the line excludes nothing", file, number, err)})
+		case more == 0:
+			more, first = 1, number
 		default:
 			more++
 		}
 	}
 	if more > 0 {
-		problems = append(problems, Problem{File: file, Message: fmt.Sprintf("%s: %d more lines like these exclude nothing", file, more)})
+		problems = append(problems, Problem{file, first, fmt.Sprintf("%s:%d: from here on, %d more lines that cannot be used exclude nothing", file, first, more)})
 	}
 	return rules, problems
 }

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+func (f *fakeConnector) Controllers() ([]connect.Owned, error) {
+	var all []connect.Owned
+	for _, c := range f.controllers {
+		all = append(all, connect.Owned{Controller: c, Owner: f.owners[c.Name]})
+	}
+	return all, nil
+}
+
+func (f *fakeConnector) DisconnectAll(match func(connect.Owned) bool) ([]string, error) {
+	controllers, _ := f.Controllers()
+	var outcomes []string
+	for _, c := range controllers {
+		if match(c) {
+			outcomes = append(outcomes, "disconnected "+c.Name)
+		}
+	}
+	return outcomes, f.err
+}
+
+func TestDisconnectExclude(t *testing.T) {
+	pinned := tcp("nvme2", "192.0.2.2", nqn)
+	pinned.HostIface = "eth0"
+	dc := tcp("nvme3", "192.0.2.3", "nqn.2024-01.com.example:dc")
+	dc.Type, dc.Trsvcid = "discovery", "8009"
+	for _, test := range []struct {
+		name  string
+		typed string
+		args  []string
+		want  string
+	}{
+		{
+			"device", noTerminal,
+			[]string{"--device=nvme1"},
+			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\n",
+		},
+		{
+			"device with a pinned interface", noTerminal,
+			[]string{"--device=nvme2"},
+			"excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=" + nqn + ";host-iface=eth0: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme2\n",
+		},
+		{
+			"discovery controller with an NQN of its own", noTerminal,
+			[]string{"--device=nvme3"},
+			"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=nqn.2024-01.com.example:dc: /etc/nvme/exclusions/user.conf:4\n" +
+				"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=" + tid.DiscoveryNQN + ": /etc/nvme/exclusions/user.conf:5\n" +
+				"disconnected nvme3\n",
+		},
+		{
+			"subsystem", noTerminal,
+			[]string{"--nqn=" + nqn},
+			"excluded nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\ndisconnected nvme2\n",
+		},
+		{
+			"connect's options", noTerminal,
+			[]string{"-t", "tcp", "-a", "192.0.2.1", "-n", nqn},
+			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\n",
+		},
+		{"another program's", noTerminal, []string{"--device=nvme4"}, "disconnected nvme4\n"}, // the real connector refuses
+		{
+			"the firmware's, in a script", noTerminal,
+			[]string{"--device=nvme5"},
+			"! cannot exclude transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5 without being sure: nvme5 (tcp, 192.0.2.5, 4420, " + nqn +
+				"5) is of the boot firmware and would not be connected again; without a terminal to ask on, --yes says so\nstatus 1\n",
+		},
+		{
+			"the firmware's, sure", noTerminal,
+			[]string{"--device=nvme5", "--yes"},
+			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme5\n",
+		},
+		{
+			"the firmware's, by a person", "y\n",
+			[]string{"--device=nvme5"},
+			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme5\n" +
+				"! nvme5 (tcp, 192.0.2.5, 4420, " + nqn + "5) is of the boot firmware and would not be connected again. " +
+				"Exclude transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5? [y/N] ",
+		},
+		{
+			"a unit", noTerminal,
+			[]string{"--unit=" + unit},
+			"! cannot exclude what a unit has connected: give --device or the options of connect with --exclude: see nvme-discoverctl disconnect --help\nstatus 2\n",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDesk(t)
+			d.controller(tcp("nvme1", "192.0.2.1", nqn), "discoverd")
+			d.controller(pinned, "")
+			d.controller(dc, "discoverd")
+			d.controller(tcp("nvme4", "192.0.2.4", nqn+"4"), "stas")
+			d.controller(tcp("nvme5", "192.0.2.5", nqn+"5"), "nbft")
+			d.typed = test.typed
+			d.expect(append([]string{"disconnect", "--exclude"}, test.args...), test.want)
+		})
+	}
+}
+
+func TestDisconnectAll(t *testing.T) {
+	d := newDesk(t)
+	all := func(args ...string) []string { return append([]string{"disconnect-all"}, args...) }
+	d.expect(all(), "! nothing to disconnect\n")
+	d.controller(tcp("nvme1", "192.0.2.1", nqn), "")
+	d.controller(tcp("nvme2", "192.0.2.2", nqn), "discoverd")
+	d.controller(tcp("nvme3", "192.0.2.3", nqn), "stas")
+	d.controller(tcp("nvme4", "192.0.2.4", nqn), "")
+
+	d.expect(all(), "disconnected nvme1\ndisconnected nvme4\n")
+	d.expect(all("--owner=nobody"), "! nothing to disconnect\n")
+	d.expect(all("--owner=stas"), "! cannot disconnect 1 controller without being sure: nvme3 (stas) would be taken from their owners; without a terminal to ask on, --yes says so\nstatus 1\n")
+	d.expect(all("--owner=stas", "--yes"), "disconnected nvme3\n")
+	d.expect(all("--force", "--yes"), "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\ndisconnected nvme4\n")
+	d.expect(all("--force", "--owner=stas"), "! cannot disconnect by --owner and with --force at once: give one of them: see nvme-discoverctl disconnect-all --help\nstatus 2\n")
+	d.expect(all("--owner="), "! cannot disconnect for an owner without a name: leave --owner out for what nobody owns: see nvme-discoverctl disconnect-all --help\nstatus 2\n")
+	const question = "nvme1, nvme2 (discoverd), nvme3 (stas), nvme4 would be taken from their owners. Disconnect 4 controllers? Type yes to go on: "
+	for _, typed := range []string{"y\n", "\n", ""} {
+		d.typed = typed
+		d.expect(all("--force"), "! "+question+"nothing was changed\nstatus 1\n")
+	}
+	d.typed = "yes\n"
+	d.expect(all("--force"), "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\ndisconnected nvme4\n! "+question)
+}
