@@ -78,7 +78,7 @@ func (Status) effect()        {}
 func (Ready) effect()         {}
 
 func (e Probe) String() string {
-	s := fmt.Sprintf("probe %s:%s", e.Target.Traddr, e.Target.Trsvcid)
+	s := "probe " + e.Target.String()
 	if e.Mute {
 		s += " for an answer"
 	}
