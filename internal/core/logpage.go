@@ -142,6 +142,7 @@ func (m *Machine) endsItself(t *target) bool {
 func (m *Machine) park(t *target) {
 	t.parking = false
 	t.ended = nil
+	t.attempts = 0 // it was us who ended a connection that did not live long
 	m.log(slog.LevelInfo, t, "parked: it is asked again in "+m.cfg.Settings.EPCSDPollInterval.String())
 	m.transition(t, Parked)
 	t.next = m.now.Add(m.cfg.Settings.EPCSDPollInterval)
