@@ -1,0 +1,86 @@
+package core
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The scenarios in testdata/*.txt are stories for people who run storage: what happens outside, and everything that the
+// daemon does about it, in order. A file opens with a comment that says what it shows and why; then come blocks of
+//
+//	commands, each with its input indented below it
+//	----
+//	the trace, up to an empty line
+//
+// scenario_world_test.go says what the commands are. After a change of the core,
+//
+//	go test ./internal/core -run TestScenarios -rewrite
+//
+// writes the traces anew. Only commit the changes if you understand what caused them.
+var rewrite = flag.Bool("rewrite", false, "write the traces of testdata/*.txt anew")
+
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.HasPrefix(want, []byte("# ")) {
+				t.Errorf("%s does not begin with a comment that says what it shows", file)
+			}
+			got := play(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("%s: another trace (-file +now):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// play runs a scenario and returns it with the traces as they are now. Comments and empty lines between blocks stay.
+func play(t *testing.T, script string) string {
+	w := newWorld(t)
+	var out strings.Builder
+	var block []string
+	skipping := false
+	for number, line := range strings.Split(strings.TrimRight(script, "\n"), "\n") {
+		switch {
+		case skipping:
+			if line != "" {
+				continue
+			}
+			skipping = false
+			out.WriteString("\n")
+		case line == "----":
+			out.WriteString("----\n")
+			w.run(block, number)
+			out.WriteString(w.takeTrace())
+			block, skipping = nil, true
+		default:
+			out.WriteString(line + "\n")
+			if line != "" && !strings.HasPrefix(line, "#") {
+				block = append(block, line)
+			}
+		}
+	}
+	if block != nil {
+		t.Fatalf("the last block has no ----: %q", block)
+	}
+	return out.String()
+}
