@@ -135,7 +135,7 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 			m.release(t)
 		}
 	case t.state == Foreign:
-		if d := m.devices[t.device]; d == nil || !d.foreign() {
+		if d := m.devices[t.device]; d == nil || !d.foreign() || !d.Serves(t.wish.TID) && d.State == "live" {
 			m.release(t)
 		}
 	case t.phase == unknown && unitsKnown:

@@ -117,6 +117,10 @@ func (m *Machine) begin(t *target) bool {
 	if u := m.unitOf(t.unit); !u.active && u.op == OpNone { // only a unit that lives keeps the name another version gave
 		m.adopt(t, t.wish.TID.UnitName())
 	}
+	if m.stopped[t.unit] {
+		m.transition(t, Stopped)
+		return false
+	}
 	if m.served(t) { // while it waited for its place
 		return false
 	}

@@ -117,6 +117,9 @@ func (m *Machine) attempt(t *target) {
 		m.transition(t, Waiting)
 	}
 	t.next = never
+	if m.byUnit[t.unit] != t {
+		t.unit = t.wish.TID.UnitName()
+	}
 	if m.stopped[t.unit] {
 		m.transition(t, Stopped)
 		return
@@ -127,9 +130,6 @@ func (m *Machine) attempt(t *target) {
 	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
 		m.exclude(t, entry.File+":"+strconv.Itoa(entry.Line))
 		return
-	}
-	if m.byUnit[t.unit] != t {
-		t.unit = t.wish.TID.UnitName()
 	}
 	if user := m.byUnit[t.unit]; user != nil && user != t {
 		switch {
