@@ -55,7 +55,7 @@ func run() int {
 		return exitConfig
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
-		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug,
+		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
 	})
 	if err != nil {
 		log.Error(err.Error())

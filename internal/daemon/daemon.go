@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,17 +32,26 @@ type Options struct {
 	Log        *slog.Logger
 	Level      *slog.LevelVar // follows log-level unless Debug
 	Debug      bool
+	Version    string
 }
 
 // Daemon is the running service.
 type Daemon struct {
 	Options
 	machine *core.Machine
-	events  chan core.Event
+	events  chan arrival
 	effects *executor
 	notify  *notifier
 	units   *unit.Manager
 	reader  *reader
+	api     *api
+}
+
+// arrival is an event on its way to the loop.
+type arrival struct {
+	core.Event
+	at   time.Time
+	done chan<- struct{} // closed when the loop has dealt with it; nil: nobody waits for that
 }
 
 // Run runs the service until ctx ends or SIGTERM or SIGINT comes. The connections stay.
@@ -51,12 +61,13 @@ func Run(ctx context.Context, opts Options) error {
 	d := &Daemon{
 		Options: opts,
 		machine: core.New(uint64(time.Now().UnixNano())),
-		events:  make(chan core.Event, 1024),
+		events:  make(chan arrival, 1024),
 		notify:  newNotifier(opts.Log),
 		reader:  newReader(opts.Root),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d)
+	d.api = newAPI(d)
 
 	uevents, err := uevent.Open(ueventBuffer)
 	if err != nil {
@@ -73,6 +84,11 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer exclusions.close()
+
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer stop() // before Wait: it ends serving
+	serving.Go(func() { d.api.serve(ctx) })
 
 	failed := make(chan error, 4)
 	go func() { failed <- d.notify.run(ctx) }()
@@ -92,8 +108,22 @@ func Run(ctx context.Context, opts Options) error {
 
 // post hands an event to the loop. It waits for room, never longer than the daemon lives.
 func (d *Daemon) post(ctx context.Context, ev core.Event) {
+	d.send(ctx, arrival{Event: ev, at: time.Now()})
+}
+
+// postAndWait is post, and waits until the loop has dealt with the event.
+func (d *Daemon) postAndWait(ctx context.Context, ev core.Event) {
+	done := make(chan struct{})
+	d.send(ctx, arrival{ev, time.Now(), done})
 	select {
-	case d.events <- ev:
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+func (d *Daemon) send(ctx context.Context, a arrival) {
+	select {
+	case d.events <- a:
 	case <-ctx.Done():
 	}
 }
@@ -105,7 +135,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 	watchdog := d.notify.watchdog()
 	sleep := newSleepWatch()
 	for {
-		var ev core.Event
+		var next arrival
 		select {
 		case <-ctx.Done():
 			d.Log.Info("nvme-discoverd ends, the connections stay")
@@ -118,14 +148,22 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 		case <-watchdog:
 			d.notify.alive()
 			continue
-		case ev = <-d.events:
+		case query := <-d.api.queries:
+			query(ctx)
+		case next = <-d.events:
+			d.api.metrics.waited(time.Since(next.at))
 		case <-timer.C:
-			ev = core.Tick{}
+			next.Event = core.Tick{}
 		}
 		if sleep.slept() {
 			d.step(ctx, core.EventsLost{Why: "the system was suspended"})
 		}
-		d.step(ctx, ev)
+		if next.Event != nil {
+			d.step(ctx, next.Event)
+		}
+		if next.done != nil {
+			close(next.done)
+		}
 		if at := d.machine.Deadline(); !at.IsZero() {
 			timer.Reset(max(time.Until(at), 0))
 		} else {
@@ -141,9 +179,12 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 	if loaded, ok := ev.(core.ConfigLoaded); ok {
 		d.use(loaded.Config.Settings)
 	}
-	for _, effect := range d.machine.Step(time.Now(), ev) {
+	begun := time.Now()
+	effects := d.machine.Step(begun, ev)
+	for _, effect := range effects {
 		d.effects.do(ctx, effect)
 	}
+	d.api.stepped(begun, ev, effects)
 	switch ev.(type) {
 	case core.ConfigLoaded, core.ConfigFailed:
 		d.notify.reloaded()
@@ -158,7 +199,7 @@ func (d *Daemon) use(s config.Settings) {
 	d.effects.settings = s
 }
 
-// watchReloads loads the configuration anew on every SIGHUP.
+// watchReloads loads the configuration anew on every SIGHUP and varlink call.
 func (d *Daemon) watchReloads(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, unix.SIGHUP)
@@ -168,14 +209,22 @@ func (d *Daemon) watchReloads(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hup:
+			_ = d.reload(ctx) // the core logs it
+		case done := <-d.api.reloads:
+			done <- d.reload(ctx)
 		}
-		d.notify.reloading()
-		cfg, err := config.Load(d.Root, d.ConfigFile)
-		if err != nil {
-			d.post(ctx, core.ConfigFailed{Err: err.Error()})
-			continue
-		}
-		d.loadExclusions(ctx)
-		d.post(ctx, core.ConfigLoaded{Config: cfg})
 	}
+}
+
+// reload loads the configuration anew and returns when it is in force, or why it cannot be.
+func (d *Daemon) reload(ctx context.Context) error {
+	d.notify.reloading()
+	cfg, err := config.Load(d.Root, d.ConfigFile)
+	if err != nil {
+		d.postAndWait(ctx, core.ConfigFailed{Err: err.Error()})
+		return err
+	}
+	d.loadExclusions(ctx)
+	d.postAndWait(ctx, core.ConfigLoaded{Config: cfg})
+	return nil
 }

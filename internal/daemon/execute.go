@@ -55,6 +55,8 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Ready:
 		x.notify.ready()
 		return
+	case core.Answer: // api.go hands it on
+		return
 	}
 	x.Log.Debug("effect: " + effect.String())
 	switch e := effect.(type) {

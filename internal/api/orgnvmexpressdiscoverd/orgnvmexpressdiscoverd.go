@@ -146,6 +146,14 @@ func (e Timeout) Error() string {
 	return s
 }
 
+// Too much is being asked for at once: call again.
+type Busy struct{}
+
+func (e Busy) Error() string {
+	s := "org.nvmexpress.discoverd.Busy"
+	return s
+}
+
 // A Monitor call ended because its client did not read: call again.
 type TooSlow struct{}
 
@@ -207,6 +215,17 @@ func Dispatch_Error(err error) error {
 				return e
 			}
 			var param Timeout
+			err := json.Unmarshal(*errorRawParameters, &param)
+			if err != nil {
+				return e
+			}
+			return &param
+		case "org.nvmexpress.discoverd.Busy":
+			errorRawParameters := e.Parameters.(*json.RawMessage)
+			if errorRawParameters == nil {
+				return e
+			}
+			var param Busy
 			err := json.Unmarshal(*errorRawParameters, &param)
 			if err != nil {
 				return e
@@ -953,6 +972,12 @@ func (c *VarlinkCall) ReplyTimeout(ctx context.Context) error {
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.Timeout", &out)
 }
 
+// Too much is being asked for at once: call again.
+func (c *VarlinkCall) ReplyBusy(ctx context.Context) error {
+	var out Busy
+	return c.ReplyError(ctx, "org.nvmexpress.discoverd.Busy", &out)
+}
+
 // A Monitor call ended because its client did not read: call again.
 func (c *VarlinkCall) ReplyTooSlow(ctx context.Context) error {
 	var out TooSlow
@@ -1402,6 +1427,9 @@ error ReloadFailed (reason: string)
 
 # The service did not answer within seconds: call again.
 error Timeout ()
+
+# Too much is being asked for at once: call again.
+error Busy ()
 
 # A Monitor call ended because its client did not read: call again.
 error TooSlow ()

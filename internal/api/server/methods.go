@@ -1,0 +1,198 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+)
+
+// methods answers the calls of the interface. Those that only read are for everybody, the others call root first.
+type methods struct{ *Server }
+
+// Sizes of what a reply is made of, in bytes of memory and JSON together, generously.
+const (
+	controllerSize = 2 << 10
+	entrySize      = 1 << 10
+)
+
+// state gets the daemon's state for a call. Without one the call is answered already.
+func (m *methods) state(ctx context.Context, c *wire.VarlinkCall) (*State, error) {
+	limited, cancel := context.WithTimeout(ctx, m.limits.answer)
+	defer cancel()
+	state, err := m.Backend.State(limited)
+	if err != nil {
+		return nil, m.refuse(ctx, c, "", err)
+	}
+	return state, nil
+}
+
+// refuse answers with the error of the interface that err is.
+func (m *methods) refuse(ctx context.Context, c *wire.VarlinkCall, target string, err error) error {
+	var refusal *core.Refusal
+	var reload *ReloadError
+	switch {
+	case errors.As(err, &refusal) && refusal.Reason == "":
+		return c.ReplyNoSuchController(ctx, refusal.Target)
+	case errors.As(err, &refusal):
+		return c.ReplyNotPossible(ctx, refusal.Target, refusal.Reason)
+	case errors.As(err, &reload):
+		return c.ReplyReloadFailed(ctx, reload.Reason)
+	case errors.Is(err, context.DeadlineExceeded):
+		return c.ReplyTimeout(ctx)
+	case ctx.Err() != nil:
+		return err
+	}
+	return c.ReplyNotPossible(ctx, target, err.Error())
+}
+
+// within sends a reply that takes about so many bytes, if there is room for it now. Root is not held to that.
+func (m *methods) within(ctx context.Context, c *wire.VarlinkCall, size int, send func() error) error {
+	if root(c) {
+		return send()
+	}
+	taken, ok := m.replies.take(size)
+	if !ok {
+		return c.ReplyBusy(ctx)
+	}
+	defer m.replies.give(taken)
+	return send()
+}
+
+// GetStatus answers the call of that name.
+func (m *methods) GetStatus(ctx context.Context, c wire.VarlinkCall) error {
+	s, err := m.state(ctx, &c)
+	if s == nil {
+		return err
+	}
+	return m.within(ctx, &c, controllerSize+len(s.Unwanted)*controllerSize, func() error {
+		unwanted := []wire.Unwanted{}
+		for _, d := range s.Unwanted {
+			unwanted = append(unwanted, wire.Unwanted{
+				Device: d.Name, Device_state: optional(m.Backend.DeviceState(d.Name)), Nqn: optional(d.NQN), Unit: d.Unit,
+			})
+		}
+		return c.ReplyGetStatus(ctx, m.Version, when(m.Since), s.Ready, s.Status, s.Bus, counts(s.Targets), s.Zeroconf, s.NBFT,
+			unwanted, append([]string{}, s.Unexplained...))
+	})
+}
+
+// ListControllers answers the call of that name.
+func (m *methods) ListControllers(ctx context.Context, c wire.VarlinkCall) error {
+	s, err := m.state(ctx, &c)
+	if s == nil {
+		return err
+	}
+	return m.within(ctx, &c, len(s.Targets)*controllerSize, func() error {
+		return c.ReplyListControllers(ctx, newNames(s.Targets).controllers(s.Targets, m.Backend.DeviceState))
+	})
+}
+
+// GetController answers the call of that name.
+func (m *methods) GetController(ctx context.Context, c wire.VarlinkCall, word string) error {
+	s, err := m.state(ctx, &c)
+	if s == nil {
+		return err
+	}
+	found := named(s.Targets, word)
+	if len(found) == 0 {
+		return c.ReplyNoSuchController(ctx, word)
+	}
+	return m.within(ctx, &c, len(found)*controllerSize, func() error {
+		return c.ReplyGetController(ctx, newNames(s.Targets).controllers(found, m.Backend.DeviceState))
+	})
+}
+
+// ListDiscoveryLogs answers the call of that name.
+func (m *methods) ListDiscoveryLogs(ctx context.Context, c wire.VarlinkCall, word *string) error {
+	s, err := m.state(ctx, &c)
+	if s == nil {
+		return err
+	}
+	asked := s.Targets
+	if word != nil {
+		if asked = named(s.Targets, *word); len(asked) == 0 {
+			return c.ReplyNoSuchController(ctx, *word)
+		}
+	}
+	size := 0
+	for _, t := range asked {
+		size += controllerSize + len(t.Page)*entrySize
+	}
+	return m.within(ctx, &c, size, func() error { return c.ReplyListDiscoveryLogs(ctx, logs(asked)) })
+}
+
+// GetMetrics answers the call of that name.
+func (m *methods) GetMetrics(ctx context.Context, c wire.VarlinkCall) error {
+	limited, cancel := context.WithTimeout(ctx, m.limits.answer)
+	defer cancel()
+	metrics, err := m.Backend.Metrics(limited)
+	if err != nil {
+		return m.refuse(ctx, &c, "", err)
+	}
+	return c.ReplyGetMetrics(ctx, append(metrics, m.Metrics()...))
+}
+
+// Start answers the call of that name.
+func (m *methods) Start(ctx context.Context, c wire.VarlinkCall, target string) error {
+	return m.request(ctx, c, core.RequestStart, &target, c.ReplyStart)
+}
+
+// Stop answers the call of that name.
+func (m *methods) Stop(ctx context.Context, c wire.VarlinkCall, target string) error {
+	return m.request(ctx, c, core.RequestStop, &target, c.ReplyStop)
+}
+
+// Retry answers the call of that name.
+func (m *methods) Retry(ctx context.Context, c wire.VarlinkCall, target *string) error {
+	return m.request(ctx, c, core.RequestRetry, target, c.ReplyRetry)
+}
+
+// Rescan answers the call of that name.
+func (m *methods) Rescan(ctx context.Context, c wire.VarlinkCall, target *string) error {
+	return m.request(ctx, c, core.RequestRescan, target, c.ReplyRescan)
+}
+
+// request carries out what only root may ask for. No target stands for all of them, an empty word for none.
+func (m *methods) request(ctx context.Context, c wire.VarlinkCall, op core.RequestOp, target *string, reply func(context.Context, int64) error) error {
+	if !root(&c) {
+		return c.ReplyPermissionDenied(ctx, method(op))
+	}
+	word := ""
+	if target != nil {
+		if word = *target; word == "" {
+			return c.ReplyNoSuchController(ctx, "")
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, m.limits.answer)
+	defer cancel()
+	count, err := m.Backend.Request(limited, op, word)
+	if err != nil {
+		return m.refuse(ctx, &c, word, err)
+	}
+	return reply(ctx, int64(count))
+}
+
+// Reload answers the call of that name.
+func (m *methods) Reload(ctx context.Context, c wire.VarlinkCall) error {
+	if !root(&c) {
+		return c.ReplyPermissionDenied(ctx, "Reload")
+	}
+	limited, cancel := context.WithTimeout(ctx, reloadTimes*m.limits.answer)
+	defer cancel()
+	if err := m.Backend.Reload(limited); err != nil {
+		return m.refuse(ctx, &c, "", err)
+	}
+	return c.ReplyReload(ctx)
+}
+
+// reloadTimes is how much longer than others a reload may take: it reads files.
+const reloadTimes = 6
+
+// root tells whether the caller is root.
+func root(c *wire.VarlinkCall) bool { return c.Conn.(*conn).peer.Uid == 0 }
+
+// method is the call that asks for op.
+func method(op core.RequestOp) string { return strings.ToUpper(string(op[:1])) + string(op[1:]) }

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/server"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+
+	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
+)
+
+// statePace is how often the loop copies its state for those who ask, at most, while things keep happening. They share
+// the copies.
+const statePace = 20 * time.Millisecond
+
+// api joins the varlink server and the loop. Calls come in as queries, functions that the loop runs between two events;
+// what changes goes out to the server without waiting for it.
+type api struct {
+	*Daemon
+	server  *server.Server
+	queries chan func(context.Context)
+	reloads chan chan<- error // asks watchReloads, which answers
+	metrics *metrics
+	steps   atomic.Uint64 // steps of the loop so far
+
+	// The loop's own:
+	answer core.Answer // of the last request
+	status string
+	known  map[tid.TID]struct{}
+
+	// Whoever holds the one token of copying:
+	copying chan struct{}
+	copied  *server.State
+	begun   time.Time // when copied was asked for
+}
+
+func newAPI(d *Daemon) *api {
+	a := &api{
+		Daemon: d, queries: make(chan func(context.Context)), reloads: make(chan chan<- error), metrics: newMetrics(),
+		known: map[tid.TID]struct{}{}, copying: make(chan struct{}, 1), copied: &server.State{},
+	}
+	a.server = server.New(server.Config{Backend: a, Version: d.Version, Since: time.Now(), Log: d.Log})
+	return a
+}
+
+// serve answers calls until ctx ends. Controllers are connected without it too: that it cannot listen is logged.
+func (a *api) serve(ctx context.Context) {
+	l, err := server.Listen(a.Root)
+	if err != nil {
+		a.Log.Error(err.Error() + "; nvme-discoverctl and nvme-stas cannot ask anything")
+		return
+	}
+	if err := a.server.Serve(ctx, l); err != nil {
+		a.Log.Error(err.Error())
+	}
+	if err := server.Remove(a.Root); err != nil {
+		a.Log.Warn(err.Error())
+	}
+}
+
+// stepped looks at what a step did. The loop calls it.
+func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
+	step := a.steps.Add(1)
+	for _, e := range effects {
+		switch e := e.(type) {
+		case core.Answer:
+			a.answer = e
+		case core.Status:
+			a.status = e.Text
+		}
+	}
+	changed := a.machine.Changed()
+	for _, t := range changed {
+		a.known[t.Wish.TID] = struct{}{}
+	}
+	var removed []tid.TID
+	if len(a.known) != a.machine.Targets() {
+		removed = a.forgotten()
+	}
+	a.metrics.stepped(begun, ev, effects, changed, removed)
+	if len(changed)+len(removed) > 0 {
+		a.server.Publish(&server.Changes{Step: step, Changed: changed, Removed: removed, Status: a.status})
+	}
+}
+
+// forgotten returns the targets that are not there any more, and forgets them too.
+func (a *api) forgotten() []tid.TID {
+	there := map[tid.TID]struct{}{}
+	for _, t := range a.machine.View().Targets {
+		there[t.Wish.TID] = struct{}{}
+	}
+	var removed []tid.TID
+	for t := range a.known {
+		if _, ok := there[t]; !ok {
+			removed = append(removed, t)
+			delete(a.known, t)
+		}
+	}
+	return removed
+}
+
+// ask has the loop run f, with the loop's own context, and waits until it has.
+func (a *api) ask(ctx context.Context, f func(context.Context)) error {
+	done := make(chan struct{})
+	select {
+	case a.queries <- func(loop context.Context) { f(loop); close(done) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// State implements server.Backend. Whoever comes while a copy is being made shares the next one.
+func (a *api) State(ctx context.Context) (*server.State, error) {
+	came := time.Now()
+	select {
+	case a.copying <- struct{}{}:
+		defer func() { <-a.copying }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if a.copied.Step != 0 && (a.copied.Step == a.steps.Load() || a.begun.After(came)) {
+		return a.copied, nil
+	}
+	select {
+	case <-time.After(time.Until(a.begun.Add(statePace))):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	begun := time.Now()
+	next := &server.State{}
+	err := a.ask(ctx, func(context.Context) {
+		next.View, next.Step = a.machine.View(), a.steps.Load()
+		next.NBFT = a.effects.settings.NBFT // and mDNS is not browsed yet, whatever the settings say
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.copied, a.begun = next, begun
+	return next, nil
+}
+
+// Request implements server.Backend.
+func (a *api) Request(ctx context.Context, op core.RequestOp, target string) (int, error) {
+	var answer core.Answer
+	err := a.ask(ctx, func(loop context.Context) {
+		a.step(loop, core.Request{Op: op, Target: target})
+		answer = a.answer
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case answer.Refuse != nil:
+		return 0, answer.Refuse
+	}
+	return answer.Done, nil
+}
+
+// Reload implements server.Backend. It returns when the loop has the new configuration.
+func (a *api) Reload(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case a.reloads <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			return &server.ReloadError{Reason: err.Error()}
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Metrics implements server.Backend.
+func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
+	var families []wire.Metric
+	err := a.ask(ctx, func(context.Context) { families = a.metrics.families(a.Version, a.machine.View().Targets) })
+	return families, err
+}
+
+// DeviceState implements server.Backend.
+func (a *api) DeviceState(device string) string {
+	if paths.CheckDevice(device) != nil {
+		return ""
+	}
+	state, err := os.ReadFile(filepath.Join(a.Root.SysClassNVMe(), device, "state"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "gone"
+	case err != nil:
+		return "unknown"
+	}
+	return strings.TrimSpace(string(state))
+}

@@ -1,0 +1,291 @@
+package daemon
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// metrics counts what happens, from the events and effects of the loop, which owns it.
+type metrics struct {
+	began time.Time
+
+	connects    map[tid.Kind]uint64
+	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
+	losses      map[tid.Kind]uint64
+	logReads    map[string]uint64 // by result
+	resyncs     uint64
+	eventsLost  uint64
+	requests    map[core.RequestOp]uint64
+	connectTime histogram
+	readTime    histogram
+	waitTime    histogram
+	stepTime    histogram
+
+	connected map[tid.TID]connection
+	starts    map[string]start     // unit → its connect under way
+	reads     map[uint64]time.Time // token → when the read of a log page began
+}
+
+// connection is what a connected target had.
+type connection struct {
+	device string
+	kind   tid.Kind
+}
+
+type start struct {
+	at   time.Time
+	kind tid.Kind
+}
+
+// Bounds of histograms in seconds: a step of the loop takes microseconds, a connect a tenth of a second to a minute.
+var (
+	loopBounds = []float64{0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5}
+	workBounds = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+)
+
+func newMetrics() *metrics {
+	return &metrics{
+		began:    time.Now(),
+		connects: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0}, losses: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0},
+		failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
+		connectTime: newHistogram(workBounds), readTime: newHistogram(workBounds),
+		waitTime: newHistogram(loopBounds), stepTime: newHistogram(loopBounds),
+		connected: map[tid.TID]connection{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
+	}
+}
+
+// waited notes how long an event was in the loop's queue.
+func (m *metrics) waited(d time.Duration) { m.waitTime.observe(d) }
+
+// stepped notes what came in, what is to be done about it, and what changed, in a step that began at begun.
+func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []core.TargetView, removed []tid.TID) {
+	switch ev := ev.(type) {
+	case core.EventsLost:
+		m.eventsLost++
+	case core.ProbeDone:
+		if ev.Err != "" {
+			m.failures["probe"]++
+		}
+	case core.JobDone:
+		m.jobDone(begun, ev)
+	case core.LogRead:
+		m.read(begun, ev.Token, "done")
+	case core.LogFailed:
+		m.read(begun, ev.Token, "failed")
+	case core.Request:
+		m.requests[ev.Op]++
+	}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case core.StartUnit:
+			m.starts[e.Unit] = start{begun, e.Wish.Kind}
+		case core.RestartUnit:
+			m.starts[e.Unit] = start{at: begun}
+		case core.ReadLog:
+			m.reads[e.Token] = begun
+		case core.TakeSnapshot:
+			m.resyncs++
+		}
+	}
+	for _, t := range removed {
+		delete(m.connected, t)
+	}
+	for _, t := range changed {
+		m.changed(t)
+	}
+	m.stepTime.observe(time.Since(begun))
+}
+
+// changed notices that a target got a controller or lost one that nobody took from it.
+func (m *metrics) changed(t core.TargetView) {
+	id := t.Wish.TID
+	had, was := m.connected[id]
+	if was && had.device != t.Device && t.State != core.Stopped && t.State != core.Foreign {
+		m.losses[had.kind]++
+	}
+	if t.State != core.Connected {
+		delete(m.connected, id)
+		return
+	}
+	if !was || had.device != t.Device {
+		m.connects[t.Wish.Kind]++
+	}
+	m.connected[id] = connection{t.Device, t.Wish.Kind}
+}
+
+func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
+	begun, ours := m.starts[ev.Unit]
+	if ev.Op == core.OpStop || !ours {
+		return
+	}
+	delete(m.starts, ev.Unit)
+	if ev.Outcome == core.Done {
+		m.connectTime.observe(now.Sub(begun.at))
+		return
+	}
+	m.failures[causeOf(ev)]++
+}
+
+// causeOf is one of few words, so that there are few series.
+func causeOf(ev core.JobDone) string {
+	if ev.Failure == nil || ev.Failure.Errno == 0 {
+		return string(ev.Outcome)
+	}
+	if name := unix.ErrnoName(unix.Errno(ev.Failure.Errno)); name != "" {
+		return name
+	}
+	return strconv.Itoa(ev.Failure.Errno)
+}
+
+func (m *metrics) read(now time.Time, token uint64, result string) {
+	m.logReads[result]++
+	if begun, ok := m.reads[token]; ok {
+		m.readTime.observe(now.Sub(begun))
+		delete(m.reads, token)
+	}
+}
+
+// families returns the metrics. Everything but the targets is counted since the daemon started.
+func (m *metrics) families(version string, targets []core.TargetView) []wire.Metric {
+	return []wire.Metric{
+		{
+			Name: "nvme_discoverd_build", Type: "info", Help: "The daemon that runs.",
+			Samples: []wire.Sample{sample("_info", 1, "version", version)},
+		},
+		{
+			Name: "nvme_discoverd_start_time_seconds", Type: "gauge", Unit: seconds(), Help: "When the daemon started, in Unix time.",
+			Samples: []wire.Sample{sample("", float64(m.began.UnixMilli())/1000)},
+		},
+		{
+			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers that are wished for.",
+			Samples: controllerSamples(targets),
+		},
+		{
+			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
+			Samples: byKind(m.connects),
+		},
+		{
+			Name: "nvme_discoverd_connect_failures", Type: "counter",
+			Help:    "Failed attempts to connect: the kernel's error, probe for a peer that did not answer, or how the job of the unit ended.",
+			Samples: counters(m.failures, "cause"),
+		},
+		{
+			Name: "nvme_discoverd_losses", Type: "counter", Help: "Connected controllers that went away although nobody stopped them.",
+			Samples: byKind(m.losses),
+		},
+		{
+			Name: "nvme_discoverd_log_page_reads", Type: "counter", Help: "Reads of discovery log pages.",
+			Samples: counters(m.logReads, "result"),
+		},
+		{
+			Name: "nvme_discoverd_resyncs", Type: "counter", Help: "Comparisons of everything with what is remembered.",
+			Samples: []wire.Sample{sample("_total", float64(m.resyncs))},
+		},
+		{
+			Name: "nvme_discoverd_events_lost", Type: "counter", Help: "Times that events may have been missed.",
+			Samples: []wire.Sample{sample("_total", float64(m.eventsLost))},
+		},
+		{
+			Name: "nvme_discoverd_requests", Type: "counter", Help: "Requests of administrators over varlink.",
+			Samples: counters(m.requests, "operation"),
+		},
+		m.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
+		m.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
+		m.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
+		m.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
+	}
+}
+
+func controllerSamples(targets []core.TargetView) []wire.Sample {
+	count := map[tid.Kind]map[core.State]int{tid.Discovery: {}, tid.IO: {}}
+	for _, t := range targets {
+		count[t.Wish.Kind][t.State]++
+	}
+	var samples []wire.Sample
+	for _, kind := range []tid.Kind{tid.Discovery, tid.IO} {
+		for s := core.Waiting; s <= core.Collision; s++ {
+			samples = append(samples, sample("", float64(count[kind][s]), "kind", kindLabel(kind), "state", s.String()))
+		}
+	}
+	return samples
+}
+
+func kindLabel(k tid.Kind) string {
+	if k == tid.Discovery {
+		return "discovery"
+	}
+	return "io"
+}
+
+func byKind(count map[tid.Kind]uint64) []wire.Sample {
+	return []wire.Sample{
+		sample("_total", float64(count[tid.Discovery]), "kind", "discovery"),
+		sample("_total", float64(count[tid.IO]), "kind", "io"),
+	}
+}
+
+func counters[K ~string](count map[K]uint64, label string) []wire.Sample {
+	samples := []wire.Sample{}
+	for key, n := range count {
+		samples = append(samples, sample("_total", float64(n), label, string(key)))
+	}
+	slices.SortFunc(samples, func(a, b wire.Sample) int { return cmp.Compare(a.Labels[label], b.Labels[label]) })
+	return samples
+}
+
+// sample returns one value; labels are pairs of name and value.
+func sample(suffix string, value float64, labels ...string) wire.Sample {
+	s := wire.Sample{Labels: map[string]string{}, Value: value}
+	if suffix != "" {
+		s.Suffix = &suffix
+	}
+	for pair := range slices.Chunk(labels, 2) {
+		s.Labels[pair[0]] = pair[1]
+	}
+	return s
+}
+
+func seconds() *string {
+	unit := "seconds"
+	return &unit
+}
+
+// histogram counts durations by the bound that they stay within.
+type histogram struct {
+	bounds []float64 // seconds, ascending
+	counts []uint64  // one more than bounds
+	sum    float64
+}
+
+func newHistogram(bounds []float64) histogram {
+	return histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}
+}
+
+func (h *histogram) observe(d time.Duration) {
+	i, _ := slices.BinarySearch(h.bounds, d.Seconds())
+	h.counts[i]++
+	h.sum += d.Seconds()
+}
+
+func (h *histogram) family(name, help string) wire.Metric {
+	m := wire.Metric{Name: name, Type: "histogram", Unit: seconds(), Help: help}
+	total := uint64(0)
+	for i, n := range h.counts {
+		total += n
+		bound := "+Inf"
+		if i < len(h.bounds) {
+			bound = strconv.FormatFloat(h.bounds[i], 'f', -1, 64)
+		}
+		m.Samples = append(m.Samples, sample("_bucket", float64(total), "le", bound))
+	}
+	m.Samples = append(m.Samples, sample("_count", float64(total)), sample("_sum", h.sum))
+	return m
+}
