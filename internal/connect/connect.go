@@ -172,7 +172,24 @@ func (c *Connector) claim(req Request, device string) error {
 	if owner != "" {
 		req.Wish.Owner = ""
 	}
+	if err := c.free(req, device); err != nil {
+		return err
+	}
 	return c.record(req, device)
+}
+
+// free tells why device cannot be recorded for req: another unit has it, and the kernel is reconnecting it. Until that is
+// done no source address is shown, and it may serve the other unit's wish and not this one.
+func (c *Connector) free(req Request, device string) error {
+	holder, err := c.state.UnitOf(device)
+	if err != nil || req.Unit == "" || holder == "" || holder == req.Unit {
+		return err
+	}
+	controller, err := c.sysfs.Read(device)
+	if err == nil && controller.State != "live" {
+		err = fmt.Errorf("cannot tell yet whether %s serves %s: it is %s's and in state %s", device, req.Wish.TID, holder, controller.State)
+	}
+	return err
 }
 
 // isForeign tells whether owner, an attribute of the registry, is another orchestrator.
