@@ -155,6 +155,12 @@ func (c *connectCommand) permitted() bool {
 }
 
 func (c *connectCommand) claim(device string) {
+	found := c.kernel.find(device)
+	if holder := c.disk.unitOf[device]; holder != "" && holder != c.unit && found.State != "live" {
+		c.fail("another unit's, and it is not known yet whom it serves", 0)
+		return
+	}
+	c.watch.claiming(found, c.unit)
 	c.tracef("command: %s claims %s", short(c.unit), device)
 	c.record(device, c.disk.registry[device].owner == "")
 }

@@ -203,7 +203,6 @@ func (w *world) adminRestarts() {
 	if u := w.anyUnit(); u != nil {
 		w.tracef("administrator: systemctl restart %s", short(u.name))
 		delete(w.watch.stopped, u.name)
-		w.watch.restarts = true
 		w.systemd.restart(u.name, issue{}, nil)
 	}
 }

@@ -21,7 +21,6 @@ type watch struct {
 	changed    time.Duration            // when the list on disk last changed
 	marked     map[string]bool          // units that the machine said an administrator stopped
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
-	restarts   bool                     // an administrator has restarted units
 	wishes     map[string]wish.Wish     // of every unit that there ever was
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
@@ -270,7 +269,6 @@ func (k *watch) atQuiescence() {
 	for _, x := range k.desired(k.fit) {
 		k.comesBack(x)
 	}
-	k.oneUnitEach()
 }
 
 // fit tells whether nothing stands against a wish.
@@ -328,22 +326,15 @@ func (k *watch) comesBack(x wish.Wish) {
 	k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
 }
 
-// oneUnitEach: no two active units have one controller on record. A restart by an administrator is left out: its connect
-// takes whatever serves it, from another unit too.
-func (k *watch) oneUnitEach() {
-	if k.restarts {
+// claiming: a controller that one unit holds is not taken by another, except for an administrator, whose restart takes what
+// serves it.
+func (k *watch) claiming(c *controller, unit string) {
+	u, holder := k.systemd.find(unit), k.systemd.find(k.disk.unitOf[c.Name])
+	if holder == nil || u == nil || holder == u || holder.phase != exited || !c.Serves(holder.wish.TID) || u.job == nil || len(u.job.ours) == 0 {
 		return
 	}
-	users := map[string]string{}
-	for _, u := range k.systemd.units {
-		device := k.disk.devid[u.name]
-		c := k.kernel.find(device)
-		if u.phase != exited || c == nil || !c.Serves(u.wish.TID) {
-			continue
-		}
-		if other := users[device]; other != "" {
-			k.violate("oneUnitEach", "%s and %s both have %s", short(other), short(u.name), device)
-		}
-		users[device] = u.name
+	at := u.job.ours[0].at - hindsight
+	if !u.job.foreign && holder.since < at && k.unheard < at && c.liveSince < at {
+		k.violate("heldIsNotTaken", "%s claims %v from %s", short(unit), c, short(holder.name))
 	}
 }

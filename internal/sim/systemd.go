@@ -25,6 +25,7 @@ type service struct {
 	wish    wish.Wish
 	argv    []string
 	phase   phase
+	since   time.Duration // active
 	running *process
 	job     *job // nil: none
 }
@@ -206,7 +207,7 @@ func (s *systemd) execStart(u *service) {
 			s.execStopPost(u, p.kill())
 			return
 		}
-		u.phase = exited
+		u.phase, u.since = exited, s.now
 		if j := u.job; j != nil {
 			u.job = nil
 			s.finish(j, core.Done)
