@@ -1,0 +1,58 @@
+package registry
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestUnset(t *testing.T) {
+	f := newFixture(t)
+	f.put("nvme3/owner", "discoverd\n")
+	f.put("nvme3/note", "x\n")
+	f.must(f.Unset("nvme3", "note"))
+	f.must(f.Unset("nvme3", "note"))
+	f.must(f.Unset("nvme4", "note"))
+	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n"})
+	for _, test := range []struct{ device, attr, want string }{
+		{"nvme", "owner", `cannot use device name "nvme": it must be nvme and a number, such as nvme3`},
+		{"nvme3", "../../x", `cannot use attribute name "../../x": it must be of letters, digits, - and _`},
+		{"nvme3", "", `cannot use attribute name "": it must be of letters, digits, - and _`},
+	} {
+		if err := f.Unset(test.device, test.attr); err == nil || err.Error() != test.want {
+			t.Errorf("%q %q: %v, want %s", test.device, test.attr, err, test.want)
+		}
+	}
+}
+
+// TestSeqnumIsANumber, or the entry would never be pruned.
+func TestSeqnumIsANumber(t *testing.T) {
+	f := newFixture(t)
+	const want = `cannot set seqnum to "-1": it must be the number of an event`
+	if err := f.Set("nvme3", Seqnum, "-1"); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	f.must(f.Set("nvme3", Seqnum, "18446744073709551615"))
+}
+
+// TestStrays: what is no entry is told apart from temporary names, and an attribute that cannot be read hides no other.
+func TestStrays(t *testing.T) {
+	f := newFixture(t)
+	f.put("nvme3/owner", "discoverd\n")
+	f.put("nvme3/odd/file", "")
+	f.put("nvme3.tmp.1/owner", "discoverd\n")
+	f.put("nvme03x", "")
+	f.put("lost+found/x", "")
+	strays, err := f.Strays()
+	f.must(err)
+	if diff := cmp.Diff([]string{"lost+found", "nvme03x"}, strays); diff != "" {
+		t.Errorf("strays (-want +got):\n%s", diff)
+	}
+	attrs, err := f.Entry("nvme3")
+	if diff := cmp.Diff(map[string]string{"owner": "discoverd"}, attrs); diff != "" {
+		t.Errorf("attributes (-want +got):\n%s", diff)
+	}
+	if want := "cannot read " + f.root.Registry() + "/nvme3/odd: read " + f.root.Registry() + "/nvme3/odd: is a directory"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
