@@ -124,6 +124,12 @@ func (m *Machine) begin(t *target) bool {
 	if m.served(t) { // while it waited for its place
 		return false
 	}
+	if own := t.wish.TID.UnitName(); t.unit != own && m.hasDevice(t.unit) { // an adopted unit that now serves another wish
+		delete(m.byUnit, t.unit)
+		m.transition(t, Waiting)
+		t.unit, t.next = own, m.now
+		return false
+	}
 	u := m.unitOf(t.unit)
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again

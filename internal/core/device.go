@@ -25,7 +25,7 @@ func (m *Machine) serving(t tid.TID) *device {
 		switch {
 		case d.foreign():
 			return 1
-		case d.Unit == "":
+		case !m.held(d):
 			return 2
 		}
 		return 0
@@ -39,6 +39,11 @@ func (m *Machine) serving(t tid.TID) *device {
 		}
 	}
 	return best
+}
+
+// held tells whether a unit of ours holds the device, as far as is known.
+func (m *Machine) held(d *device) bool {
+	return d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil)
 }
 
 // holder is the target that a device's own unit connects, if it has it. Should that unit have gone, it is that target's to
@@ -208,10 +213,10 @@ func (m *Machine) decide(t *target) {
 	case !t.desired:
 		m.drop(t)
 	case excluded:
-		m.stop(t.unit, "its target is excluded")
+		m.end(t.unit, "its target is excluded")
 		m.exclude(t, entry.File)
 	case m.endsItself(t):
-		m.stop(t.unit, "the discovery controller does not keep its connection")
+		m.end(t.unit, "the discovery controller does not keep its connection")
 		m.park(t)
 	case t.attempts > 0:
 		delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)

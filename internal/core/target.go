@@ -52,6 +52,9 @@ type dc struct {
 	failed   int         // reads that failed in a row
 	nextRead time.Time
 
+	readErr       string // why the last read failed
+	readErrLogged time.Time
+
 	epcsd   bool        // the DC says that it supports connections that are kept
 	parking bool        // our stop of its unit is under way, to poll it later
 	ended   []time.Time // when it ended its connection itself
@@ -168,7 +171,7 @@ func (m *Machine) served(t *target) bool {
 		m.transition(t, Foreign)
 		t.device = d.Name
 		return true
-	case d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil):
+	case m.held(d):
 		m.adopt(t, d.Unit)
 		m.connected(t, d)
 		return true

@@ -61,6 +61,14 @@ func (m *Machine) stop(name, why string) {
 	m.emit(StopUnit{Unit: name, Why: why})
 }
 
+// end stops a unit whose controller was lost, unless it has found another one by then: a restart by an administrator takes
+// whatever serves its wish, and that may be live.
+func (m *Machine) end(name, why string) {
+	if !m.hasDevice(name) {
+		m.stop(name, why)
+	}
+}
+
 // look asks systemd about the unit of t before anything is decided, and keeps the other wishes of its group waiting.
 func (m *Machine) look(t *target, why reason) {
 	if t.state != Waiting {
