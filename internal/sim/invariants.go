@@ -99,7 +99,7 @@ func (k *watch) adminStops(u *service) {
 // collected plans to look whether a stop was noticed.
 func (k *watch) collected(u *service) {
 	at, stopped := k.stopped[u.name]
-	if !stopped {
+	if !stopped || u.job == nil || len(u.job.ours) > 0 { // or the daemon wanted the same
 		return
 	}
 	k.after(10*time.Second, func() {
