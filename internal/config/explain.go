@@ -9,16 +9,22 @@ import (
 // Value is a key with its value and where that was set: "file:line", the name of a file, or words.
 type Value struct{ Key, Value, From string }
 
+// FoundValues are the parameters of controllers that are found and not configured.
+type FoundValues struct{ Discovery, IO []Value }
+
+// ConnectionValues are those of one connection: the fields of its TID, then the parameters that anything sets or resets.
+type ConnectionValues struct {
+	Own   []Value
+	Found FoundValues // of what a discovery controller names
+}
+
 // Explanation is a Config with where everything in it comes from.
 type Explanation struct {
 	Config
-	Files []string // that were read, in the order in which they go before each other
-
-	SettingValues []Value   // every key of [global]
-	Values        [][]Value // of Config.Connections: the fields of its TID, then the parameters that anything sets or resets
-
-	// DiscoveryDefaults and IODefaults are the parameters of what is found by itself.
-	DiscoveryDefaults, IODefaults []Value
+	Files         []string           // that were read, in the order in which their connections stand
+	SettingValues []Value            // every key of [global]
+	Values        []ConnectionValues // of Config.Connections
+	Found         FoundValues        // of what is found by itself
 }
 
 // Explain is Load for people.
@@ -42,10 +48,13 @@ func (v values) list() []Value {
 	return list
 }
 
+func (l levels) found() FoundValues { return FoundValues{l[tid.Discovery].list(), l[tid.IO].list()} }
+
 // origins are the tables that the TID of a connection is made of.
 type origins struct {
 	table, endpoint table
 	own             persona
+	base            levels
 }
 
 func (o origins) list(s *source, c Connection) []Value {

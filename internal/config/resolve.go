@@ -243,7 +243,7 @@ func (r *resolver) unconfigured(sources []*source) {
 	}
 	r.out.Config.Discovered = found.discovered()
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
-	r.out.DiscoveryDefaults, r.out.IODefaults = found[tid.Discovery].list(), found[tid.IO].list()
+	r.out.Found = found.found()
 	if r.known.derived && slices.ContainsFunc(r.personas, func(p persona) bool { return p.nqn == r.known.nqn }) {
 		r.out.Warnings = append(r.out.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", r.known.nqnFile, r.known.nqn))
 	}
@@ -297,7 +297,7 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 			Host:       host,
 			Discovered: below,
 			From:       s.place(c.at),
-		}, r.params(s, set, c), origins{table: c, endpoint: t, own: own})
+		}, r.params(s, set, c), origins{c, t, own, base})
 	}
 }
 
@@ -315,7 +315,11 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, from o
 	}
 	r.first[key] = c.From
 	r.out.Config.Connections = append(r.out.Config.Connections, c)
-	r.out.Values = append(r.out.Values, append(from.list(s, c), v.list()...))
+	own := ConnectionValues{Own: append(from.list(s, c), v.list()...)}
+	if c.Wish.Kind == tid.Discovery {
+		own.Found = from.base.found()
+	}
+	r.out.Values = append(r.out.Values, own)
 }
 
 // checkNQN tells why nqn cannot name an endpoint.

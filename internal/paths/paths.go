@@ -26,6 +26,21 @@ func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
 // FabricsConfig is the INI configuration that nvme-cli 3 and nvme-stas 3 share, SPEC section 10.
 func (r Root) FabricsConfig() string { return r.Join("etc/nvme/nvme-fabrics.conf") }
 
+// DaemonDropIns is the directory of the files that add to DaemonConfig.
+func (r Root) DaemonDropIns() string { return r.Join("etc/nvme/discoverd.conf.d") }
+
+// NVMeDiscoveryConfig is nvme-cli 2's list of discovery controllers.
+func (r Root) NVMeDiscoveryConfig() string { return r.Join("etc/nvme/discovery.conf") }
+
+// NVMeJSONConfig is libnvme 1's configuration.
+func (r Root) NVMeJSONConfig() string { return r.Join("etc/nvme/config.json") }
+
+// STAFConfig is nvme-stas 2's configuration of discovery controllers.
+func (r Root) STAFConfig() string { return r.Join("etc/stas/stafd.conf") }
+
+// STACConfig is nvme-stas 2's configuration of I/O controllers.
+func (r Root) STACConfig() string { return r.Join("etc/stas/stacd.conf") }
+
 // ConfigDir is the directory of everything that an administrator configures.
 func (r Root) ConfigDir() string { return r.Join("etc/nvme") }
 

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "What is configured",
+	}
+	cmd.AddCommand(a.configShowCommand(), a.configCheckCommand(), a.configImportCommand())
+	return cmd
+}
+
+func (a *app) configShowCommand() *cobra.Command {
+	var file string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show the whole configuration and where each value comes from",
+		Long: `Show the whole configuration, all files merged, and where each value comes from.
+
+Parameters that nothing sets are the kernel's own and not shown; an empty value is one that was reset to the kernel's.
+With --json it is one object:
+
+  files        that were read, in order
+  settings     of the daemon
+  discovered   "discovery" and "io": parameters of controllers that no configured discovery controller leads to
+  connections  kind (discovery or io), from, values, and for a discovery controller "discovered" as above
+
+Settings, parameters and values are arrays of objects with "key", "value" and "from": FILE:LINE, a file, or words.
+
+Warnings are on stderr. A configuration that cannot be used is an error: see config check.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			explained, err := config.Explain(a.root, file)
+			if err != nil {
+				return failed(err)
+			}
+			a.warn(explained.Warnings)
+			view := newConfigView(explained)
+			if asJSON {
+				encoder := json.NewEncoder(a.Stdout)
+				encoder.SetIndent("", "  ")
+				encoder.SetEscapeHTML(false)
+				return failed(encoder.Encode(view))
+			}
+			return failed(a.printConfig(view))
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "main configuration `FILE` instead of the installed one")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// warn prints warnings to people.
+func (a *app) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintln(a.Stderr, "warning:", w)
+	}
+}
+
+// configView is what config show prints.
+type configView struct {
+	Files       []string         `json:"files"`
+	Settings    []valueView      `json:"settings"`
+	Discovered  discoveredView   `json:"discovered"`
+	Connections []connectionView `json:"connections"`
+}
+
+type valueView struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+}
+
+type discoveredView struct {
+	Discovery []valueView `json:"discovery"`
+	IO        []valueView `json:"io"`
+}
+
+type connectionView struct {
+	Kind       string          `json:"kind"`
+	From       string          `json:"from"`
+	Values     []valueView     `json:"values"`
+	Discovered *discoveredView `json:"discovered,omitempty"`
+}
+
+func newConfigView(e config.Explanation) configView {
+	view := configView{
+		Files:       append([]string{}, e.Files...),
+		Settings:    valueViews(e.SettingValues),
+		Discovered:  discoveredViewOf(e.Found),
+		Connections: []connectionView{},
+	}
+	for i, c := range e.Connections {
+		connection := connectionView{Kind: "io", From: c.From, Values: valueViews(e.Values[i].Own)}
+		if c.Wish.Kind == tid.Discovery {
+			connection.Kind = "discovery"
+			below := discoveredViewOf(e.Values[i].Found)
+			connection.Discovered = &below
+		}
+		view.Connections = append(view.Connections, connection)
+	}
+	return view
+}
+
+func discoveredViewOf(f config.FoundValues) discoveredView {
+	return discoveredView{valueViews(f.Discovery), valueViews(f.IO)}
+}
+
+func valueViews(values []config.Value) []valueView {
+	views := make([]valueView, len(values))
+	for i, v := range values {
+		views[i] = valueView(v)
+	}
+	return views
+}
+
+// printConfig prints the view for people.
+func (a *app) printConfig(view configView) error {
+	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	table := func(indent, title string, values []valueView) {
+		if len(values) == 0 {
+			return
+		}
+		fmt.Fprintf(w, "%s%s\n", indent, title)
+		for _, v := range values {
+			value := v.Value
+			if value == "" {
+				value = `""`
+			}
+			fmt.Fprintf(w, "%s  %s\t%s\t%s\n", indent, v.Key, value, v.From)
+		}
+	}
+	if len(view.Files) == 0 {
+		fmt.Fprintln(w, "No configuration file is there.")
+	} else {
+		fmt.Fprintf(w, "Files: %s\n", strings.Join(view.Files, " "))
+	}
+	fmt.Fprintln(w)
+	table("", "Settings", view.Settings)
+	fmt.Fprintln(w)
+	table("", "Discovery controllers that are found by themselves", view.Discovered.Discovery)
+	table("", "I/O controllers that are found by themselves", view.Discovered.IO)
+	for _, c := range view.Connections {
+		name := "I/O controller"
+		if c.Kind == "discovery" {
+			name = "Discovery controller"
+		}
+		fmt.Fprintln(w)
+		table("", fmt.Sprintf("%s, %s", name, c.From), c.Values)
+		if c.Discovered != nil {
+			table("  ", "Discovery controllers that it names", c.Discovered.Discovery)
+			table("  ", "I/O controllers that it names", c.Discovered.IO)
+		}
+	}
+	return w.Flush()
+}
+
+func (a *app) configCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE]…",
+		Short: "Tell whether the configuration is right, without using it",
+		Long: `Tell whether the configuration is right, without using it: everything that "systemctl reload nvme-discoverd" would read,
+or in its place the files that are named.
+
+Of these files one in a directory whose name ends in ".d" is taken for a drop-in, and so are the second and every further
+one that is in no such directory. A file with the sections of nvme-fabrics.conf is taken for one. Every error and warning
+is on stderr, one a line; the exit status is 1 if there is an error.`,
+		RunE: func(_ *cobra.Command, files []string) error {
+			load := func() (config.Config, error) { return config.Load(a.root, "") }
+			if len(files) > 0 {
+				load = func() (config.Config, error) { return config.Check(a.root, files) }
+			}
+			c, err := load()
+			if err != nil {
+				return failed(err)
+			}
+			a.warn(c.Warnings)
+			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", quantity(len(c.Connections), "connection"), quantity(len(c.Warnings), "warning"))
+			return nil
+		},
+	}
+}
+
+// quantity returns a number of things.
+func quantity(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,470 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Imported is a drop-in made of files of other programs. It holds one persona.
+type Imported struct {
+	Name        string // of the file, such as "imported-discovery.conf"
+	Text        string // TOML that Load takes
+	Connections int    // in it
+
+	draft *draft
+}
+
+// format is one that can be imported.
+type format struct {
+	name string // of the file, as it is installed
+	path func(paths.Root) string
+	read func(*importer, string)
+}
+
+// formats returns what can be imported, in the order in which it is.
+func formats() []format {
+	return []format{
+		{"discovery.conf", paths.Root.NVMeDiscoveryConfig, (*importer).discoveryConf},
+		{"config.json", paths.Root.NVMeJSONConfig, (*importer).configJSON},
+		{"stafd.conf", paths.Root.STAFConfig, func(i *importer, text string) { i.stas(text, tid.Discovery) }},
+		{"stacd.conf", paths.Root.STACConfig, func(i *importer, text string) { i.stas(text, tid.IO) }},
+	}
+}
+
+// Import turns the configuration of other programs into drop-ins: nvme-cli's discovery.conf, libnvme's config.json,
+// nvme-stas' stafd.conf and stacd.conf. from names them, each by the name of its installed file or by a path; without any
+// it is all that are installed. Nothing is lost in silence: lost has a line "file:line: …" for each thing that the drop-ins
+// do not express, and they have it as comments. It holds no value of anything that is or could be a secret.
+func Import(root paths.Root, from []string) (made []Imported, lost []string, err error) {
+	known, err := readIdentity(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := importer{root: root, known: known}
+	for _, name := range from {
+		err = errors.Join(err, all.file(name))
+	}
+	if len(from) == 0 {
+		for _, f := range formats() {
+			if e := all.file(f.name); !errors.Is(e, fs.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return all.finish()
+}
+
+// importer reads files of other programs into drafts.
+type importer struct {
+	root   paths.Root
+	known  identity // of this host
+	drafts []*draft
+
+	name  string // of the drop-ins of the file that is being read
+	path  string
+	notes list // about it
+}
+
+// draft is a drop-in that is being made.
+type draft struct {
+	name    string
+	host    identity // persona; empty for the host's own
+	doc     document
+	seen    map[connectionKey]position
+	sources []string
+	lost    []string
+}
+
+// file imports one file.
+func (i *importer) file(name string) error {
+	f, path, err := i.find(name)
+	if err != nil {
+		return err
+	}
+	text, err := read(path)
+	if err != nil {
+		return fmt.Errorf("cannot import %s: %w", path, err)
+	}
+	if f == nil {
+		if f = recognise(path, text); f == nil {
+			return fmt.Errorf("cannot import %s: it is not clear what it is; let its name be discovery.conf, config.json, stafd.conf or stacd.conf", path)
+		}
+	}
+	i.path, i.notes = path, nil
+	i.name = strings.TrimSuffix(f.name, filepath.Ext(f.name))
+	if f.name == "stafd.conf" || f.name == "stacd.conf" {
+		i.name = "stas" // what stacd.conf says of I/O controllers holds for those that stafd's controllers name
+	}
+	var found findings
+	text, ok := plain(text, &found)
+	if !ok {
+		return fmt.Errorf("cannot import %s: it is not UTF-8", path)
+	}
+	before := len(i.drafts)
+	f.read(i, text)
+	lost := i.notes.places(path)
+	for _, d := range i.drafts {
+		if d.name == i.name && (len(i.drafts) > before && d == i.drafts[before] || len(i.drafts) == before) {
+			d.lost = append(d.lost, lost...)
+			return nil
+		}
+	}
+	if len(lost) > 0 { // nothing to connect, but something to tell
+		i.draft(identity{}).lost = lost
+	}
+	return nil
+}
+
+// find returns the format that a name stands for, nil if the file itself must tell, and the file.
+func (i *importer) find(name string) (*format, string, error) {
+	for _, f := range formats() {
+		if name == f.name {
+			return &f, f.path(i.root), nil
+		}
+	}
+	if !strings.Contains(name, "/") {
+		if _, err := read(name); errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("cannot import %q: it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file", name)
+		}
+	}
+	for _, f := range formats() {
+		if filepath.Base(name) == f.name {
+			return &f, name, nil
+		}
+	}
+	return nil, name, nil
+}
+
+// recognise tells of which format a file with an unusual name is, nil if that cannot be told.
+func recognise(path, text string) *format {
+	is := ""
+	switch trimmed := strings.TrimSpace(text); {
+	case strings.HasPrefix(trimmed, "{") || strings.HasPrefix(trimmed, "[") && strings.HasSuffix(path, ".json"):
+		is = "config.json"
+	case strings.HasPrefix(trimmed, "-"):
+		is = "discovery.conf"
+	case strings.Contains(text, "\n[Service Discovery]"), strings.Contains(filepath.Base(path), "stafd"):
+		is = "stafd.conf"
+	case strings.Contains(text, "\n[I/O controller connection management]"), strings.Contains(filepath.Base(path), "stacd"):
+		is = "stacd.conf"
+	}
+	for _, f := range formats() {
+		if f.name == is {
+			return &f
+		}
+	}
+	return nil
+}
+
+// places returns the notes as lines of people's lists.
+func (l list) places(file string) []string {
+	sorted := slices.Clone(l)
+	slices.SortStableFunc(sorted, func(a, b finding) int { return a.at.line - b.at.line })
+	var lines []string
+	for _, f := range sorted {
+		lines = append(lines, fmt.Sprintf("%s:%d: %s", file, f.at.line, f.text))
+	}
+	return slices.Compact(lines)
+}
+
+// lose notes something that the drop-in will not say.
+func (i *importer) lose(at position, format string, args ...any) { i.notes.add(at, format, args...) }
+
+// loseKey notes a key that has no place in a drop-in. Its value is not told: it could be a secret.
+func (i *importer) loseKey(at position, key string) {
+	switch name := strings.ReplaceAll(key, "_", "-"); {
+	case slices.Contains(secretKeys, name), strings.Contains(name, "secret"), strings.Contains(name, "key"):
+		i.lose(at, "%s is not imported: secrets and keys in the configuration are not supported yet", shown(key))
+	default:
+		i.lose(at, "%s is not imported: nothing in discoverd.conf is like it", shown(key))
+	}
+}
+
+// draft returns the draft of a persona, the zero identity being the host's own.
+func (i *importer) draft(host identity) *draft {
+	for _, d := range i.drafts {
+		if d.name == i.name && d.host == host {
+			d.sources = append(d.sources, i.path)
+			return d
+		}
+	}
+	d := &draft{name: i.name, host: host, sources: []string{i.path}, seen: map[connectionKey]position{}}
+	i.drafts = append(i.drafts, d)
+	return d
+}
+
+// persona returns the draft of who a file says that the host is, nil if the file's connections cannot be made as anybody.
+func (i *importer) persona(at position, nqn, id string) *draft {
+	host := identity{nqn: nqn, id: strings.ToLower(id)}
+	if nqn != "" {
+		if err := tid.CheckNQN(nqn); err != nil {
+			i.lose(at, "not imported with all that it connects: %v", err)
+			return nil
+		}
+	}
+	if host.id != "" && !isUUID(host.id) {
+		i.lose(at, "hostid is not imported: %v", errNoUUID)
+		host.id = ""
+	}
+	if nqn == "" || nqn == i.known.nqn {
+		if host.id != "" && host.id != i.known.id {
+			i.lose(at, "hostid is not imported: that of %s holds", cmp.Or(i.known.nqn, "the host"))
+		}
+		return i.draft(identity{})
+	}
+	for _, d := range i.drafts {
+		if d.host.nqn != nqn {
+			continue
+		}
+		if host.id != "" && host.id != d.host.completed().id {
+			i.lose(at, "hostid is not imported: hostnqn %s has another one already", nqn)
+		}
+		i.name, host = d.name, d.host // a host NQN belongs in one file
+		return i.draft(host)
+	}
+	for _, id := range []string{host.id, ""} {
+		host.id = id
+		other := i.sharing(host.completed().id)
+		if other == "" {
+			return i.draft(host)
+		}
+		if id != "" {
+			i.lose(at, "hostid is not imported: it is that of hostnqn %s, and targets would take both for one host", other)
+		}
+	}
+	i.lose(at, "hostnqn %s is not imported with all that it connects: its hostid is that of another one, and targets would take both for one host", nqn)
+	return nil
+}
+
+// sharing returns the host NQN that has a host ID already, "" if none has.
+func (i *importer) sharing(id string) string {
+	if id == i.known.id {
+		return i.known.nqn
+	}
+	for _, d := range i.drafts {
+		if d.host.nqn != "" && d.host.completed().id == id {
+			return d.host.nqn
+		}
+	}
+	return ""
+}
+
+// defaults adds parameters to the type defaults of a draft.
+func (i *importer) defaults(d *draft, kind tid.Kind, entries []entry) {
+	name := secIODefaults
+	if kind == tid.Discovery {
+		name = secDiscoveryDefaults
+	}
+	if good := i.parameters(entries); len(good) > 0 {
+		d.doc.tables = append(d.doc.tables, table{name: name, entries: good})
+	}
+}
+
+// parameters returns the entries whose values are right, as a file of ours has them.
+func (i *importer) parameters(entries []entry) []entry {
+	var good []entry
+	for _, e := range entries {
+		p, ok := param.ByName(e.key)
+		if !ok {
+			continue
+		}
+		set, err := param.Set{}.With(p, e.text)
+		if err != nil {
+			i.lose(e.at, "%s is not imported: %v", e.key, err)
+			continue
+		}
+		e.text, ok = set.Get(p)
+		if p.Info().Bool {
+			e.text, ok = strconv.FormatBool(ok), true
+		}
+		if ok {
+			good = append(good, e)
+		}
+	}
+	return good
+}
+
+// connect adds a connection: the fields of its TID, its NQN among them, and parameters.
+func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry) {
+	var id tid.TID
+	path := table{name: "controller", at: at}
+	nqn := ""
+	for _, e := range entries {
+		switch {
+		case e.text == "":
+		case e.key == "nqn":
+			nqn = e.text
+		case slices.Contains(controllerKeys, e.key):
+			if e.key == "traddr" || e.key == "host-traddr" { // an IPv6 address may stand in brackets elsewhere
+				if inner, ok := strings.CutPrefix(e.text, "["); ok {
+					e.text = strings.TrimSuffix(inner, "]")
+				}
+			}
+			id.Set(e.key, e.text)
+			path.entries = append(path.entries, e)
+		}
+	}
+	if err := tomlDialect.checkNQN(nqn, kind); err != nil {
+		i.lose(at, "controller is not imported: %v", err)
+		return
+	}
+	id.NQN = nqn
+	host := hostName(&id)
+	if host != "" {
+		id.Traddr = "::"
+	}
+	checked, err := tid.New(id, kind)
+	if err != nil {
+		i.lose(at, "controller is not imported: %v", err)
+		return
+	}
+	key := connectionKey{sameness(checked), host}
+	if before, ok := d.seen[key]; ok {
+		i.lose(at, "controller is not imported: it is at line %d already", before.line)
+		return
+	}
+	d.seen[key] = at
+	path.entries = append(path.entries, i.parameters(entries)...)
+	name := secSubsystem
+	if kind == tid.Discovery {
+		name = secDiscovery
+	}
+	for n, t := range d.doc.tables {
+		if t.name == name && t.text("nqn") == nqn {
+			d.doc.tables[n].controllers = append(t.controllers, path)
+			return
+		}
+	}
+	t := table{name: name, controllers: []table{path}}
+	if nqn != "" {
+		t.entries = []entry{{key: "nqn", text: nqn}}
+	}
+	d.doc.tables = append(d.doc.tables, t)
+}
+
+// finish writes the drafts.
+func (i *importer) finish() (made []Imported, lost []string, err error) {
+	count := map[string]int{}
+	for _, d := range i.drafts {
+		lost = append(lost, d.lost...)
+		if len(d.seen) == 0 {
+			for _, t := range d.doc.tables {
+				for _, e := range t.entries {
+					lost = append(lost, fmt.Sprintf("%s: %s is not imported: there is no controller that it would hold for; put it into %s of discoverd.conf", strings.Join(d.sources, ", "), e.key, tomlDialect.title(t.name)))
+				}
+			}
+			continue
+		}
+		count[d.name]++
+		name := "imported-" + d.name
+		if n := count[d.name]; n > 1 {
+			name += "-" + strconv.Itoa(n)
+		}
+		made = append(made, Imported{Name: name + ".conf", Text: d.toml(), Connections: len(d.seen), draft: d})
+	}
+	var sources []*source
+	for _, m := range made {
+		sources = append(sources, parse(m.Name, m.Text, tomlDialect, true))
+	}
+	host := i.known
+	if host.nqn == "" { // it may get a name before it gets this file
+		host = identity{nqn: "nqn.2014-08.org.nvmexpress:host", id: hostIDOf("nqn.2014-08.org.nvmexpress:host")}
+	}
+	resolve(sources, host)
+	for _, s := range sources {
+		err = errors.Join(err, s.found.err(s.file))
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot import: what comes of it is not right:\n%w", err)
+	}
+	return made, lost, nil
+}
+
+// CheckWith tells what would be wrong with the installed configuration if the drop-ins were installed too.
+func CheckWith(root paths.Root, made []Imported) error {
+	sources, err := gather(root, "")
+	at := slices.IndexFunc(sources, func(s *source) bool { return s.dialect == iniDialect })
+	if at < 0 {
+		at = len(sources)
+	}
+	for n, m := range made {
+		file := filepath.Join(root.DaemonDropIns(), m.Name)
+		sources = slices.Insert(sources, at+n, parse(file, m.Text, tomlDialect, true))
+	}
+	_, err = complete(root, sources, err)
+	return err
+}
+
+// toml returns the text of a drop-in.
+func (d *draft) toml() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Imported by \"nvme-discoverctl config import\" from %s.\n", comment(strings.Join(slices.Compact(slices.Clone(d.sources)), " and ")))
+	if len(d.lost) > 0 {
+		b.WriteString("#\n# Not imported:\n")
+		for _, line := range d.lost {
+			fmt.Fprintf(&b, "#   %s\n", comment(line))
+		}
+	}
+	if d.host.nqn != "" {
+		fmt.Fprintf(&b, "\n[host]\nhostnqn = %s\n", quote(d.host.nqn))
+		if d.host.id != "" {
+			fmt.Fprintf(&b, "hostid = %s\n", quote(d.host.id))
+		}
+	}
+	for _, t := range d.doc.tables {
+		fmt.Fprintf(&b, "\n%s\n", tomlDialect.title(t.name))
+		for _, e := range t.entries {
+			fmt.Fprintf(&b, "%s = %s\n", e.key, e.toml())
+		}
+		if !sections[t.name] {
+			continue
+		}
+		b.WriteString("controller = [\n")
+		for _, c := range t.controllers {
+			var fields []string
+			for _, e := range c.entries {
+				fields = append(fields, e.key+" = "+e.toml())
+			}
+			fmt.Fprintf(&b, "  { %s },\n", strings.Join(fields, ", "))
+		}
+		b.WriteString("]\n")
+	}
+	return b.String()
+}
+
+// toml returns the value of an entry, which is right.
+func (e entry) toml() string {
+	if _, ok := param.ByName(e.key); ok {
+		return e.text
+	}
+	return quote(e.text)
+}
+
+// quote returns a text without control characters as TOML.
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
+// comment returns a text as it can stand in one.
+func comment(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}

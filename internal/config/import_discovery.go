@@ -1,0 +1,146 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// shortOptions are the letters of `nvme discover`, as of nvme-cli 2.13 (fabrics.c, NVMF_ARGS). They are constant.
+var shortOptions = map[string]string{
+	"t": "transport", "n": "nqn", "a": "traddr", "s": "trsvcid", "w": "host-traddr", "f": "host-iface",
+	"q": "hostnqn", "I": "hostid", "S": "dhchap-secret", "C": "dhchap-ctrl-secret",
+	"i": "nr-io-queues", "W": "nr-write-queues", "P": "nr-poll-queues", "Q": "queue-size", "k": "keep-alive-tmo",
+	"c": "reconnect-delay", "l": "ctrl-loss-tmo", "F": "fast-io-fail-tmo", "T": "tos",
+	"D": "duplicate-connect", "g": "hdr-digest", "G": "data-digest",
+	"d": "device", "r": "raw", "p": "persistent", "J": "config", "O": "dump-config", "o": "output-format", "v": "verbose",
+}
+
+// flags are the options that take no value, besides the parameters that are switches.
+func isFlag(option string) bool {
+	if p, ok := param.ByName(option); ok {
+		return p.Info().Bool
+	}
+	return slices.Contains([]string{"persistent", "quiet", "dump-config", "force", "nbft", "no-nbft", "verbose"}, option)
+}
+
+// discoveryConf imports nvme-cli's discovery.conf: on each line the options of one `nvme discover`, which end at blanks and
+// equals signs and know no quotes.
+func (i *importer) discoveryConf(text string) {
+	type line struct {
+		draft  *draft
+		at     position
+		fields []entry
+		params []entry
+	}
+	var lines []line
+	number := 0
+	for raw := range strings.Lines(text) {
+		number++
+		at := position{number, 1}
+		raw = strings.TrimSpace(raw)
+		if raw == "" || raw[0] == '#' {
+			continue
+		}
+		l := line{at: at}
+		var nqn, id string
+		for _, e := range i.options(at, strings.FieldsFunc(raw, func(r rune) bool { return strings.ContainsRune(" \t\r=", r) })) {
+			_, isParam := param.ByName(e.key)
+			switch {
+			case e.key == "hostnqn":
+				nqn = e.text
+			case e.key == "hostid":
+				id = e.text
+			case e.key == "persistent": // every connection of ours is
+			case isParam:
+				l.params = append(l.params, e)
+			case e.key == "nqn" || slices.Contains(controllerKeys, e.key):
+				l.fields = append(l.fields, e)
+			default:
+				i.loseKey(at, e.key)
+			}
+		}
+		if len(l.fields) == 0 {
+			i.lose(at, "the line is not imported: it names no controller")
+			continue
+		}
+		if l.draft = i.persona(at, nqn, id); l.draft != nil {
+			lines = append(lines, l)
+		}
+	}
+	for n, l := range lines {
+		// `nvme connect-all` gives the options of a line to what that controller names, too: a drop-in has one set for all.
+		agree := !slices.ContainsFunc(lines, func(o line) bool { return o.draft == l.draft && !sameEntries(o.params, l.params) })
+		first := !slices.ContainsFunc(lines[:n], func(o line) bool { return o.draft == l.draft })
+		switch {
+		case agree && first:
+			i.defaults(l.draft, tid.Discovery, l.params)
+			i.defaults(l.draft, tid.IO, l.params)
+		case !agree && len(l.params) > 0:
+			i.lose(l.at, "the parameters of this line are imported for its discovery controller, not for what that names: the lines differ, and [io-controller-defaults] holds for all of them")
+		}
+		if agree {
+			i.connect(l.draft, tid.Discovery, l.at, l.fields)
+		} else {
+			i.connect(l.draft, tid.Discovery, l.at, append(l.fields, l.params...))
+		}
+	}
+}
+
+func sameEntries(a, b []entry) bool {
+	less := func(x, y entry) int { return strings.Compare(x.key+"="+x.text, y.key+"="+y.text) }
+	a, b = slices.SortedFunc(slices.Values(a), less), slices.SortedFunc(slices.Values(b), less)
+	return slices.EqualFunc(a, b, func(x, y entry) bool { return x.key == y.key && x.text == y.text })
+}
+
+// options takes the words of a line apart. Of an option that comes twice the last one counts, as for nvme-cli.
+func (i *importer) options(at position, words []string) []entry {
+	var options []entry
+	set := func(key, text string) {
+		if n := slices.IndexFunc(options, func(e entry) bool { return e.key == key }); n >= 0 {
+			options = slices.Delete(options, n, n+1)
+		}
+		options = append(options, entry{key: key, at: at, text: text})
+	}
+	for n := 0; n < len(words); n++ {
+		word := words[n]
+		key, long := strings.CutPrefix(word, "--")
+		value, attached := "", false
+		if !long {
+			letter, ok := strings.CutPrefix(word, "-")
+			if !ok || letter == "" {
+				i.lose(at, "word %d of the line is not imported: it belongs to no option", n+1)
+				continue
+			}
+			name, ok := shortOptions[letter[:1]]
+			if !ok {
+				i.lose(at, "an option of one letter is not imported: nvme-cli has none that begins like word %d", n+1)
+				continue
+			}
+			key, value, attached = name, letter[1:], len(letter) > 1
+		}
+		key = strings.ReplaceAll(key, "_", "-")
+		switch {
+		case isFlag(key):
+			set(key, "true")
+			for ; attached && value != ""; value = value[1:] { // letters in a row
+				if next := shortOptions[value[:1]]; isFlag(next) {
+					set(next, "true")
+				} else {
+					i.lose(at, "some letters of word %d are not imported: they are no switches", n+1)
+					break
+				}
+			}
+		case attached:
+			set(key, value)
+		case n+1 < len(words) && !strings.HasPrefix(words[n+1], "--"): // a value may be negative
+			n++
+			set(key, words[n])
+		default:
+			i.lose(at, "%s is not imported: it has no value", shown(key))
+		}
+	}
+	return options
+}
