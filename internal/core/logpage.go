@@ -49,7 +49,7 @@ func (m *Machine) logRead(ev LogRead) {
 	}
 	again := t.dirty
 	t.forgetRead()
-	t.page, t.pageRead = ev.Page.Entries, m.now
+	t.page, t.pageRead, t.readErr = ev.Page.Entries, m.now, ""
 	if !t.settled {
 		t.settled = true
 		m.viewDirty = true
@@ -88,6 +88,10 @@ func (m *Machine) logFailed(ev LogFailed) {
 	delay := m.backoff(failed, logRetryMax)
 	t.nextRead = m.now.Add(delay)
 	t.settled = true
+	if ev.Err == t.readErr && m.now.Sub(t.readErrLogged) < remindEvery {
+		return
+	}
+	t.readErr, t.readErrLogged = ev.Err, m.now
 	m.log(slog.LevelWarn, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
 }
 
