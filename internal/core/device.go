@@ -156,7 +156,9 @@ func (m *Machine) gone(d *device) {
 		switch {
 		case t.device != d.Name:
 		case t.state == Foreign:
-			m.release(t)
+			m.log(slog.LevelInfo, t, "lost by "+d.Owner+", which has the first try")
+			m.transition(t, Waiting)
+			t.attempts, t.next = 0, m.now.Add(ownersTurn)
 		case t.state == Connected:
 			m.lose(t, d)
 		}

@@ -20,6 +20,7 @@ const (
 	kickDelay     = 200 * time.Millisecond // SPEC 7.3
 	probeFresh    = 3 * time.Second        // a peer that answered so recently is not probed again for its next wish
 	shortLife     = 30 * time.Second       // SPEC 7.4: a connection that lived for less counts as a failed attempt
+	ownersTurn    = time.Minute            // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
 	lookAgain     = 2 * time.Second        // between looks at a unit on which somebody else's job runs
 	logRetryMax   = time.Minute            // cap of the back-off between reads of a log page
 	remindEvery   = 10 * time.Minute       // SPEC 7.2: between lines about one and the same failure
