@@ -127,6 +127,8 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 	case t.state == Connected:
 		d := m.devices[t.device]
 		switch {
+		case d != nil && d.State == "live" && !d.Serves(t.wish.TID) && d.Unit == t.via:
+			m.mistaken(t, d)
 		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
 			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
 		case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && m.unitOf(t.unit).op == OpNone:
@@ -143,4 +145,11 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 	case t.phase == looking && m.bus:
 		m.emit(AskUnit{Unit: t.unit})
 	}
+}
+
+// mistaken lets go of a controller that another wish's unit holds. While the kernel reconnected it, it showed no source
+// address and seemed to serve t too.
+func (m *Machine) mistaken(t *target, d *device) {
+	m.log(slog.LevelInfo, t, d.Name+" does not serve it after all")
+	m.giveUp(t, m.now)
 }

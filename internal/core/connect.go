@@ -114,8 +114,12 @@ func (m *Machine) begin(t *target) bool {
 		m.exclude(t, entry.File)
 		return false
 	}
-	if u := m.unitOf(t.unit); !u.active && u.op == OpNone { // only a unit that lives keeps the name another version gave
-		m.adopt(t, t.wish.TID.UnitName())
+	own := t.wish.TID.UnitName()
+	if u := m.unitOf(t.unit); t.unit != own && !u.active && u.op == OpNone { // only a unit that lives keeps the name another version gave
+		if m.adopt(t, own); t.unit != own {
+			m.giveUp(t, m.now.Add(lookAgain)) // its own name has another user for now
+			return false
+		}
 	}
 	if m.stopped[t.unit] {
 		m.transition(t, Stopped)
@@ -124,10 +128,8 @@ func (m *Machine) begin(t *target) bool {
 	if m.served(t) { // while it waited for its place
 		return false
 	}
-	if own := t.wish.TID.UnitName(); t.unit != own && m.hasDevice(t.unit) { // an adopted unit that now serves another wish
-		delete(m.byUnit, t.unit)
-		m.transition(t, Waiting)
-		t.unit, t.next = own, m.now
+	if t.unit != own && m.hasDevice(t.unit) { // an adopted unit that now serves another wish
+		m.giveUp(t, m.now)
 		return false
 	}
 	u := m.unitOf(t.unit)
@@ -148,6 +150,16 @@ func (m *Machine) begin(t *target) bool {
 	}
 	t.phase, t.touched = job, m.step
 	return true
+}
+
+// giveUp lets go of a unit that t had adopted. It is judged anew, for its own one, at a later time.
+func (m *Machine) giveUp(t *target, next time.Time) {
+	m.transition(t, Waiting)
+	if own := t.wish.TID.UnitName(); t.unit != own && m.byUnit[t.unit] == t {
+		delete(m.byUnit, t.unit)
+		t.unit = own
+	}
+	t.next = next
 }
 
 // argvOf is the part of a unit's command that tells how it connects.

@@ -147,7 +147,7 @@ func (m *Machine) stoppedOutside(name string, t *target, u *unit) {
 			m.emit(MarkStopped{Unit: name})
 		}
 	case t.state == Stopped:
-	case t.phase == looking && t.lookFor == afterExists, u.foreign != "" && u.foreign != "stop":
+	case t.phase == looking && t.lookFor == afterExists && u.foreign != "stop", u.foreign != "" && u.foreign != "stop":
 		if t.phase == looking { // it ended, or somebody's own attempt to start it failed: ours comes next
 			m.fail(t, "the unit ended meanwhile", 0)
 		}
