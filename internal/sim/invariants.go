@@ -54,10 +54,13 @@ func (k *watch) reloading() {
 func (k *watch) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.StartUnit:
+		_, known := k.wishes[e.Unit]
 		k.wishes[e.Unit] = e.Wish
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
-		k.staysCalm(e.Unit, e)
+		if known { // a DC that is polled may bring new ones at any time
+			k.staysCalm(e.Unit, e)
+		}
 	case core.RestartUnit:
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
@@ -201,7 +204,7 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
 func (k *watch) reading(c *controller) {
-	if c == nil || c.removing || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
+	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)
