@@ -52,12 +52,15 @@ const hostNQN = "nqn.host"
 //	unit NAME ACTIVE [job=TYPE]          systemd's answer about a unit; or "shutting down", or "cannot tell"
 //	page nvmeN [failed TEXT]             a log page was read, of lines
 //	  subsystem|referral NAME ADDR[:PORT] [tls] [dup] [epcsd] [nqn=…]
+//	  unknown NAME ADDR                            an entry of a subtype that nobody knows
 //	  self [epcsd]
+//	  warning TEXT                                 what the reader says of it
 //	exclusions                           the lists are loaded, of lines as they are in a file
 //	kick TRANSPORT|all                   an address or a link came up
 //	events lost TEXT
 //	hold snapshots                       they are taken when they are asked for, but delivered by: snapshot [failed TEXT]
 //	whenever COMMAND                     the standing answer of probe, job, unit, page
+//	request start|stop|retry|rescan NAME an administrator's request by nvme-discoverctl
 //	advance SPAN                         time passes, timers run
 //	journal SPAN                         the same, but the trace has only the lines of the journal
 //	targets                              prints the table of targets
@@ -189,6 +192,8 @@ func (w *world) do(c command) error {
 		return w.exclusions(c.input)
 	case "kick":
 		w.step(Kick{Transport: strings.TrimPrefix(rest, "all")})
+	case "request":
+		w.step(Request{Op: RequestOp(arg(0)), Target: w.names[arg(1)].TID.Canonical()})
 	case "events":
 		w.step(EventsLost{strings.TrimPrefix(rest, "lost ")})
 	case "hold":
@@ -288,7 +293,7 @@ func (w *world) since(at time.Time) string {
 func (w *world) readable(s string) string {
 	for _, name := range slices.Sorted(maps.Keys(w.names)) {
 		id := w.names[name].TID
-		s = strings.ReplaceAll(s, id.UnitName(), name)
+		s = strings.ReplaceAll(s, id.UnitName(), w.nameOfUnit(id.UnitName()))
 		s = strings.ReplaceAll(s, id.String(), "["+name+"]")
 		s = strings.ReplaceAll(s, id.Canonical(), "["+name+"]")
 	}
@@ -320,6 +325,16 @@ func (w *world) name(name string, as wish.Wish) error {
 	return nil
 }
 
+// nameOf is what a scenario calls a target.
+func (w *world) nameOf(t *target) string {
+	for _, name := range slices.Sorted(maps.Keys(w.names)) {
+		if t != nil && w.names[name].TID == t.wish.TID {
+			return name
+		}
+	}
+	return "?"
+}
+
 // unitName is the unit that a scenario calls name: a NAME, or a unit's own name.
 func (w *world) unitName(name string) string {
 	if named, ok := w.names[name]; ok {
@@ -331,13 +346,16 @@ func (w *world) unitName(name string) string {
 	return name
 }
 
+// nameOfUnit is what a scenario calls a unit. Of two names that collide, it is that of the target that has the unit.
 func (w *world) nameOfUnit(unit string) string {
-	for _, name := range slices.Sorted(maps.Keys(w.names)) {
-		if w.names[name].TID.UnitName() == unit {
-			return name
+	name := unit
+	user := w.nameOf(w.m.byUnit[unit])
+	for _, n := range slices.Sorted(maps.Keys(w.names)) {
+		if w.names[n].TID.UnitName() == unit && (name == unit || n == user) {
+			name = n
 		}
 	}
-	return unit
+	return name
 }
 
 func keyValues(words []string) map[string]string {
@@ -480,9 +498,9 @@ func (w *world) device(words []string) (Device, error) {
 		case "unit":
 			d.Unit = w.unitName(value)
 		case "owner":
-			d.Owner, d.Unit = value, ""
-			if value == "nobody" {
-				d.Owner = ""
+			d.Owner = strings.TrimPrefix(value, "nobody")
+			if _, known := w.devices[d.Name]; !known {
+				d.Unit = ""
 			}
 		default:
 			return d, fmt.Errorf("a device has no %q", key)
@@ -520,8 +538,8 @@ func (w *world) change(words []string) error {
 		}
 		w.devices[d.Name] = d
 		if d.Unit != "" {
-			argv := w.units[d.Unit].Argv
-			if named, ok := w.names[words[1]]; ok {
+			argv := w.argv(d.Unit)
+			if named, ok := w.names[words[1]]; ok && argv == nil {
 				argv = argvOf(named)
 			}
 			w.units[d.Unit] = UnitInfo{Name: d.Unit, Active: "active", Argv: argv}
@@ -637,15 +655,12 @@ func (w *world) answerJob(words []string) error {
 		delete(w.units, unit)
 		delete(w.devids, unit)
 	case done.Outcome == Done && len(words) > 2:
-		named := w.names[w.nameOfUnit(unit)]
-		if s, ok := job.(StartUnit); ok {
-			named = s.Wish
-		}
-		w.names["the job's"] = named
-		d, err := w.device(append([]string{words[2], "the job's"}, words[3:]...))
-		delete(w.names, "the job's")
+		d, err := w.device(append([]string{words[2], w.nameOf(w.m.byUnit[unit])}, words[3:]...))
 		if err != nil {
 			return err
+		}
+		if d.Unit != "" {
+			d.Unit = unit
 		}
 		w.devices[d.Name] = d
 		if d.Unit != "" {
@@ -722,15 +737,25 @@ func (w *world) answerRead(words, input []string) error {
 		e := discoverylog.Entry{
 			SecureChannel: slices.Contains(fields, "tls"), DupRetInfo: slices.Contains(fields, "dup"), EPCSD: slices.Contains(fields, "epcsd"),
 		}
-		if fields[0] == "self" {
+		switch fields[0] {
+		case "warning":
+			read.Page.Warnings = append(read.Page.Warnings, strings.TrimPrefix(line, "warning "))
+			continue
+		case "self":
 			e.Subtype = discoverylog.Current
 			read.Page.Entries = append(read.Page.Entries, e)
 			continue
 		}
-		e.Subtype = discoverylog.NVM
 		kind := tid.IO
-		if fields[0] == "referral" {
+		switch fields[0] {
+		case "subsystem":
+			e.Subtype = discoverylog.NVM
+		case "referral":
 			e.Subtype, kind = discoverylog.Referral, tid.Discovery
+		case "unknown":
+			e.Subtype = 9
+		default:
+			return fmt.Errorf("%q: there is no such entry", line)
 		}
 		named, err := endpoint(kind, slices.DeleteFunc(fields[1:], func(s string) bool { return s == "tls" || s == "dup" || s == "epcsd" }))
 		if err != nil {
@@ -786,15 +811,15 @@ func (w *world) advance(span time.Duration) error {
 // table prints every target: its name, state and phase, and what it waits for or has.
 func (w *world) table() {
 	for _, t := range w.m.targets {
-		name := w.readable(t.wish.TID.String())
-		line := fmt.Sprintf("%-10s %s", strings.Trim(name, "[]"), t.state)
+		name := w.nameOf(t)
+		line := fmt.Sprintf("%-10s %s", name, t.state)
 		if t.phase != idle {
 			line += ", " + t.phase.String()
 		}
 		if t.device != "" {
 			line += ", " + t.device
 		}
-		if unit := w.nameOfUnit(t.unit); "["+unit+"]" != name {
+		if unit := w.nameOfUnit(t.unit); unit != name {
 			line += ", unit " + unit
 		}
 		if t.attempts > 0 {
