@@ -22,6 +22,7 @@ func main() {
 		Stdout:   os.Stdout,
 		Stderr:   os.Stderr,
 		Terminal: func() bool { return isTerminal(os.Stdin) && isTerminal(os.Stderr) },
+		Columns:  columns,
 	}))
 }
 
@@ -29,4 +30,16 @@ func main() {
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// columns returns the width of the terminal that stdout leads to, 0 if it leads to none.
+func columns() int {
+	size, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	if size.Col == 0 { // a serial console does not know
+		return 80
+	}
+	return int(size.Col)
 }

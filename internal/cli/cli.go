@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,8 @@ type Env struct {
 	Stderr  io.Writer
 	// Terminal tells whether a person sits at Stdin and Stderr and can be asked; nil: nobody does.
 	Terminal func() bool
+	// Columns tells how wide the terminal is that Stdout leads to; 0 and nil: it leads to none.
+	Columns func() int
 }
 
 // connector does the work on controllers: *connect.Connector, or a stand-in in tests.
@@ -57,12 +60,13 @@ type app struct {
 	connector func() connector
 	program   func(ctx context.Context, argv ...string) error // runs another program on Stdin, Stdout and Stderr
 	lines     *bufio.Reader                                   // of Stdin, once somebody was asked
+	now       func() time.Time
 }
 
 // Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
 // is on env.Stderr in one line for each thing.
 func Run(ctx context.Context, env Env) int {
-	a := &app{Env: env}
+	a := &app{Env: env, now: time.Now}
 	a.connector = func() connector {
 		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
 	}
@@ -117,7 +121,9 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
 	_ = cmd.PersistentFlags().MarkHidden("root") // the flag is there
+	cmd.AddCommand(a.statusCommand(), a.listCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand())
+	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.versionCommand())
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.configCommand(), a.versionCommand())
 	return cmd
 }

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "logs [DC]",
+		Short: "Show the log pages of discovery controllers as they were last read",
+		Long: `Show the log page of a discovery controller as it was last read, or those of all.
+DC is a unit, nvmeN, an NQN or a transport ID. "rescan" reads them again.
+
+--json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
+org.nvmexpress.discoverd.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target := ""
+			if len(args) == 1 {
+				target = args[0]
+			}
+			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
+				logs, err := c.DiscoveryLogs(cmd.Context(), target)
+				switch {
+				case err != nil:
+					return err
+				case asJSON:
+					return a.printJSON(struct {
+						Logs []client.DiscoveryLog `json:"logs"`
+					}{logs})
+				case len(logs) == 0:
+					fmt.Fprintln(a.Stderr, "no log page was read yet")
+				}
+				for i, l := range logs {
+					if i > 0 {
+						fmt.Fprintln(a.Stdout)
+					}
+					a.printLog(l)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
+	return cmd
+}
+
+func (a *app) printLog(l client.DiscoveryLog) {
+	fmt.Fprintf(a.Stdout, "%s%s\n  %s, read %s ago\n", value(l.Device), prefixed(" ", l.Tid, l.Device != nil),
+		plural(len(l.Entries), "entry", "entries"), a.ago(l.Read))
+	if len(l.Entries) == 0 {
+		return
+	}
+	rows := [][]string{{"SUBTYPE", "TRANSPORT", "ADDRESS", "PORT", "CNTLID", "FLAGS", "NQN"}}
+	for _, e := range l.Entries {
+		flags := ""
+		for _, f := range []struct {
+			set  bool
+			name string
+		}{{e.Secure_channel, "tls"}, {e.Duplicate_information, "dupretinfo"}, {e.Epcsd, "epcsd"}} {
+			if f.set {
+				flags = joined(",", flags, f.name)
+			}
+		}
+		rows = append(rows, []string{
+			e.Subtype, value(e.Transport), hostPort(value(e.Traddr), value(e.Trsvcid)), fmt.Sprint(e.Port_id), controllerID(e.Cntlid), flags, e.Nqn,
+		})
+	}
+	a.printTable(rows)
+}
+
+func prefixed(prefix, text string, yes bool) string {
+	if yes {
+		return prefix + text
+	}
+	return text
+}
+
+// controllerID is the controller ID of a log page entry (NVMe Base Specification 2.1, figure 295, CNTLID).
+func controllerID(id int64) string {
+	switch id {
+	case 0xffff:
+		return "dynamic"
+	case 0xfffe:
+		return "static"
+	}
+	return fmt.Sprint(id)
+}

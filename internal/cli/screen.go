@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// screen is how to write for people where Stdout leads.
+type screen struct {
+	columns int // 0: as many as a line takes
+	color   bool
+	unicode bool
+}
+
+func (a *app) screen() screen {
+	s := screen{unicode: true}
+	if a.Columns != nil {
+		s.columns = a.Columns()
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale := a.Getenv(name); locale != "" {
+			locale = strings.ToLower(locale)
+			s.unicode = strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
+			break
+		}
+	}
+	s.color = s.columns > 0 && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb"
+	return s
+}
+
+// Colours that can be read on a light and on a dark ground, and say nothing that the words do not.
+const (
+	plain  = ""
+	bold   = "1"
+	faint  = "2"
+	bad    = "1;31"
+	good   = "32"
+	moving = "35"
+)
+
+func (s screen) paint(color, text string) string {
+	if !s.color || color == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
+}
+
+// mark begins the line of something that is wrong.
+func (s screen) mark() string {
+	if s.unicode {
+		return "✗"
+	}
+	return "x"
+}
+
+func (s screen) ellipsis() string {
+	if s.unicode {
+		return "…"
+	}
+	return "..."
+}
+
+// branches are what a tree is drawn with: before an item, before the last one, below an item, below the last one.
+func (s screen) branches() [4]string {
+	if s.unicode {
+		return [4]string{"├─ ", "└─ ", "│  ", "   "}
+	}
+	return [4]string{"|- ", "`- ", "|  ", "   "}
+}
+
+// clip shortens text to a width by its middle: of NQNs and addresses the end tells most.
+func (s screen) clip(text string, width int) string {
+	n := utf8.RuneCountInString(text)
+	if n <= width {
+		return text
+	}
+	runes, dots := []rune(text), s.ellipsis()
+	keep := max(width-utf8.RuneCountInString(dots), 1)
+	head := keep / 3
+	return string(runes[:head]) + dots + string(runes[n-(keep-head):])
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0))
+}
+
+// span is a length of time in at most two units: 12s, 5min 3s, 2d 4h.
+func span(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	units := []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
+	for i, u := range units {
+		if d < u.size {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", d/u.size, u.name)
+		if rest := d % u.size; i+1 < len(units) && rest >= units[i+1].size {
+			text += fmt.Sprintf(" %d%s", rest/units[i+1].size, units[i+1].name)
+		}
+		return text
+	}
+	return "0s"
+}
+
+// ago is how long ago a time of the interface was, "" for one that is not there.
+func (a *app) ago(when string) string {
+	t, err := time.Parse(time.RFC3339, when)
+	if err != nil {
+		return ""
+	}
+	return span(a.now().Sub(t))
+}
+
+// until is how long it is until a time of the interface.
+func (a *app) until(when string) string {
+	t, err := time.Parse(time.RFC3339, when)
+	if err != nil {
+		return ""
+	}
+	return span(t.Sub(a.now()))
+}
+
+// value is an optional string of the interface.
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// plural is n of something.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
