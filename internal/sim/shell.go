@@ -109,8 +109,7 @@ func (s *shell) advance(ev core.Event) (effects []core.Effect) {
 
 // queue runs functions of one key one after the other. Each calls its argument when it is done.
 func (s *shell) queue(key string, f func(done func())) {
-	var run func()
-	run = func() {
+	run := func() {
 		f(func() {
 			rest := s.queues[key]
 			if len(rest) == 0 {
@@ -353,9 +352,7 @@ func (s *shell) snapshot(e core.TakeSnapshot) {
 				for unit, device := range s.disk.devid {
 					snap.Devids[unit] = device
 				}
-				for _, unit := range sortedKeys(s.disk.stopped) {
-					snap.Stopped = append(snap.Stopped, unit)
-				}
+				snap.Stopped = sortedKeys(s.disk.stopped)
 				session := s.systemd.session
 				step(func() {
 					if s.systemd.bus && s.systemd.session == session {
