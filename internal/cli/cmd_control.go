@@ -64,7 +64,7 @@ does not tell that its log page changed.` + controlJSON,
 func (a *app) controlCommand(c control) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: c.use, Short: c.short, Long: c.long, Args: c.args,
+		Use: c.use, Short: c.short, Long: c.long, Args: c.args, ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := strings.Join(args, "")
 			if len(args) == 1 && target == "" {

@@ -18,7 +18,8 @@ DC is a unit, nvmeN, an NQN or a transport ID. "rescan" reads them again.
 
 --json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
 org.nvmexpress.discoverd.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := ""
 			if len(args) == 1 {

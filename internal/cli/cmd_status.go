@@ -24,7 +24,8 @@ TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one.
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
 TARGET the controllers alone. --dot prints the topology for dot(1): host, discovery
 controllers, subsystems and the paths to them.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if asJSON && asDot {
 				return errors.New("cannot print --json and --dot at once: give one of them")
@@ -86,7 +87,17 @@ func (a *app) printDetails(controllers []client.Controller) {
 				fmt.Fprintf(a.Stdout, "%14s  %s\n", key, text)
 			}
 		}
-		line("state", s.paint(colorOf(c), a.stateOf(c))+" for "+a.ago(c.Since))
+		state := c.State
+		if c.State == "connected" || c.State == "foreign" {
+			state = a.stateOf(c)
+		}
+		line("state", s.paint(colorOf(c), state)+" for "+a.ago(c.Since))
+		if c.Attempts > 0 {
+			line("attempts", fmt.Sprintf("%d failed", c.Attempts))
+		}
+		if c.Next_retry != nil {
+			line("next", "in "+a.until(*c.Next_retry))
+		}
 		line("device", joined(" ", value(c.Device), value(c.Device_state)))
 		line("unit", c.Unit)
 		line("owner", value(c.Owner))

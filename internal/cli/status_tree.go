@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -9,13 +10,20 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 )
 
-// A screen has 24 lines: what is wrong may take half of them, and of the tree everything is shown if it fits in the rest.
+// A screen has 24 lines: what is wrong may take half of them, the tree the rest.
 const (
-	screenLines  = 22
+	screenLines  = 23
 	troubleLines = 12
-	fewAlike     = 2 // so many of one kind side by side are shown; of more, the number
-	fewBranches  = 4 // so many discovery controllers side by side
 )
+
+// detail is how much of the tree is shown: of siblings that are alike so many, and of more than that their number.
+type detail struct {
+	leaves   int
+	branches int // of discovery controllers
+}
+
+// details begins with everything and ends with what fits whatever there is.
+var details = []detail{{math.MaxInt, math.MaxInt}, {2, math.MaxInt}, {0, math.MaxInt}, {0, 4}, {0, 0}}
 
 // statusPrinter writes the status for people.
 type statusPrinter struct {
@@ -29,14 +37,35 @@ func (p *statusPrinter) line(format string, args ...any) {
 }
 
 func (p *statusPrinter) print(status client.Status, controllers []client.Controller) {
-	p.line("%s %s, up %s: %s", p.paint(bold, "nvme-discoverd"), status.Version, p.ago(status.Since), status.Status)
-	used := 1 + p.printTrouble(controllers)
+	text := fmt.Sprintf("nvme-discoverd %s, up %s: %s", status.Version, p.ago(status.Since), status.Status)
+	used := p.wrapped("", text, bold) + p.printTrouble(controllers)
 	used += p.printStrays(status)
 	if len(controllers) == 0 {
 		p.line("\nNo controller is configured or discovered: see discoverd.conf(5).")
 		return
 	}
-	p.printTree(controllers, max(screenLines-used, screenLines/3))
+	p.printTree(controllers, screenLines-used)
+}
+
+// wrapped prints a text, broken between words where the screen ends, and returns the number of lines. Those after the first
+// are indented.
+func (p *statusPrinter) wrapped(mark, text, color string) int {
+	lines, line := 0, mark
+	flush := func() {
+		p.line("%s", p.paint(color, line))
+		line = "  "
+		lines++
+	}
+	for i, word := range strings.Fields(text) {
+		if i > 0 && p.columns > 0 && utf8.RuneCountInString(line+" "+word) > p.columns {
+			flush()
+		} else if i > 0 {
+			line += " "
+		}
+		line += word
+	}
+	flush()
+	return lines
 }
 
 // trouble is what several controllers have in common that is wrong with them.
@@ -65,7 +94,7 @@ func (p *statusPrinter) printTrouble(controllers []client.Controller) int {
 	if count == 0 {
 		return 0
 	}
-	p.line("\n%s", p.paint(bad, plural(count, "controller needs", "controllers need")+" attention:"))
+	p.line("\n%s", p.paint(bold, plural(count, "controller needs", "controllers need")+" attention:"))
 	used := 2
 	each := max((troubleLines-used)/len(troubles)-1, 1) // lines for members
 	for i, t := range troubles {
@@ -73,25 +102,24 @@ func (p *statusPrinter) printTrouble(controllers []client.Controller) int {
 			p.line("  and %s: see --all", plural(len(troubles)-i, "other trouble", "other troubles"))
 			return used + 1
 		}
-		used += p.printMembers(t, each)
+		used += p.printMembers(t, each, len(troubles) <= 3)
 	}
 	return used
 }
 
-// printMembers prints a trouble and of its members as many as there is room for.
-func (p *statusPrinter) printMembers(t *trouble, room int) int {
+// printMembers prints a trouble and of its members as many as there is room for. units allows lines for their units.
+func (p *statusPrinter) printMembers(t *trouble, room int, units bool) int {
 	heading := t.what
 	if len(t.members) > 1 {
 		heading = fmt.Sprintf("%d %s", len(t.members), t.what)
 	}
-	p.line("%s %s", p.paint(bad, p.mark()), p.fit(heading, 2))
+	used := p.wrapped(p.mark()+" ", heading, bad)
 	shown := t.members
 	if !p.all && len(shown) > room {
 		shown = shown[:max(room-1, 1)]
 	}
-	used := 1
 	for _, c := range shown {
-		used += p.printMember(c, len(shown) <= fewAlike)
+		used += p.printMember(c, units && len(shown) <= 2)
 	}
 	if rest := len(t.members) - len(shown); rest > 0 {
 		p.line("    %s and %d more", p.ellipsis(), rest)
@@ -127,7 +155,9 @@ func (p *statusPrinter) whatIsWrong(c client.Controller) string {
 	case c.State == "connected":
 		return p.stateOf(c)
 	case c.Last_error != nil:
-		return "not connected: " + *c.Last_error
+		// Those who suffer the same at different addresses belong together; the addresses are shown with each.
+		where := strings.NewReplacer(hostPort(c.Traddr, value(c.Trsvcid)), "the target", c.Traddr, "the target")
+		return "not connected: " + where.Replace(*c.Last_error)
 	}
 	return "not connected: it does not stay connected"
 }
@@ -145,14 +175,6 @@ func (p *statusPrinter) progress(c client.Controller) string {
 	return ""
 }
 
-// fit clips a text to what is left of a line after so many columns.
-func (p *statusPrinter) fit(text string, after int) string {
-	if p.columns == 0 {
-		return text
-	}
-	return p.clip(text, p.columns-after)
-}
-
 // printStrays tells of connections and units that nothing accounts for. It returns how many lines it wrote.
 func (p *statusPrinter) printStrays(status client.Status) int {
 	used := 0
@@ -164,8 +186,11 @@ func (p *statusPrinter) printStrays(status client.Status) int {
 			p.line("")
 			used++
 		}
-		p.line("%s", p.fit(fmt.Sprintf("%s: %s", plural(n, one, many), strings.Join(names, ", ")), 0))
-		used++
+		const most = 3
+		if len(names) > most && !p.all {
+			names = append(slices.Clone(names[:most]), p.ellipsis())
+		}
+		used += p.wrapped("", fmt.Sprintf("%s: %s", plural(n, one, many), strings.Join(names, ", ")), plain)
 	}
 	var unwanted []string
 	for _, u := range status.Unwanted {
@@ -251,33 +276,41 @@ func ownSource(c client.Controller) string {
 // row is an item of the tree as it is shown.
 type row struct {
 	*node         // nil: text stands for several
-	text   string // what follows the columns
+	text   string // for several, or what is below the node and not shown
 	color  string // of text
 	prefix string // of the line
-	below  string // prefix of a second line
+	below  string // of what follows it and belongs to it
 }
 
-// printTree prints the tree in so many lines, or a little more.
+// printTree prints the tree in as much detail as fits in so many lines.
 func (p *statusPrinter) printTree(controllers []client.Controller, room int) {
 	sources := forest(controllers)
-	whole := p.all || len(controllers)+2*len(sources) <= room
-	for _, s := range sources {
+	var trees [][]row
+	lines := 0
+	for _, d := range details {
+		trees, lines = nil, 2*len(sources)
+		for _, s := range sources {
+			rows := p.rows(s.roots, "", d)
+			trees = append(trees, rows)
+			lines += len(rows)
+		}
+		if p.all || lines <= room {
+			break
+		}
+	}
+	for i, s := range sources {
 		name := s.name
 		if name == "" {
 			name = "named by nothing any more"
 		}
-		p.line("\n%s", p.paint(bold, p.fit(name, 0)))
-		rows := p.rows(s.roots, "", whole)
-		p.printRows(rows, 2*len(controllers)+2*len(sources) <= room)
+		p.line("\n%s", p.paint(bold, name))
+		p.printRows(trees[i], lines+len(controllers) <= room)
 	}
 }
 
 // rows arranges siblings and what is below them.
-func (p *statusPrinter) rows(siblings []*node, prefix string, whole bool) []row {
-	shown, sums := siblings, []row(nil)
-	if !whole {
-		shown, sums = summed(siblings)
-	}
+func (p *statusPrinter) rows(siblings []*node, prefix string, d detail) []row {
+	shown, sums := summed(siblings, d)
 	branches := p.branches()
 	var rows []row
 	for i, n := range shown {
@@ -286,25 +319,25 @@ func (p *statusPrinter) rows(siblings []*node, prefix string, whole bool) []row 
 			branch, below = branches[1], branches[3]
 		}
 		r := row{node: n, prefix: prefix + branch, below: prefix + below}
-		children := n.children
-		if size, calm := n.size(); !whole && calm && size > 1+fewAlike && len(siblings) > 1 {
-			r.text, r.color, children = fmt.Sprintf("%d below, all connected", size-1), good, nil
+		if size, calm := n.size(); calm && size-1 > d.leaves && len(siblings) > 1 {
+			r.text, r.color = fmt.Sprintf("+ %d connected", size-1), good
+			rows = append(rows, r)
+			continue
 		}
-		rows = append(append(rows, r), p.rows(children, prefix+below, whole)...)
+		rows = append(append(rows, r), p.rows(n.children, r.below, d)...)
 	}
 	for i, r := range sums {
-		branch := branches[0]
+		r.prefix = prefix + branches[0]
 		if i+1 == len(sums) {
-			branch = branches[1]
+			r.prefix = prefix + branches[1]
 		}
-		r.prefix = prefix + branch
 		rows = append(rows, r)
 	}
 	return rows
 }
 
 // summed returns the siblings that are worth a line, and lines for the many that are alike.
-func summed(siblings []*node) (shown []*node, sums []row) {
+func summed(siblings []*node, d detail) (shown []*node, sums []row) {
 	kinds := map[string][]*node{}
 	var order []string
 	for _, n := range siblings {
@@ -314,30 +347,39 @@ func summed(siblings []*node) (shown []*node, sums []row) {
 		}
 		kinds[k] = append(kinds[k], n)
 	}
+	var leaves []string
 	for _, k := range order {
-		few := fewAlike
-		if kinds[k][0].Kind == "discovery" {
-			few = fewBranches
-		}
-		if len(kinds[k]) <= few {
+		nodes := kinds[k]
+		discovery := nodes[0].Kind == "discovery"
+		if discovery && len(nodes) <= d.branches || !discovery && len(nodes) <= d.leaves {
 			continue
 		}
-		total := 0
-		for _, n := range kinds[k] {
-			size, _ := n.size()
-			total += size - 1
-		}
-		text := fmt.Sprintf("%d %s", len(kinds[k]), k)
-		if total > 0 {
-			text += fmt.Sprintf(", %s below", plural(total, "controller", "controllers"))
-		}
-		sums = append(sums, row{text: text, color: colorOf(kinds[k][0].Controller)})
 		delete(kinds, k)
+		text, below := fmt.Sprintf("%d %s", len(nodes), k), 0
+		for _, n := range nodes {
+			size, _ := n.size()
+			below += size - 1
+		}
+		if below > 0 {
+			text += fmt.Sprintf(", %s below", plural(below, "controller", "controllers"))
+		}
+		if d.leaves == 0 && !discovery { // in one line
+			leaves = append(leaves, text)
+			continue
+		}
+		sums = append(sums, row{text: text, color: colorOf(nodes[0].Controller)})
 	}
 	for _, n := range siblings {
 		if kinds[alike(n)] != nil {
 			shown = append(shown, n)
 		}
+	}
+	if len(leaves) > 0 {
+		r := row{text: strings.Join(leaves, ", ")}
+		if len(leaves) == 1 && leaves[0] == fmt.Sprintf("%d connected", len(siblings)) {
+			r.color = good
+		}
+		sums = append(sums, r)
 	}
 	return shown, sums
 }
@@ -356,7 +398,7 @@ func alike(n *node) string {
 		return what
 	}
 	if healthy(n.Controller) && !calm {
-		what += ", not all below them"
+		what += " with trouble below"
 	}
 	return "discovery controllers " + what
 }
@@ -367,7 +409,7 @@ func (p *statusPrinter) cells(r row) [5]string {
 	name, state := c.Nqn, p.shortState(c)
 	if c.Kind == "discovery" {
 		name = "discovery " + place(c)
-		return [5]string{name, "", value(c.Device), state, p.ago(c.Since)}
+		return [5]string{name, r.text, value(c.Device), state, p.ago(c.Since)}
 	}
 	return [5]string{name, place(c), value(c.Device), state, p.ago(c.Since)}
 }
@@ -419,7 +461,10 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 				continue
 			}
 			cell = pad(cell, widths[i+1])
-			if i == 2 {
+			switch i {
+			case 0:
+				cell = p.paint(r.color, cell)
+			case 2:
 				cell = p.paint(colorOf(r.Controller), cell)
 			}
 			text += "  " + cell
@@ -428,17 +473,13 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 			text += "  " + p.paint(faint, r.Unit)
 		}
 		p.line("%s", strings.TrimRight(text, " "))
-		below := r.below
-		if len(r.children) > 0 && r.text == "" {
-			below += p.branches()[2]
-		} else {
-			below += p.branches()[3]
+		if units || !double {
+			continue
 		}
-		if !units && double {
-			p.line("%s%s", below, p.paint(faint, r.Unit))
+		branch := p.branches()[3]
+		if len(r.children) > 0 {
+			branch = p.branches()[2]
 		}
-		if r.text != "" {
-			p.line("%s%s%s", r.below, p.branches()[1], p.paint(r.color, r.text))
-		}
+		p.line("%s%s", r.below+branch, p.paint(faint, r.Unit))
 	}
 }

@@ -1,0 +1,466 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/server"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// noon is when all these tests happen.
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const hostNQN = "nqn.2014-08.org.nvmexpress:uuid:1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+
+// standIn is a daemon behind the real server.
+type standIn struct {
+	state   server.State
+	devices map[string]string // device → state in sysfs
+	asked   []string
+	refuse  error
+}
+
+func (s *standIn) State(context.Context) (*server.State, error) { return &s.state, nil }
+func (s *standIn) DeviceState(device string) string {
+	if state, ok := s.devices[device]; ok {
+		return state
+	}
+	return "live"
+}
+
+func (s *standIn) Request(_ context.Context, op core.RequestOp, target string) (int, error) {
+	s.asked = append(s.asked, fmt.Sprintf("%s %q", op, target))
+	return 1, s.refuse
+}
+
+func (s *standIn) Reload(context.Context) error {
+	s.asked = append(s.asked, "reload")
+	return s.refuse
+}
+
+func (s *standIn) Metrics(context.Context) ([]client.Metric, error) {
+	total, unit := "_total", "seconds"
+	return []client.Metric{
+		{Name: "n", Type: "counter", Help: "What \\ there\nis.", Samples: []client.Sample{
+			{Suffix: &total, Labels: map[string]string{"b": "2", "a": `"x\y"`}, Value: 3},
+		}},
+		{Name: "t_seconds", Type: "gauge", Unit: &unit, Help: "When.", Samples: []client.Sample{{Labels: map[string]string{}, Value: 1.5}}},
+	}, nil
+}
+
+// dc adds a discovery controller that has been connected for a day.
+func (s *standIn) dc(traddr, device string) tid.TID {
+	t, err := tid.New(tid.TID{Transport: "tcp", Traddr: traddr, HostNQN: hostNQN}, tid.Discovery)
+	if err != nil {
+		panic(err)
+	}
+	s.state.Targets = append(s.state.Targets, core.TargetView{
+		Wish: wish.Wish{Kind: tid.Discovery, TID: t, Owner: wish.OwnerDiscoverd}, Unit: t.UnitName(), State: core.Connected, Phase: "idle",
+		Since: noon.Add(-26 * time.Hour), Device: device, Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:12"},
+		PageRead: noon.Add(-25 * time.Hour),
+	})
+	return t
+}
+
+// ioc adds a controller that a log page names, connected for an hour.
+func (s *standIn) ioc(dc tid.TID, n int) *core.TargetView {
+	t, err := tid.New(tid.TID{
+		Transport: "tcp", Traddr: dc.Traddr, NQN: fmt.Sprintf("nqn.2024-01.com.example.storage:array1:vol%d", n), HostNQN: hostNQN,
+	}, tid.IO)
+	if err != nil {
+		panic(err)
+	}
+	s.state.Targets = append(s.state.Targets, core.TargetView{
+		Wish: wish.Wish{TID: t, Owner: wish.OwnerDiscoverd}, Unit: t.UnitName(), State: core.Connected, Phase: "idle",
+		Since: noon.Add(-time.Hour), Device: fmt.Sprintf("nvme%d", n+1), Owner: "discoverd", Sources: []string{core.LogPageSource + dc.String()},
+	})
+	return &s.state.Targets[len(s.state.Targets)-1]
+}
+
+// fails makes a target one that cannot be connected.
+func fails(t *core.TargetView, why string) {
+	t.State, t.Device, t.Owner, t.Attempts = core.Waiting, "", "", 7
+	t.Next, t.LastError, t.ErrorSince, t.ErrorCount = noon.Add(32*time.Second), why, noon.Add(-5*time.Minute), 7
+	t.Since = noon.Add(-4 * time.Second)
+}
+
+func (s *standIn) summary(text string) { s.state.Status = text }
+
+// three: a discovery controller and two subsystems, all well.
+func three() *standIn {
+	s := newStandIn()
+	dc := s.dc("192.0.2.10", "nvme1")
+	s.ioc(dc, 1)
+	s.ioc(dc, 2)
+	s.summary("3 of 3 controllers connected")
+	return s
+}
+
+// thirty: some are not well, each in its way.
+func thirty() *standIn {
+	s := newStandIn()
+	dc := s.dc("192.0.2.10", "nvme1")
+	other := s.dc("192.0.2.11", "nvme31")
+	for n := 1; n <= 26; n++ {
+		t := s.ioc(dc, n)
+		switch n {
+		case 3:
+			fails(t, "cannot reach 192.0.2.10:4420: connection refused")
+		case 4:
+			fails(t, "the target does not know this subsystem or does not let this host in (EIO): check the host NQN at the target")
+		case 5:
+			t.State, t.Device = core.Excluded, ""
+		case 6:
+			t.State, t.Device = core.Stopped, ""
+		case 7:
+			s.devices[t.Device] = "connecting"
+		case 8:
+			t.State, t.Owner = core.Foreign, "stas"
+		}
+	}
+	fails(s.ioc(other, 27), "cannot reach 192.0.2.11:4420: no route to host")
+	connecting := s.ioc(other, 28)
+	connecting.State, connecting.Device, connecting.Owner = core.Connecting, "", ""
+	s.state.Unwanted = []core.Device{{Unit: "nvme-discoverd-0123456789ab.service"}}
+	s.state.Unwanted[0].Name, s.state.Unwanted[0].NQN = "nvme77", "nqn.2024-01.com.example.storage:old"
+	s.summary("23 of 30 controllers connected, 1 connecting, 3 retrying, 1 excluded, 1 of other owners, 1 stopped")
+	return s
+}
+
+// many: eight discovery controllers and 37 subsystems behind each, all well.
+func many() *standIn {
+	s := newStandIn()
+	n := 0
+	for array := range 8 {
+		dc := s.dc(fmt.Sprintf("192.0.2.%d", 10+array), fmt.Sprintf("nvme%d", 1000+array))
+		for range 37 {
+			n++
+			s.ioc(dc, n)
+		}
+	}
+	s.summary("304 of 304 controllers connected")
+	return s
+}
+
+// manyDown: one of the eight arrays is gone and another one has a few troubles.
+func manyDown() *standIn {
+	s := many()
+	for i := range s.state.Targets {
+		switch t := &s.state.Targets[i]; {
+		case t.Wish.TID.Traddr == "192.0.2.12":
+			fails(t, "cannot reach 192.0.2.12:"+t.Wish.TID.Trsvcid+": no route to host")
+		case i == 5:
+			fails(t, "the host needs a DH-HMAC-CHAP secret for this subsystem (ENOKEY)")
+		case i == 9:
+			s.devices[t.Device] = "connecting"
+		}
+	}
+	s.summary("265 of 304 controllers connected, 39 retrying")
+	return s
+}
+
+func newStandIn() *standIn {
+	return &standIn{devices: map[string]string{}, state: server.State{Step: 1, View: core.View{Ready: true, Bus: true}}}
+}
+
+// serve answers below a root until the test ends.
+func (s *standIn) serve(t *testing.T) paths.Root {
+	t.Helper()
+	root := paths.Root(t.TempDir())
+	l, err := server.Listen(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	srv := server.New(server.Config{Backend: s, Version: "1.0", Since: noon.Add(-50 * time.Hour), Log: slog.New(slog.DiscardHandler)})
+	go func() { done <- srv.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return root
+}
+
+// ctl runs a command as on a terminal of so many columns; 0 is a pipe.
+func ctl(t *testing.T, root paths.Root, columns int, env map[string]string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{now: func() time.Time { return noon }, Env: Env{
+		Args: append([]string{"--root", string(root)}, args...), Getenv: func(name string) string { return env[name] }, Stdout: &out, Stderr: &errs,
+		Columns: func() int { return columns },
+	}}
+	status = a.run(context.Background())
+	return status, out.String(), errs.String()
+}
+
+func checkGolden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s: if this is as it should be, run go test ./internal/cli -update and read the difference\n%s", file, diff)
+	}
+}
+
+// What status prints at several sizes, on screens of several widths. All of it fits one screen of 24 lines.
+func TestStatus(t *testing.T) {
+	scenes := []struct {
+		name string
+		make func() *standIn
+	}{{"none", newStandIn}, {"3", three}, {"30", thirty}, {"304", many}, {"304-down", manyDown}}
+	for _, scene := range scenes {
+		root := scene.make().serve(t)
+		for _, columns := range []int{0, 80, 160} {
+			t.Run(fmt.Sprintf("%s-%d", scene.name, columns), func(t *testing.T) {
+				status, out, errs := ctl(t, root, columns, map[string]string{"NO_COLOR": "1"}, "status")
+				if status != Done || errs != "" {
+					t.Fatalf("exit status %d, stderr %q", status, errs)
+				}
+				checkGolden(t, fmt.Sprintf("status-%s-%d.txt", scene.name, columns), out)
+				lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+				if len(lines) > 24 {
+					t.Errorf("got %d lines, want at most 24", len(lines))
+				}
+				for _, line := range lines {
+					if n := len([]rune(line)); columns > 0 && n > columns {
+						t.Errorf("got a line of %d columns, want at most %d: %s", n, columns, line)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestStatusVariants(t *testing.T) {
+	root := thirty().serve(t)
+	small := three()
+	small.state.Targets[0].Page = []discoverylog.Entry{{Subtype: discoverylog.NVM, Transport: "tcp", NQN: "nqn.x", Traddr: "192.0.2.10", Trsvcid: "4420", CntlID: 0xffff}}
+	smallRoot := small.serve(t)
+	vol := func(n int) string { return fmt.Sprintf("nqn.2024-01.com.example.storage:array1:vol%d", n) }
+	tests := []struct {
+		golden  string
+		root    paths.Root
+		columns int
+		env     map[string]string
+		args    []string
+	}{
+		{"status-30-color.txt", root, 80, nil, []string{"status"}},
+		{"status-30-ascii.txt", root, 80, map[string]string{"LANG": "C", "NO_COLOR": "1"}, []string{"status"}},
+		{"status-30-all.txt", root, 100, map[string]string{"NO_COLOR": "1"}, []string{"status", "--all"}},
+		{"status-target.txt", root, 0, nil, []string{"status", vol(3)}},
+		{"status-target-dc.txt", smallRoot, 0, nil, []string{"status", "nvme1"}},
+		{"status-3.json", smallRoot, 0, nil, []string{"status", "--json"}},
+		{"status-30.dot", root, 0, nil, []string{"status", "--dot"}},
+		{"list-3.txt", smallRoot, 80, map[string]string{"NO_COLOR": "1"}, []string{"list"}},
+		{"list-3.json", smallRoot, 0, nil, []string{"list", "--json"}},
+		{"logs.txt", smallRoot, 0, nil, []string{"logs", "nvme1"}},
+		{"logs.json", smallRoot, 0, nil, []string{"logs", "--json"}},
+	}
+	for _, test := range tests {
+		t.Run(test.golden, func(t *testing.T) {
+			status, out, errs := ctl(t, test.root, test.columns, test.env, test.args...)
+			if status != Done || errs != "" {
+				t.Fatalf("exit status %d, stderr %q", status, errs)
+			}
+			checkGolden(t, test.golden, out)
+		})
+	}
+}
+
+// What each command asks of the daemon, prints, and ends with.
+func TestDaemonCommands(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("the server lets only root control it") // the server's own tests have the other users
+	}
+	tests := []struct {
+		name   string
+		refuse error
+		args   []string
+		asked  string
+		status int
+		stdout string
+		stderr string
+	}{
+		{"start", nil, []string{"start", "nvme1"}, `start "nvme1"`, Done, "1 controller started\n", ""},
+		{"stop", nil, []string{"stop", "nvme1"}, `stop "nvme1"`, Done, "1 controller stopped\n", ""},
+		{"retry all", nil, []string{"retry"}, `retry ""`, Done, "1 controller tried now\n", ""},
+		{"rescan one", nil, []string{"rescan", "nvme1", "--json"}, `rescan "nvme1"`, Done, "{\n  \"count\": 1\n}\n", ""},
+		{"reload", nil, []string{"reload"}, "reload", Done, "the configuration is in force\n", ""},
+		{
+			"no such controller", &core.Refusal{Target: "nvme9"},
+			[]string{"stop", "nvme9"},
+			`stop "nvme9"`, Failed, "",
+			"cannot find a controller called \"nvme9\": give a unit, nvmeN, NQN or TID that nvme-discoverctl list shows\n",
+		},
+		{
+			"not possible", &core.Refusal{Target: "nvme1", Reason: "cannot stop (tcp, …): it is stopped already"},
+			[]string{"stop", "nvme1"},
+			`stop "nvme1"`, Failed, "", "cannot stop (tcp, …): it is stopped already\n",
+		},
+		{
+			"bad configuration", &server.ReloadError{Reason: "/etc/nvme/discoverd.conf:2:1: cannot read it"},
+			[]string{"reload"},
+			"reload", Failed, "",
+			"/etc/nvme/discoverd.conf:2:1: cannot read it\nThe last good configuration stays in force.\n",
+		},
+		{"timeout", context.DeadlineExceeded, []string{"retry"}, `retry ""`, Failed, "", "nvme-discoverd did not answer in time: try again\n"},
+		{"something else", errors.New("the loop is at lunch"), []string{"retry"}, `retry ""`, Failed, "", "the loop is at lunch\n"},
+		{
+			"no target", nil,
+			[]string{"stop"},
+			"", Usage, "",
+			"accepts 1 arg(s), received 0: see nvme-discoverctl stop --help\n",
+		},
+		{
+			"two formats", nil,
+			[]string{"status", "--json", "--dot"},
+			"", Usage, "",
+			"cannot print --json and --dot at once: give one of them: see nvme-discoverctl status --help\n",
+		},
+		{
+			"metrics", nil,
+			[]string{"metrics"},
+			"", Done,
+			"# TYPE n counter\n# HELP n What \\\\ there\\nis.\nn_total{a=\"\\\"x\\\\y\\\"\",b=\"2\"} 3\n" +
+				"# TYPE t_seconds gauge\n# UNIT t_seconds seconds\n# HELP t_seconds When.\nt_seconds 1.5\n", "",
+		},
+		{"empty list", nil, []string{"list"}, "", Done, "", "no controller is configured or discovered\n"},
+		{"no log pages", nil, []string{"logs"}, "", Done, "", "no log page was read yet\n"},
+		{"empty list for programs", nil, []string{"list", "--json"}, "", Done, "{\n  \"controllers\": []\n}\n", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStandIn()
+			s.refuse = test.refuse
+			root := s.serve(t)
+			status, out, errs := ctl(t, root, 0, nil, test.args...)
+			if test.name == "metrics" {
+				out, _, _ = strings.Cut(out, "# TYPE nvme_discoverd_varlink")
+			}
+			if diff := cmp.Diff([]any{test.status, test.stdout, test.stderr, test.asked}, []any{status, out, errs, strings.Join(s.asked, ", ")}); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// No daemon runs: one sentence that names the socket and what to look at, exit status 1.
+func TestNoDaemon(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	want := fmt.Sprintf("cannot reach nvme-discoverd: nobody answers on %s: see systemctl status nvme-discoverd\n", root.Socket())
+	for _, args := range [][]string{
+		{"status"}, {"status", "nvme1"}, {"list", "--json"}, {"watch"}, {"logs"}, {"metrics"}, {"stop", "nvme1"}, {"reload"},
+	} {
+		status, out, errs := ctl(t, root, 80, nil, args...)
+		if diff := cmp.Diff([]any{Failed, "", want}, []any{status, out, errs}); diff != "" {
+			t.Errorf("%v: %s", args, diff)
+		}
+	}
+}
+
+// Watch prints what is not well and then every change; a pipe that closes ends it.
+func TestWatch(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{now: func() time.Time { return noon }, Env: Env{Stdout: &out, Getenv: func(string) string { return "" }}}
+	w := watcher{app: a, screen: a.screen(), titles: map[string]string{}}
+	why, next, live, device, phase := "no route to host", "2026-11-21T12:00:32Z", "live", "nvme1", "probing"
+	good := client.Controller{Tid: "a", Kind: "io", Nqn: "nqn.a", Traddr: "192.0.2.1", State: "connected", Device: &device, Device_state: &live}
+	failing := client.Controller{Tid: "b", Kind: "io", Nqn: "nqn.b", Traddr: "192.0.2.1", State: "waiting", Attempts: 2, Last_error: &why, Next_retry: &next}
+	trying := failing
+	trying.State, trying.Phase, trying.Next_retry = "connecting", &phase, nil
+	for _, change := range []client.Change{
+		{Snapshot: true, Status: "1 of 2 controllers connected", Controllers: []client.Controller{good, failing}},
+		{Controllers: []client.Controller{trying}},
+		{Controllers: []client.Controller{good}},
+		{Removed: []string{"b"}},
+	} {
+		if err := w.show(change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `12:00:00 1 of 2 controllers connected
+12:00:00 nqn.b @ 192.0.2.1: waiting, 2 attempts failed, next in 32s: no route to host
+12:00:00 nqn.b @ 192.0.2.1: connecting, 2 attempts failed (probing)
+12:00:00 nqn.a @ 192.0.2.1: connected nvme1
+12:00:00 nqn.b @ 192.0.2.1: no longer wanted
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The shell completes what the daemon knows, each thing once.
+func TestCompletion(t *testing.T) {
+	root := three().serve(t)
+	status, out, _ := ctl(t, root, 0, nil, "__complete", "status", "")
+	want := `nvme1	discovery controller 192.0.2.10:8009
+nvme-discoverd-061dd2c0fa69.service	discovery controller 192.0.2.10:8009
+nvme2	nqn.2024-01.com.example.storage:array1:vol1 @ 192.0.2.10:4420
+nqn.2024-01.com.example.storage:array1:vol1	192.0.2.10:4420
+nvme-discoverd-13f6612e5da5.service	nqn.2024-01.com.example.storage:array1:vol1 @ 192.0.2.10:4420
+nvme3	nqn.2024-01.com.example.storage:array1:vol2 @ 192.0.2.10:4420
+nqn.2024-01.com.example.storage:array1:vol2	192.0.2.10:4420
+nvme-discoverd-a567c27019e2.service	nqn.2024-01.com.example.storage:array1:vol2 @ 192.0.2.10:4420
+:4
+`
+	if diff := cmp.Diff([]any{Done, want}, []any{status, out}); diff != "" {
+		t.Error(diff)
+	}
+	if status, out, _ := ctl(t, root, 0, nil, "completion", "bash"); status != Done || !strings.Contains(out, "nvme-discoverctl") {
+		t.Errorf("completion bash: exit status %d, %d bytes", status, len(out))
+	}
+}
+
+func TestSpan(t *testing.T) {
+	tests := map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1min", 61 * time.Second: "1min 1s",
+		time.Hour + 59*time.Second: "1h", 26*time.Hour + 5*time.Minute: "1d 2h", 400 * 24 * time.Hour: "400d",
+	}
+	for d, want := range tests {
+		if got := span(d); got != want {
+			t.Errorf("span(%v): got %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		width int
+		want  string
+	}{{"short", 5, "short"}, {"nqn.2024-01.com.example:vol1", 16, "nqn.2…ample:vol1"}, {"ab", 1, "…b"}} {
+		if got := (screen{unicode: true}).clip(test.text, test.width); got != test.want {
+			t.Errorf("clip(%q, %d): got %q, want %q", test.text, test.width, got, test.want)
+		}
+	}
+}
