@@ -50,22 +50,29 @@ func (p *statusPrinter) print(status client.Status, controllers []client.Control
 // wrapped prints a text, broken between words where the screen ends, and returns the number of lines. Those after the first
 // are indented.
 func (p *statusPrinter) wrapped(mark, text, color string) int {
-	lines, line := 0, mark
-	flush := func() {
-		p.line("%s", p.paint(color, line))
-		line = "  "
-		lines++
-	}
-	for i, word := range strings.Fields(text) {
-		if i > 0 && p.columns > 0 && utf8.RuneCountInString(line+" "+word) > p.columns {
-			flush()
-		} else if i > 0 {
-			line += " "
+	const indent = "  "
+	lines := p.broken(text, len(indent))
+	for i, line := range lines {
+		if i > 0 {
+			mark = indent
 		}
-		line += word
+		p.line("%s", p.paint(color, mark+line))
 	}
-	flush()
-	return lines
+	return len(lines)
+}
+
+// broken breaks a text between words so that it fits behind so many columns.
+func (p *statusPrinter) broken(text string, behind int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && p.columns > 0 && behind+utf8.RuneCountInString(line+" "+word) > p.columns {
+			lines = append(lines, line)
+			line = ""
+		}
+		line = joined(" ", line, word)
+	}
+	return append(lines, line)
 }
 
 // trouble is what several controllers have in common that is wrong with them.
@@ -327,11 +334,16 @@ func (p *statusPrinter) rows(siblings []*node, prefix string, d detail) []row {
 		rows = append(append(rows, r), p.rows(n.children, r.below, d)...)
 	}
 	for i, r := range sums {
-		r.prefix = prefix + branches[0]
+		branch, below := branches[0], branches[2]
 		if i+1 == len(sums) {
-			r.prefix = prefix + branches[1]
+			branch, below = branches[1], branches[3]
 		}
-		rows = append(rows, r)
+		for j, text := range p.broken(r.text, utf8.RuneCountInString(prefix+branch)) {
+			if j > 0 {
+				branch = below
+			}
+			rows = append(rows, row{text: text, color: r.color, prefix: prefix + branch})
+		}
 	}
 	return rows
 }
