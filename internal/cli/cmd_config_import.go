@@ -37,7 +37,7 @@ together: import both at once, so that the parameters of I/O controllers hold fo
 				return failed(err)
 			}
 			for _, line := range lost {
-				fmt.Fprintln(a.Stderr, "not imported:", line)
+				fmt.Fprintln(a.Stderr, line)
 			}
 			switch {
 			case len(made) == 0:
@@ -55,6 +55,12 @@ together: import both at once, so that the parameters of I/O controllers hold fo
 				return failed(fmt.Errorf("cannot write %d drop-ins to %s: there is more than one host NQN, and each has a file of its own; leave --output out", len(made), output))
 			case output != "":
 				return failed(a.writeImported(output, made[0]))
+			}
+			for _, m := range made {
+				file := filepath.Join(a.root.DaemonDropIns(), m.Name)
+				if _, err := os.Lstat(file); err == nil {
+					return failed(fmt.Errorf("cannot write %s: it exists; remove it first, or see with --dry-run what it would be", file))
+				}
 			}
 			if err := config.CheckWith(a.root, made); err != nil {
 				return failed(fmt.Errorf("cannot import: the configuration would not be right, nothing is written:\n%w", err))
@@ -81,7 +87,7 @@ together: import both at once, so that the parameters of I/O controllers hold fo
 func (a *app) writeImported(file string, m config.Imported) (err error) {
 	defer func() {
 		if errors.Is(err, fs.ErrExist) {
-			err = fmt.Errorf("cannot write %s: it exists; remove it or give another --output", file)
+			err = fmt.Errorf("cannot write %s: it exists", file)
 		} else if err != nil {
 			err = fmt.Errorf("cannot write %s: %w", file, err)
 		}

@@ -248,13 +248,6 @@ tos = 2
 			" --host-traddr=nn-0x3:pn-0x4 --nr-io-queues=8 --tos=4 --data-digest --discovery",
 	}, connections(got))
 
-	set := func(pairs ...string) (s param.Set) {
-		for i := 0; i < len(pairs); i += 2 {
-			p, _ := param.ByName(pairs[i])
-			s, _ = s.With(p, pairs[i+1])
-		}
-		return s
-	}
 	diff(t, "discovered DCs", set("keep-alive-tmo", "30", "nr-io-queues", "8", "tos", "4", "data-digest", "on"), got.Discovered.Discovery)
 	diff(t, "discovered IOCs", set("ctrl-loss-tmo", "600", "nr-io-queues", "8", "queue-size", "128", "tos", "4", "data-digest", "on"), got.Discovered.IO)
 }

@@ -21,8 +21,6 @@ type Imported struct {
 	Name        string // of the file, such as "imported-discovery.conf"
 	Text        string // TOML that Load takes
 	Connections int    // in it
-
-	draft *draft
 }
 
 // format is one that can be imported.
@@ -51,7 +49,7 @@ func Import(root paths.Root, from []string) (made []Imported, lost []string, err
 	if err != nil {
 		return nil, nil, err
 	}
-	all := importer{root: root, known: known}
+	all := importer{root: root, known: known, seen: map[connectionKey]string{}}
 	for _, name := range from {
 		err = errors.Join(err, all.file(name))
 	}
@@ -73,6 +71,7 @@ type importer struct {
 	root   paths.Root
 	known  identity // of this host
 	drafts []*draft
+	seen   map[connectionKey]string // where each connection was first, "file:line"
 
 	name  string // of the drop-ins of the file that is being read
 	path  string
@@ -84,7 +83,7 @@ type draft struct {
 	name    string
 	host    identity // persona; empty for the host's own
 	doc     document
-	seen    map[connectionKey]position
+	count   int // of connections
 	sources []string
 	lost    []string
 }
@@ -114,18 +113,19 @@ func (i *importer) file(name string) error {
 	if !ok {
 		return fmt.Errorf("cannot import %s: it is not UTF-8", path)
 	}
-	before := len(i.drafts)
 	f.read(i, text)
 	lost := i.notes.places(path)
+	if len(lost) == 0 {
+		return nil
+	}
+	tell := i.draft(identity{}) // even if there is nothing to connect
 	for _, d := range i.drafts {
-		if d.name == i.name && (len(i.drafts) > before && d == i.drafts[before] || len(i.drafts) == before) {
-			d.lost = append(d.lost, lost...)
-			return nil
+		if d.count > 0 && slices.Contains(d.sources, path) {
+			tell = d
+			break
 		}
 	}
-	if len(lost) > 0 { // nothing to connect, but something to tell
-		i.draft(identity{}).lost = lost
-	}
+	tell.lost = append(tell.lost, lost...)
 	return nil
 }
 
@@ -198,11 +198,13 @@ func (i *importer) loseKey(at position, key string) {
 func (i *importer) draft(host identity) *draft {
 	for _, d := range i.drafts {
 		if d.name == i.name && d.host == host {
-			d.sources = append(d.sources, i.path)
+			if !slices.Contains(d.sources, i.path) {
+				d.sources = append(d.sources, i.path)
+			}
 			return d
 		}
 	}
-	d := &draft{name: i.name, host: host, sources: []string{i.path}, seen: map[connectionKey]position{}}
+	d := &draft{name: i.name, host: host, sources: []string{i.path}}
 	i.drafts = append(i.drafts, d)
 	return d
 }
@@ -282,6 +284,9 @@ func (i *importer) parameters(entries []entry) []entry {
 		if !ok {
 			continue
 		}
+		if e.text == "0" && p.Info().Min >= 0 && p != param.TOS && !p.Info().Bool {
+			continue // libnvme takes it for unset (its add_int_argument)
+		}
 		set, err := param.Set{}.With(p, e.text)
 		if err != nil {
 			i.lose(e.at, "%s is not imported: %v", e.key, err)
@@ -300,44 +305,22 @@ func (i *importer) parameters(entries []entry) []entry {
 
 // connect adds a connection: the fields of its TID, its NQN among them, and parameters.
 func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry) {
-	var id tid.TID
-	path := table{name: "controller", at: at}
-	nqn := ""
-	for _, e := range entries {
-		switch {
-		case e.text == "":
-		case e.key == "nqn":
-			nqn = e.text
-		case slices.Contains(controllerKeys, e.key):
-			if e.key == "traddr" || e.key == "host-traddr" { // an IPv6 address may stand in brackets elsewhere
-				if inner, ok := strings.CutPrefix(e.text, "["); ok {
-					e.text = strings.TrimSuffix(inner, "]")
-				}
-			}
-			id.Set(e.key, e.text)
-			path.entries = append(path.entries, e)
-		}
-	}
-	if err := tomlDialect.checkNQN(nqn, kind); err != nil {
-		i.lose(at, "controller is not imported: %v", err)
-		return
-	}
-	id.NQN = nqn
-	host := hostName(&id)
-	if host != "" {
-		id.Traddr = "::"
-	}
-	checked, err := tid.New(id, kind)
+	key, path, err := connectionOf(kind, entries)
 	if err != nil {
 		i.lose(at, "controller is not imported: %v", err)
 		return
 	}
-	key := connectionKey{sameness(checked), host}
-	if before, ok := d.seen[key]; ok {
-		i.lose(at, "controller is not imported: it is at line %d already", before.line)
+	nqn := key.id.NQN
+	if kind == tid.Discovery && nqn == tid.DiscoveryNQN {
+		nqn = ""
+	}
+	key.id.HostNQN = d.host.nqn
+	if before, ok := i.seen[key]; ok {
+		i.lose(at, "controller is not imported: it is at %s already", before)
 		return
 	}
-	d.seen[key] = at
+	i.seen[key] = fmt.Sprintf("%s:%d", i.path, at.line)
+	d.count++
 	path.entries = append(path.entries, i.parameters(entries)...)
 	name := secSubsystem
 	if kind == tid.Discovery {
@@ -356,12 +339,42 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 	d.doc.tables = append(d.doc.tables, t)
 }
 
+// connectionOf returns what the entries name, and what a controller table has of it.
+func connectionOf(kind tid.Kind, entries []entry) (connectionKey, table, error) {
+	var id tid.TID
+	path := table{name: "controller"}
+	for _, e := range entries {
+		switch {
+		case e.text == "":
+		case e.key == "nqn":
+			id.NQN = e.text
+		case slices.Contains(controllerKeys, e.key):
+			if e.key == "traddr" || e.key == "host-traddr" { // an IPv6 address may stand in brackets elsewhere
+				if inner, ok := strings.CutPrefix(e.text, "["); ok {
+					e.text = strings.TrimSuffix(inner, "]")
+				}
+			}
+			id.Set(e.key, e.text)
+			path.entries = append(path.entries, e)
+		}
+	}
+	if err := tomlDialect.checkNQN(id.NQN, kind); err != nil {
+		return connectionKey{}, table{}, err
+	}
+	host := hostName(&id)
+	if host != "" {
+		id.Traddr = "::"
+	}
+	checked, err := tid.New(id, kind)
+	return connectionKey{sameness(checked), host}, path, err
+}
+
 // finish writes the drafts.
 func (i *importer) finish() (made []Imported, lost []string, err error) {
 	count := map[string]int{}
 	for _, d := range i.drafts {
 		lost = append(lost, d.lost...)
-		if len(d.seen) == 0 {
+		if d.count == 0 {
 			for _, t := range d.doc.tables {
 				for _, e := range t.entries {
 					lost = append(lost, fmt.Sprintf("%s: %s is not imported: there is no controller that it would hold for; put it into %s of discoverd.conf", strings.Join(d.sources, ", "), e.key, tomlDialect.title(t.name)))
@@ -374,7 +387,7 @@ func (i *importer) finish() (made []Imported, lost []string, err error) {
 		if n := count[d.name]; n > 1 {
 			name += "-" + strconv.Itoa(n)
 		}
-		made = append(made, Imported{Name: name + ".conf", Text: d.toml(), Connections: len(d.seen), draft: d})
+		made = append(made, Imported{Name: name + ".conf", Text: d.toml(), Connections: d.count})
 	}
 	var sources []*source
 	for _, m := range made {
@@ -412,7 +425,7 @@ func CheckWith(root paths.Root, made []Imported) error {
 // toml returns the text of a drop-in.
 func (d *draft) toml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Imported by \"nvme-discoverctl config import\" from %s.\n", comment(strings.Join(slices.Compact(slices.Clone(d.sources)), " and ")))
+	fmt.Fprintf(&b, "# Imported by \"nvme-discoverctl config import\" from %s.\n", comment(strings.Join(d.sources, " and ")))
 	if len(d.lost) > 0 {
 		b.WriteString("#\n# Not imported:\n")
 		for _, line := range d.lost {
@@ -425,7 +438,11 @@ func (d *draft) toml() string {
 			fmt.Fprintf(&b, "hostid = %s\n", quote(d.host.id))
 		}
 	}
-	for _, t := range d.doc.tables {
+	tables := slices.Clone(d.doc.tables)
+	slices.SortStableFunc(tables, func(x, y table) int { // the defaults first
+		return slices.Index(sectionNames(), x.name)/4 - slices.Index(sectionNames(), y.name)/4
+	})
+	for _, t := range tables {
 		fmt.Fprintf(&b, "\n%s\n", tomlDialect.title(t.name))
 		for _, e := range t.entries {
 			fmt.Fprintf(&b, "%s = %s\n", e.key, e.toml())

@@ -66,26 +66,37 @@ func (i *importer) discoveryConf(text string) {
 			i.lose(at, "the line is not imported: it names no controller")
 			continue
 		}
+		if _, _, err := connectionOf(tid.Discovery, l.fields); err != nil {
+			i.lose(at, "controller is not imported: %v", err)
+			continue
+		}
 		if l.draft = i.persona(at, nqn, id); l.draft != nil {
 			lines = append(lines, l)
 		}
 	}
-	for n, l := range lines {
-		// `nvme connect-all` gives the options of a line to what that controller names, too: a drop-in has one set for all.
-		agree := !slices.ContainsFunc(lines, func(o line) bool { return o.draft == l.draft && !sameEntries(o.params, l.params) })
-		first := !slices.ContainsFunc(lines[:n], func(o line) bool { return o.draft == l.draft })
+	// `nvme connect-all` gives the options of a line to what that controller names, too: a drop-in has one set for all.
+	first, differ := map[*draft][]entry{}, map[*draft]bool{}
+	for _, l := range lines {
+		if params, ok := first[l.draft]; !ok {
+			first[l.draft] = l.params
+		} else if !sameEntries(params, l.params) {
+			differ[l.draft] = true
+		}
+	}
+	for _, l := range lines {
+		params, isFirst := first[l.draft]
 		switch {
-		case agree && first:
-			i.defaults(l.draft, tid.Discovery, l.params)
-			i.defaults(l.draft, tid.IO, l.params)
-		case !agree && len(l.params) > 0:
-			i.lose(l.at, "the parameters of this line are imported for its discovery controller, not for what that names: the lines differ, and [io-controller-defaults] holds for all of them")
+		case differ[l.draft]:
+			if len(l.params) > 0 {
+				i.lose(l.at, "the parameters of this line are imported for its discovery controller, not for what that names: other lines differ, and [io-controller-defaults] would hold for all")
+			}
+			l.fields = append(l.fields, l.params...)
+		case isFirst:
+			i.defaults(l.draft, tid.Discovery, params)
+			i.defaults(l.draft, tid.IO, params)
+			delete(first, l.draft)
 		}
-		if agree {
-			i.connect(l.draft, tid.Discovery, l.at, l.fields)
-		} else {
-			i.connect(l.draft, tid.Discovery, l.at, append(l.fields, l.params...))
-		}
+		i.connect(l.draft, tid.Discovery, l.at, l.fields)
 	}
 }
 

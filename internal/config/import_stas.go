@@ -121,7 +121,7 @@ func (i *importer) stasExclusion(at position, key, value string) {
 		}
 	}
 	if len(parts) > 0 {
-		i.lose(at, "%s is not imported: put the line \"exclusion = %s\" into a file %s", key, comment(strings.Join(parts, ";")), "in /etc/nvme/exclusions")
+		i.lose(at, "%s is not imported: put the line \"exclusion = %s\" into a file %s/….conf", key, comment(strings.Join(parts, ";")), i.root.Exclusions())
 	}
 }
 

@@ -60,7 +60,7 @@ func parseINI(text string) (document, findings) {
 	if !ok {
 		return document{}, found
 	}
-	l := iniLoader{names: iniSections(), found: &found}
+	l := iniLoader{names: iniSections(), singles: map[string]int{}, seen: map[tableKey]int{}, found: &found}
 	l.doc.tables = []table{{title: "the beginning of the file, before the first section", at: position{1, 1}}}
 	scanINI(text, iniEvents{section: l.section, entry: l.entry, junk: func(at position) {
 		found.errors.add(at, "cannot parse this line: it must be a [section] or key = value")
@@ -72,9 +72,17 @@ func parseINI(text string) (document, findings) {
 type iniLoader struct {
 	names   map[string]string
 	doc     document
-	current int  // table
-	unknown bool // section: its keys are passed over
+	singles map[string]int   // sections that there are: the number of their table
+	current int              // table
+	unknown bool             // section: its keys are passed over
+	seen    map[tableKey]int // of entries: their number in the table
 	found   *findings
+}
+
+// tableKey is a key of the table with this number.
+type tableKey struct {
+	table int
+	key   string
 }
 
 func (l *iniLoader) section(name string, at position) {
@@ -90,7 +98,7 @@ func (l *iniLoader) section(name string, at position) {
 		l.found.warnings.add(at, "section [%s] is unknown and ignored%s", shownSection(name), suggest(name, candidates))
 		return
 	}
-	if before := slices.IndexFunc(l.doc.tables, func(t table) bool { return t.name == known }); before >= 0 && !sections[known] {
+	if before, again := l.singles[known]; again && !sections[known] {
 		line := l.doc.tables[before].at.line
 		if known == secHost {
 			l.found.errors.add(at, "cannot use a second %s: the one at line %d holds for the whole file; another host goes into a drop-in of its own", title, line)
@@ -102,6 +110,7 @@ func (l *iniLoader) section(name string, at position) {
 	}
 	l.doc.tables = append(l.doc.tables, table{name: known, title: title, at: at})
 	l.current = len(l.doc.tables) - 1
+	l.singles[known] = l.current
 }
 
 // shownSection returns the name of a section as it can stand in a message.
@@ -125,11 +134,12 @@ func (l *iniLoader) entry(key, value string, at position, valueAt int) {
 		t.controllers = append(t.controllers, l.controller(value, position{at.line, valueAt}))
 	default:
 		e := entry{key: key, at: at, text: value}
-		if i := slices.IndexFunc(t.entries, func(e entry) bool { return e.key == key }); i >= 0 {
+		if i, again := l.seen[tableKey{l.current, key}]; again {
 			l.found.warnings.add(at, "key %s in %s is set at line %d already: this one counts", shown(key), t.title, t.entries[i].at.line)
 			t.entries[i] = e
 			return
 		}
+		l.seen[tableKey{l.current, key}] = len(t.entries)
 		t.entries = append(t.entries, e)
 	}
 }
@@ -137,23 +147,25 @@ func (l *iniLoader) entry(key, value string, at position, valueAt int) {
 // controller takes "key=value;key=value…" apart.
 func (l *iniLoader) controller(value string, at position) table {
 	t := table{name: "controller", title: iniDialect.path, at: at}
-	offset := 0
-	for _, part := range strings.Split(value, ";") {
+	seen := map[string]int{} // columns
+	next := at.column
+	for part := range strings.SplitSeq(value, ";") {
 		trimmed := strings.TrimSpace(part)
-		here := position{at.line, at.column + column(value, offset+strings.Index(part, trimmed)) - 1}
-		offset += len(part) + 1
+		here := position{at.line, next + column(part, strings.Index(part, trimmed)) - 1}
+		next += utf8.RuneCountInString(part) + 1
 		if trimmed == "" {
 			continue
 		}
 		key, text, ok := strings.Cut(trimmed, "=")
 		key = strings.TrimSpace(key)
-		before, again := t.find(key)
+		before, again := seen[key]
 		switch {
 		case !ok || key == "":
 			l.found.errors.add(here, "cannot parse this part of the controller line: it must be key=value")
 		case again:
-			l.found.errors.add(here, "cannot set %s twice in a controller line: it is at column %d already", shown(key), before.at.column)
+			l.found.errors.add(here, "cannot set %s twice in a controller line: it is at column %d already", shown(key), before)
 		default:
+			seen[key] = here.column
 			t.entries = append(t.entries, entry{key: key, at: here, text: strings.TrimSpace(text)})
 		}
 	}

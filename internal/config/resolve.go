@@ -84,7 +84,7 @@ type connectionKey struct {
 
 // settings applies [global] of the main file, the one place for it.
 func (r *resolver) settings(sources []*source) {
-	main := tomlDialect.title(secGlobal) + " of the main file"
+	main := "the main file, discoverd.conf"
 	for _, s := range sources {
 		if s.dialect == tomlDialect && !s.dropIn {
 			r.out.Settings, _ = settingsOf(s.section(secGlobal), &s.found)
