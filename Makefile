@@ -21,11 +21,11 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What the end-to-end targets are told: RUN picks scenarios by name, KEEP names a directory for the console.
 RUN ?=
 KEEP ?=
-MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(RUN)') $(if $(KEEP),-keep '$(KEEP)')
+MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(KEEP),-keep '$(value KEEP)')
 TIME ?= 1m
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint fuzz e2e demo bench check clean
+.PHONY: help build install uninstall test lint fuzz e2e demo bench soak check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,11 @@ demo: ## boot the machine and show what the service does, as it happens
 bench: ## boot the machine and measure, next to nvme connect-all
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) -timeout 60m bench
+
+soak: TIME = 20m
+soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=number repeats a run's faults)
+	@.ci/setup mmdebstrap mke2fs
+	@$(MACHINE) -timeout 100h soak -time $(TIME) $(if $(SEED),-seed $(SEED))
 
 check: lint test e2e ## everything: lint, unit tests, end-to-end scenarios
 

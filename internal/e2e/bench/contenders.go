@@ -14,9 +14,11 @@ import (
 // discoverd is the service under test.
 type discoverd struct{}
 
-func (discoverd) connect(t guest.T, _ *guest.Fixture) {
+func (discoverd) prepare(guest.T) {}
+
+func (discoverd) connect(t guest.T, _ *guest.Fixture) func() {
 	t.Helper()
-	guest.Run(t, "systemctl", "start", guest.Service)
+	return guest.Background(t, "systemctl", "start", guest.Service)
 }
 
 func (discoverd) cpu(t guest.T) time.Duration {
@@ -52,11 +54,15 @@ var autoconnect = []string{
 	"/etc/udev/rules.d/70-nvmf-autoconnect.rules", "/etc/systemd/system/nvmf-connect@.service", "/etc/systemd/system/nvmf-connect.target",
 }
 
-func (connectAll) connect(t guest.T, f *guest.Fixture) {
+func (connectAll) connect(t guest.T, f *guest.Fixture) func() {
 	t.Helper()
-	guest.Run(t, "modprobe", "nvme-tcp")
-	guest.Run(t, "nvme", "connect-all", "--persistent", "-t", "tcp", "-a", f.Port.Traddr, "-s", f.Port.Trsvcid,
+	return guest.Background(t, "nvme", "connect-all", "--persistent", "-t", "tcp", "-a", f.Port.Traddr, "-s", f.Port.Trsvcid,
 		"--hostnqn="+guest.HostNQN, "--hostid="+guest.HostID)
+}
+
+// prepare unmasks what reconnects.
+func (connectAll) prepare(t guest.T) {
+	t.Helper()
 	for _, mask := range autoconnect {
 		_ = os.Remove(mask)
 	}

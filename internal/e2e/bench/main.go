@@ -33,8 +33,10 @@ func main() {
 
 // contender is something that connects what a discovery controller shows.
 type contender interface {
-	// connect begins; all is connected when as many controllers are live as there should be.
-	connect(t guest.T, f *guest.Fixture)
+	// prepare gets things ready before the clock runs.
+	prepare(t guest.T)
+	// connect begins to connect everything; wait waits for the command that it started.
+	connect(t guest.T, f *guest.Fixture) (wait func())
 	// cpu is the processor time that its processes have used, where that can be told.
 	cpu(t guest.T) time.Duration
 	// rss is what its processes hold in memory, in KiB, where there are any.
@@ -55,14 +57,18 @@ func measure(t guest.T, n int, who contender) figures {
 	t.Helper()
 	fmt.Printf("measuring %s with %d subsystems\n", t.Name(), n)
 	f := guest.Scene(t, n)
+	guest.Run(t, "modprobe", "nvme-tcp")
+	who.prepare(t)
+	settle(t)
+	census := guest.NewCensus()
 	var got figures
 	before := readUsage(t)
 	begin := time.Now()
-	who.connect(t, f)
-	got.first = untilLive(t, begin, 2, patience)
-	got.cold = untilLive(t, begin, n+1, patience)
-	// Until the units have finished their start too: the processors are busy with that.
+	wait := who.connect(t, f)
+	got.first = untilLive(census, begin, 2, patience)
+	got.cold = untilLive(census, begin, n+1, patience)
 	after := readUsage(t)
+	wait()
 	got.machineCPU, got.processes = after.cpu-before.cpu, after.processes-before.processes
 	got.cpu, got.rss = who.cpu(t), who.rss(t)
 	fmt.Printf("  all live after %s\n", seconds(got.cold))
@@ -74,7 +80,7 @@ func measure(t guest.T, n int, who contender) figures {
 		begin := time.Now()
 		f.Port.Link(s)
 		live++
-		return untilLive(t, begin, live, patienceOne)
+		return untilLive(census, begin, live, patienceOne)
 	})
 	if got.added == 0 {
 		return got
@@ -85,8 +91,8 @@ func measure(t guest.T, n int, who contender) figures {
 		settle(t)
 		begin := time.Now()
 		guest.Delete(t, device)
-		guest.Eventually(t, patience, "it is gone", func() (bool, string) { return guest.LiveCount() < live, "" })
-		return untilLive(t, begin, live, patienceOne)
+		guest.Eventually(t, patience, "it is gone", func() (bool, string) { return census.Live() < live, "" })
+		return untilLive(census, begin, live, patienceOne)
 	})
 	if got.back > 0 {
 		fmt.Printf("  a lost one live again after %s\n", seconds(got.back))
@@ -95,15 +101,14 @@ func measure(t guest.T, n int, who contender) figures {
 }
 
 // untilLive waits until n controllers are live and returns how long after begin that was, 0 if it never happened.
-func untilLive(t guest.T, begin time.Time, n int, patience time.Duration) time.Duration {
-	t.Helper()
+func untilLive(census *guest.Census, begin time.Time, n int, patience time.Duration) time.Duration {
 	for time.Since(begin) < patience {
-		if guest.LiveCount() >= n {
+		if census.Live() >= n {
 			return time.Since(begin)
 		}
 		guest.Pause()
 	}
-	fmt.Printf("  only %d of %d live after %v\n", guest.LiveCount(), n, patience)
+	fmt.Printf("  only %d of %d live after %v\n", census.Live(), n, patience)
 	return 0
 }
 

@@ -39,6 +39,23 @@ func Try(t T, name string, args ...string) Outcome {
 	return Outcome{Status: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 }
 
+// Background starts a command that has to succeed; wait waits for its end.
+func Background(t T, name string, args ...string) (wait func()) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("cannot start %s: %v", name, err)
+	}
+	return func() {
+		t.Helper()
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, output.String())
+		}
+	}
+}
+
 // Run runs a command that has to succeed and returns its output.
 func Run(t T, name string, args ...string) string {
 	t.Helper()

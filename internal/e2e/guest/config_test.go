@@ -80,7 +80,11 @@ func TestReloadOfBadConfiguration(t *testing.T) {
 	f, devices := guest.Connected(t, 2)
 	mark := f.Mark()
 	guest.Configure(t, "[global]\nnbft = maybe\n")
+	begin := time.Now()
 	guest.Try(t, "systemctl", "reload", guest.Service)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("systemctl reload took %v", took)
+	}
 	guest.Eventually(t, 20*time.Second, "the journal names the mistake", func() (bool, string) {
 		text := f.Journal(mark)
 		return strings.Contains(text, "discoverd.conf:2:"), text
