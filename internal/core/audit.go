@@ -131,6 +131,10 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 			m.mistaken(t, d)
 		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
 			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
+		case d.Unit == "" && d.State == "live": // a record that outlived its controller seemed to be about this one
+			m.log(slog.LevelInfo, t, "no unit holds it: claiming it")
+			t.parking = false
+			m.release(t)
 		case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && m.unitOf(t.unit).op == OpNone:
 			m.log(slog.LevelWarn, t, "its unit is gone while its controller lives: claiming it anew")
 			t.parking = false

@@ -55,7 +55,7 @@ func (m *Machine) probeDone(ev ProbeDone) {
 	} else {
 		delete(m.probes, key)
 	}
-	errno := 0
+	errno := ev.Errno
 	if ev.Mute {
 		errno = muteErrno // stay with the question that told
 	}

@@ -17,8 +17,9 @@ import (
 type wanted struct {
 	wish    wish.Wish
 	sources []string
-	sourced bool // by something that is there now, not only by a retained DC
-	static  bool // configured
+	sourced bool              // by something that is there now, not only by a retained DC
+	static  bool              // configured, or the boot firmware's
+	found   config.Discovered // parameters of what its log page names
 }
 
 // view computes the desired set: what is configured, and whatever the log pages say of the DCs reachable from there.
@@ -27,31 +28,55 @@ type wanted struct {
 func (m *Machine) view() []*wanted {
 	var list []*wanted
 	byTID := map[tid.TID]*wanted{}
-	want := func(w wish.Wish, source string, sourced, static bool) {
+	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered) {
 		if have := byTID[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
 			return
 		}
-		byTID[w.TID] = &wanted{w, []string{source}, sourced, static}
+		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found}
 		list = append(list, byTID[w.TID])
 	}
 	followed := 0
 	follow := func(sourced bool) {
 		for ; followed < len(list); followed++ {
-			if t := m.byTID[list[followed].wish.TID]; t != nil {
-				for _, child := range t.children {
-					want(child, LogPageSource+t.wish.TID.String(), sourced, false)
+			parent := list[followed]
+			t := m.byTID[parent.wish.TID]
+			if t == nil {
+				continue
+			}
+			if t.found != parent.found {
+				t.found = parent.found
+				t.children = m.childrenOf(t)
+			}
+			for _, child := range t.children {
+				if !m.covers(child) {
+					want(child, LogPageSource+t.wish.TID.String(), sourced, false, parent.found)
 				}
 			}
 		}
 	}
+	for _, c := range m.boot.connections {
+		want(m.bootWish(c), "NBFT: "+c.From, true, true, m.cfg.Discovered)
+	}
 	for _, c := range m.cfg.Connections {
-		want(c.Wish, c.From, true, true)
+		w, from := c.Wish, c.From
+		if c.Host != "" {
+			n := m.names[keyOf(c)]
+			if len(n.wishes) == 0 {
+				continue
+			}
+			w, from = n.wishes[n.at], from+" ("+c.Host+")"
+		}
+		if m.covers(w) {
+			m.tellRedundant(w, from)
+			continue
+		}
+		want(w, from, true, true, c.Discovered)
 	}
 	follow(true)
 	for _, t := range m.targets {
 		if byTID[t.wish.TID] == nil && m.retained(t) {
-			want(t.wish, "retained", false, false)
+			want(t.wish, "retained", false, false, t.found)
 		}
 	}
 	follow(false)
@@ -80,6 +105,7 @@ func (m *Machine) refreshView() {
 		return
 	}
 	m.viewDirty = false
+	m.syncNames()
 	for _, t := range m.targets {
 		t.desired = false
 	}
@@ -87,6 +113,7 @@ func (m *Machine) refreshView() {
 		t := m.byTID[w.wish.TID]
 		if t == nil {
 			t = &target{unit: w.wish.TID.UnitName(), since: m.now, next: m.now, touched: m.step}
+			t.found = w.found
 			m.byTID[w.wish.TID] = t
 			m.targets = append(m.targets, t)
 		}
@@ -128,7 +155,7 @@ func (t *target) droppable() bool {
 func (m *Machine) childrenOf(t *target) []wish.Wish {
 	var children []wish.Wish
 	for _, e := range t.page {
-		if w, err := m.child(t.wish.TID, e); err == nil && w != (wish.Wish{}) {
+		if w, err := child(t, e); err == nil && w != (wish.Wish{}) {
 			children = append(children, w)
 		}
 	}
@@ -137,13 +164,14 @@ func (m *Machine) childrenOf(t *target) []wish.Wish {
 
 // child is the wish of one log page entry: the DC's own bindings and identity, the defaults of its kind. The zero Wish
 // stands for an entry that asks for no connection.
-func (m *Machine) child(parent tid.TID, e discoverylog.Entry) (wish.Wish, error) {
+func child(dc *target, e discoverylog.Entry) (wish.Wish, error) {
+	parent := dc.wish.TID
 	w := wish.Wish{Owner: wish.OwnerDiscoverd}
 	switch {
 	case e.Subtype == discoverylog.NVM:
-		w.Kind, w.Params = tid.IO, m.cfg.Discovered.IO
+		w.Kind, w.Params = tid.IO, dc.found.IO
 	case e.Subtype == discoverylog.Referral && !e.DupRetInfo:
-		w.Kind, w.Params = tid.Discovery, m.cfg.Discovered.Discovery
+		w.Kind, w.Params = tid.Discovery, dc.found.Discovery
 	case e.Subtype == discoverylog.Referral || e.Subtype == discoverylog.Current:
 		return wish.Wish{}, nil
 	default:

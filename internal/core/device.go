@@ -174,7 +174,7 @@ func (m *Machine) gone(d *device) {
 		return
 	}
 	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
-	if u := m.units[d.Unit]; u != nil && u.active && u.op == OpNone && m.bus && !m.shutdown {
+	if u := m.units[d.Unit]; u != nil && u.active && u.op == OpNone && u.foreign != "stop" && !m.hasDevice(d.Unit) && m.bus && !m.shutdown {
 		m.log(slog.LevelInfo, nil, d.Name+" is gone and no longer wanted: stopping "+d.Unit)
 		m.stop(d.Unit, "its controller is gone and no longer wanted")
 	}

@@ -22,6 +22,8 @@ type (
 		Target probe.Target
 		Mute   bool
 	}
+	// Resolve looks the addresses of a host up.
+	Resolve struct{ Host string }
 	// StartUnit starts the transient unit of a wish.
 	StartUnit struct {
 		Unit string
@@ -64,6 +66,7 @@ type (
 )
 
 func (Probe) effect()         {}
+func (Resolve) effect()       {}
 func (StartUnit) effect()     {}
 func (RestartUnit) effect()   {}
 func (StopUnit) effect()      {}
@@ -88,6 +91,7 @@ func (e Probe) String() string {
 func (e StartUnit) String() string {
 	return fmt.Sprintf("start %s: %s", e.Unit, strings.Join(e.Wish.Args(), " "))
 }
+func (e Resolve) String() string       { return "resolve " + e.Host }
 func (e RestartUnit) String() string   { return "restart " + e.Unit }
 func (e StopUnit) String() string      { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
 func (e AskUnit) String() string       { return "ask about " + e.Unit }

@@ -1,9 +1,12 @@
 package core
 
 import (
+	"net/netip"
+
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -59,6 +62,14 @@ type (
 	ConfigLoaded struct{ Config config.Config }
 	// ConfigFailed tells that a reload did not parse; the last good configuration stays.
 	ConfigFailed struct{ Err string }
+	// NBFTLoaded brings what the boot firmware's tables wish for, host-iface filled in where the interface is there.
+	NBFTLoaded struct{ Connections []nbft.Connection }
+	// Resolved answers Resolve.
+	Resolved struct {
+		Host  string
+		Addrs []netip.Addr // in the order in which to try them
+		Err   string
+	}
 	// ExclusionsLoaded brings the exclusion lists as they are on disk.
 	ExclusionsLoaded struct{ List exclusion.List }
 	// Snapshot answers TakeSnapshot: sysfs, units and state files.
@@ -92,6 +103,7 @@ type (
 		Target probe.Target
 		Mute   bool
 		Err    string
+		Errno  int // of the system call that failed, 0 for none
 	}
 	// JobDone answers StartUnit, RestartUnit and StopUnit.
 	JobDone struct {
@@ -140,6 +152,8 @@ type (
 
 func (ConfigLoaded) event()     {}
 func (ConfigFailed) event()     {}
+func (NBFTLoaded) event()       {}
+func (Resolved) event()         {}
 func (ExclusionsLoaded) event() {}
 func (Snapshot) event()         {}
 func (SnapshotFailed) event()   {}

@@ -58,7 +58,7 @@ func (m *Machine) logRead(ev LogRead) {
 		m.log(slog.LevelWarn, t, "log page: "+w)
 	}
 	for _, e := range t.page {
-		if _, err := m.child(t.wish.TID, e); err != nil {
+		if _, err := child(t, e); err != nil {
 			m.log(slog.LevelWarn, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
 		}
 	}
@@ -108,7 +108,7 @@ func (m *Machine) keepsConnections(t *target) bool {
 			if e.Subtype != discoverylog.Referral {
 				continue
 			}
-			if w, err := m.child(parent.wish.TID, e); err == nil && w.TID == t.wish.TID {
+			if w, err := child(parent, e); err == nil && w.TID == t.wish.TID {
 				return e.EPCSD
 			}
 		}

@@ -53,6 +53,9 @@ type Machine struct {
 	units   map[string]*unit
 	probes  map[probeKey]*probeState
 
+	names map[nameKey]*name // configured connections whose controller is named, not addressed
+	boot  boot
+
 	viewDirty bool
 	kicks     map[string]time.Time // transport → when its waiting targets are retried
 
@@ -84,6 +87,7 @@ func New(seed uint64) *Machine {
 		probes:  map[probeKey]*probeState{},
 		kicks:   map[string]time.Time{},
 		orphans: map[string]string{},
+		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}},
 	}
 }
 
@@ -97,6 +101,10 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.configLoaded(ev)
 	case ConfigFailed:
 		m.log(slog.LevelError, nil, "keeping the last good configuration: "+ev.Err)
+	case NBFTLoaded:
+		m.nbftLoaded(ev)
+	case Resolved:
+		m.resolved(ev)
 	case ExclusionsLoaded:
 		m.exclusionsLoaded(ev)
 	case Snapshot:
@@ -180,6 +188,7 @@ func (m *Machine) due() {
 			m.readLog(t)
 		}
 	}
+	m.askNames()
 	for transport, at := range m.kicks {
 		if reached(at) {
 			delete(m.kicks, transport)
@@ -220,6 +229,7 @@ func (m *Machine) Deadline() time.Time {
 		sooner(t.nextRead)
 		sooner(t.retainUntil)
 	}
+	m.eachName(func(n *name) { sooner(n.next) })
 	return first
 }
 
@@ -234,7 +244,6 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	}
 	m.log(slog.LevelInfo, nil, "the configuration was loaded anew")
 	for _, t := range m.targets {
-		t.children = m.childrenOf(t)
 		if t.state == Stopped {
 			m.release(t)
 		}

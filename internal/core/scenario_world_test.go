@@ -762,7 +762,7 @@ func (w *world) answerRead(words, input []string) error {
 			return fmt.Errorf("%q: %v", line, err)
 		}
 		e.Transport, e.Traddr, e.Trsvcid, e.NQN = named.TID.Transport, named.TID.Traddr, named.TID.Trsvcid, named.TID.NQN
-		if child, err := w.m.child(parent, e); err == nil && child != (wish.Wish{}) && parent != (tid.TID{}) {
+		if child, err := child(&target{wish: wish.Wish{TID: parent}}, e); err == nil && child != (wish.Wish{}) && parent != (tid.TID{}) {
 			if err := w.name(fields[1], child); err != nil {
 				return err
 			}

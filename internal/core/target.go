@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -45,11 +46,12 @@ type target struct {
 type dc struct {
 	page     []discoverylog.Entry // last good log page
 	pageRead time.Time
-	children []wish.Wish // the wishes that it makes
-	settled  bool        // read once, or failed once: SPEC 7.8 waits for that
-	reading  uint64      // token of the read under way, 0 is none
-	dirty    bool        // something happened during the read: read again
-	failed   int         // reads that failed in a row
+	found    config.Discovered // parameters of the wishes that it makes
+	children []wish.Wish       // the wishes that it makes
+	settled  bool              // read once, or failed once: SPEC 7.8 waits for that
+	reading  uint64            // token of the read under way, 0 is none
+	dirty    bool              // something happened during the read: read again
+	failed   int               // reads that failed in a row
 	nextRead time.Time
 
 	readErr       string // why the last read failed
@@ -211,12 +213,22 @@ func (m *Machine) connected(t *target, d *device) {
 
 // fail ends an attempt. The target waits for its back-off.
 func (m *Machine) fail(t *target, err string, errno int) {
+	if m.withoutSource(t, errno) {
+		return
+	}
+	n := m.nameOf(t)
+	if n != nil && m.nextAddress(t, n) {
+		return
+	}
 	m.transition(t, Waiting)
 	t.settled = true
 	t.attempts++
 	t.mute = errno == muteErrno
 	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
 	t.next = m.now.Add(delay)
+	if n != nil { // all its addresses failed: the name is asked again first
+		t.next, n.next = never, t.next
+	}
 	m.complain(t, err, delay)
 }
 
