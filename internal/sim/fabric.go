@@ -222,7 +222,7 @@ func (w *world) newConfig() {
 			}
 			if wanted := w.wishFor(p); !there[wanted.TID] {
 				there[wanted.TID] = true
-				c.Connections = append(c.Connections, config.Connection{Wish: wanted, From: "discoverd.conf:" + strconv.Itoa(len(there))})
+				c.Connections = append(c.Connections, config.Connection{Wish: wanted, Discovered: c.Discovered, From: "discoverd.conf:" + strconv.Itoa(len(there))})
 			}
 		}
 	}

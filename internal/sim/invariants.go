@@ -148,7 +148,7 @@ func (k *watch) made(wr *write) {
 // excludedIsNotConnected: nothing is connected that the list on disk has excluded since before the command looked.
 func (k *watch) excludedIsNotConnected(wr *write) {
 	_, excluded := k.lab.exclusions[k.disk.exclusions].Match(wr.wish.TID)
-	if excluded && k.changed+30*time.Second < k.now {
+	if excluded && k.changed < wr.begun {
 		k.violate("excludedIsNotConnected", "%v was connected by %s although it is excluded", wr.wish.TID, short(wr.maker))
 	}
 }
