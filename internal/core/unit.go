@@ -132,6 +132,9 @@ func (m *Machine) unitState(ev UnitState) {
 		if ev.Info.Job != "" && ev.Info.Job != "stop" {
 			return // a restart passes through here
 		}
+		if ev.Info.Job == "stop" { // ours would have been waited for
+			u.foreign = "stop"
+		}
 		u.active, u.argv = false, nil
 		m.stoppedOutside(ev.Unit, t, u)
 		m.tidy(ev.Unit)

@@ -45,6 +45,7 @@ type Daemon struct {
 	units   *unit.Manager
 	reader  *reader
 	api     *api
+	boot    *bootTables
 }
 
 // arrival is an event on its way to the loop.
@@ -64,6 +65,7 @@ func Run(ctx context.Context, opts Options) error {
 		events:  make(chan arrival, 1024),
 		notify:  newNotifier(opts.Log),
 		reader:  newReader(opts.Root),
+		boot:    readBootTables(opts.Root, opts.Log, opts.Config),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d)
@@ -99,6 +101,7 @@ func Run(ctx context.Context, opts Options) error {
 	go d.watchReloads(ctx)
 
 	d.loadExclusions(ctx)
+	d.post(ctx, d.boot.wishes())
 	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 	d.Log.Info("nvme-discoverd starts")
 	err = d.loop(ctx, failed)
@@ -225,6 +228,8 @@ func (d *Daemon) reload(ctx context.Context) error {
 		return err
 	}
 	d.loadExclusions(ctx)
+	d.boot.configured(cfg)
+	d.post(ctx, d.boot.wishes())
 	d.postAndWait(ctx, core.ConfigLoaded{Config: cfg})
 	return nil
 }

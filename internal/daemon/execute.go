@@ -3,8 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -21,6 +24,7 @@ const (
 	parallelReads  = 16
 	parallelStops  = 8
 	askTimeout     = 10 * time.Second
+	resolveTimeout = 20 * time.Second
 	jobGrace       = 30 * time.Second // beyond the unit's own timeout: then its result is lost
 )
 
@@ -62,6 +66,8 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	switch e := effect.(type) {
 	case core.Probe:
 		go x.within(ctx, x.probes, func() { x.probe(ctx, e) })
+	case core.Resolve:
+		go x.within(ctx, x.probes, func() { x.resolve(ctx, e) })
 	case core.StartUnit:
 		spec := unit.ForWish(e.Wish, x.unitConfig())
 		spec.Name = e.Unit
@@ -144,8 +150,24 @@ func (x *executor) probe(ctx context.Context, e core.Probe) {
 	done := core.ProbeDone{Target: e.Target, Mute: e.Mute}
 	if err := try(limited, e.Target); err != nil {
 		done.Err = err.Error()
+		var errno unix.Errno
+		if errors.As(err, &errno) {
+			done.Errno = int(errno)
+		}
 	}
 	x.post(ctx, done)
+}
+
+func (x *executor) resolve(ctx context.Context, e core.Resolve) {
+	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	answer := core.Resolved{Host: e.Host}
+	addrs, err := net.DefaultResolver.LookupNetIP(limited, "ip", e.Host)
+	if err != nil {
+		answer.Err = "cannot resolve " + e.Host + ": " + err.Error()
+	}
+	answer.Addrs = addrs
+	x.post(ctx, answer)
 }
 
 // job runs a job on a unit to its end and reads what it left. A job whose end is not told within the unit's own timeout

@@ -1,0 +1,79 @@
+package core
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// noSuchSource is EADDRNOTAVAIL: host-traddr is no address of this host, or is no more.
+const noSuchSource = 99
+
+// boot is what the boot firmware's tables wish for (SPEC section 11).
+type boot struct {
+	connections []nbft.Connection
+	anySource   map[tid.TID]bool // wishes whose host-traddr, got by DHCP, this host has no more
+	redundant   map[tid.TID]bool // configured wishes that were told to be redundant
+}
+
+func (m *Machine) nbftLoaded(ev NBFTLoaded) {
+	if slices.Equal(m.boot.connections, ev.Connections) {
+		return
+	}
+	m.boot.connections, m.viewDirty = ev.Connections, true
+}
+
+// bootWish is the wish of one connection of the tables.
+func (m *Machine) bootWish(c nbft.Connection) wish.Wish {
+	w := c.Wish
+	if m.boot.anySource[c.Wish.TID] {
+		w.TID.HostTraddr = ""
+	}
+	return w
+}
+
+// covers tells whether the tables name the target of w too: it is theirs, with their identity, whatever else names it.
+// A wish that pins another path is one of its own.
+func (m *Machine) covers(w wish.Wish) bool {
+	for _, c := range m.boot.connections {
+		a, b := m.bootWish(c).TID, w.TID
+		if c.Wish.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || a.NQN != b.NQN {
+			continue
+		}
+		if (b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface) {
+			return true
+		}
+	}
+	return false
+}
+
+// tellRedundant says once of a configured connection that the boot firmware has it already.
+func (m *Machine) tellRedundant(w wish.Wish, from string) {
+	if m.boot.redundant[w.TID] {
+		return
+	}
+	m.boot.redundant[w.TID] = true
+	m.emit(Log{Level: slog.LevelError, TID: w.TID, Msg: from + " is redundant: the NBFT names this controller, and it is connected as the NBFT says"})
+}
+
+// withoutSource lets a connection of the tables go without its host-traddr when that came by DHCP and is not this host's any
+// more, and reports whether it did.
+func (m *Machine) withoutSource(t *target, errno int) bool {
+	if errno != noSuchSource || t.wish.TID.HostTraddr == "" {
+		return false
+	}
+	for _, c := range m.boot.connections {
+		if c.DHCP && c.Wish.TID == t.wish.TID {
+			m.log(slog.LevelInfo, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
+			m.boot.anySource[c.Wish.TID] = true
+			m.transition(t, Waiting)
+			m.moveTo(t, m.bootWish(c))
+			t.next = m.now
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,159 @@
+package core
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// stage is a machine that is past its start, with a clock that the test moves.
+type stage struct {
+	t   *testing.T
+	m   *Machine
+	now time.Time
+}
+
+func newStage(t *testing.T, events ...Event) *stage {
+	s := &stage{t, New(1), time.Unix(1000, 0)}
+	for _, ev := range events {
+		s.step(ev)
+	}
+	s.step(BusUp{})
+	s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true})
+	return s
+}
+
+// step returns the effects that are worth a look, in words.
+func (s *stage) step(ev Event) []string {
+	s.t.Helper()
+	var words []string
+	effects := s.m.Step(s.now, ev)
+	for at := s.m.Deadline(); at != never && !at.After(s.now); at = s.m.Deadline() {
+		effects = append(effects, s.m.Step(s.now, Tick{})...)
+	}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case Status, TakeSnapshot, Ready:
+		case Log:
+			words = append(words, e.String())
+		case StartUnit:
+			words = append(words, "start "+strings.Join(e.Wish.Args(), " "))
+		default:
+			words = append(words, e.String())
+		}
+	}
+	return words
+}
+
+func (s *stage) expect(got []string, want ...string) {
+	s.t.Helper()
+	if !slices.Equal(got, want) {
+		s.t.Errorf("effects\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func peer(addr string) probe.Target { return probe.Target{Traddr: addr, Trsvcid: "4420"} }
+
+func named(host string) ConfigLoaded {
+	return ConfigLoaded{config.Config{Settings: config.Defaults(), Connections: []config.Connection{{
+		Host: host, From: "discoverd.conf:3",
+		Wish: wish.Wish{Owner: wish.OwnerDiscoverd, TID: tid.TID{Transport: tid.TCP, Trsvcid: "4420", NQN: "nqn.vol"}},
+	}}}}
+}
+
+func addrs(texts ...string) (list []netip.Addr) {
+	for _, text := range texts {
+		list = append(list, netip.MustParseAddr(text))
+	}
+	return list
+}
+
+// The addresses of a name are tried in order, all of them before there is a failure to speak of; then the name is
+// resolved anew.
+func TestNameTriesAllAddresses(t *testing.T) {
+	s := newStage(t, named("array"))
+	s.expect(s.step(Tick{}))
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1", "192.0.2.2")}), "probe 192.0.2.1:4420")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1"), Err: "refused"}), "probe 192.0.2.2:4420")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2"), Err: "refused"}),
+		"log warn: cannot connect: refused; next attempt in 900ms (tcp, 192.0.2.2, 4420, nqn.vol)")
+	s.now = s.now.Add(2 * time.Second)
+	s.expect(s.step(Tick{}), "resolve array")
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.3")}), "probe 192.0.2.3:4420")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.3")}), "start --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.vol")
+	if n := len(s.m.targets); n != 1 {
+		t.Errorf("%d targets stand for one name", n)
+	}
+}
+
+// A name that cannot be resolved is asked again with back-off and told of once.
+func TestNameWithoutAddress(t *testing.T) {
+	s := newStage(t, named("array"))
+	s.expect(s.step(Resolved{Host: "array", Err: "cannot resolve array: no such host"}),
+		"log warn: discoverd.conf:3: cannot resolve array: no such host; next attempt in 900ms")
+	s.now = s.now.Add(2 * time.Second)
+	s.expect(s.step(Tick{}), "resolve array")
+	s.expect(s.step(Resolved{Host: "array", Err: "cannot resolve array: no such host"}))
+	s.now = s.now.Add(3 * time.Second)
+	s.expect(s.step(Tick{}), "resolve array")
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("2001:db8::1")}), "probe [2001:db8::1]:4420")
+}
+
+// After a restart of the daemon the address that is connected counts, not the first one of the answer.
+func TestNameKeepsConnectedAddress(t *testing.T) {
+	s := newStage(t, named("array"))
+	second := tid.TID{Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol"}
+	d := Device{Owner: "discoverd", Unit: second.UnitName(), Seq: 9}
+	d.Name, d.Transport, d.Traddr, d.Trsvcid, d.NQN, d.State, d.Type = "nvme1", tid.TCP, "192.0.2.2", "4420", "nqn.vol", "live", "io"
+	s.step(DeviceSeen{Device: d})
+	s.m.unitOf(d.Unit).active = true
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1", "192.0.2.2")}),
+		"log info: connected already, keeping it (tcp, 192.0.2.2, 4420, nqn.vol)")
+}
+
+func booted(dhcp bool) NBFTLoaded {
+	w := wish.Wish{Owner: wish.OwnerNBFT, TID: tid.TID{
+		Transport: tid.TCP, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol", HostTraddr: "192.0.2.9", HostNQN: "nqn.firmware",
+	}}
+	return NBFTLoaded{[]nbft.Connection{{Wish: w, DHCP: dhcp, From: "NBFT, SSNS 1"}}}
+}
+
+// What the boot firmware names is its own, with its identity, whatever the configuration says of it.
+func TestBootTargetIsNotTheConfigurations(t *testing.T) {
+	cfg := named("")
+	cfg.Config.Connections[0].Wish.TID.Traddr = "192.0.2.1"
+	cfg.Config.Connections[0].Wish.TID.HostNQN = "nqn.host"
+	s := &stage{t, New(1), time.Unix(1000, 0)}
+	s.step(booted(false))
+	s.step(cfg)
+	s.step(BusUp{})
+	s.expect(s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true}),
+		"log error: discoverd.conf:3 is redundant: the NBFT names this controller, and it is connected as the NBFT says (tcp, 192.0.2.1, 4420, nqn.vol)",
+		"probe 192.0.2.1:4420 from 192.0.2.9")
+	via := probe.Target{Traddr: "192.0.2.1", Trsvcid: "4420", HostTraddr: "192.0.2.9"}
+	s.expect(s.step(ProbeDone{Target: via}),
+		"start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.firmware --host-traddr=192.0.2.9")
+}
+
+// An address that the firmware got by DHCP and the host has no more is given up; one that was configured is not.
+func TestBootAddressByDHCP(t *testing.T) {
+	for _, dhcp := range []bool{true, false} {
+		s := newStage(t, booted(dhcp), ConfigLoaded{config.Config{Settings: config.Defaults()}})
+		via := probe.Target{Traddr: "192.0.2.1", Trsvcid: "4420", HostTraddr: "192.0.2.9"}
+		got := s.step(ProbeDone{Target: via, Err: "not ours", Errno: noSuchSource})
+		if dhcp {
+			s.expect(got, "log info: the address 192.0.2.9 that the firmware got by DHCP is not this host's: connecting from any (tcp, 192.0.2.1, 4420, nqn.vol, 192.0.2.9)",
+				"probe 192.0.2.1:4420")
+		} else {
+			s.expect(got, "log warn: cannot connect 192.0.2.9 → 192.0.2.1: not ours; next attempt in 900ms (tcp, 192.0.2.1, 4420, nqn.vol, 192.0.2.9)")
+		}
+	}
+}

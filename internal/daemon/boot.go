@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// bootTables are what the boot firmware left (SPEC section 11). They are read once, for they are those of this boot; the
+// interfaces that they name by MAC address come and go, and the defaults of their parameters with the configuration.
+type bootTables struct {
+	root   paths.Root
+	log    *slog.Logger
+	tables []nbft.Table
+
+	mu  sync.Mutex
+	cfg config.Config
+}
+
+// readBootTables reads the tables and logs what is wrong with them. A bad table keeps nothing else from working.
+func readBootTables(root paths.Root, log *slog.Logger, cfg config.Config) *bootTables {
+	b := &bootTables{root: root, log: log, cfg: cfg}
+	if !cfg.Settings.NBFT {
+		return b
+	}
+	tables, errs := nbft.Load(root)
+	for _, err := range errs {
+		log.Error(err.Error())
+	}
+	b.tables = tables
+	for _, table := range tables {
+		_, warnings := nbft.Wishes(table, cfg.Discovered.Discovery, cfg.Discovered.IO)
+		for _, warning := range append(table.Warnings, warnings...) {
+			log.Warn(table.File + ": " + warning)
+		}
+	}
+	return b
+}
+
+// configured makes the tables go by another configuration.
+func (b *bootTables) configured(cfg config.Config) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cfg = cfg
+}
+
+// wishes is what the tables wish for, over the interfaces that are there now. Two tables that name one connection wish for
+// it once; one whose interface is not there is wished for without, since its address may be reachable all the same.
+func (b *bootTables) wishes() core.NBFTLoaded {
+	b.mu.Lock()
+	cfg := b.cfg
+	b.mu.Unlock()
+	var loaded core.NBFTLoaded
+	if !cfg.Settings.NBFT {
+		return loaded
+	}
+	for _, table := range b.tables {
+		connections, _ := nbft.Wishes(table, cfg.Discovered.Discovery, cfg.Discovered.IO)
+		for _, c := range connections {
+			iface, err := c.Link.Interface(b.root)
+			if err != nil {
+				b.log.Debug(err.Error())
+			}
+			c.Wish.TID.HostIface = iface
+			c.From = table.File + ", " + c.From
+			loaded.Connections = append(loaded.Connections, c)
+		}
+	}
+	return loaded
+}
