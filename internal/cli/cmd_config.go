@@ -145,7 +145,7 @@ func (a *app) printConfig(view configView) error {
 	if len(view.Files) == 0 {
 		fmt.Fprintln(w, "No configuration file is there.")
 	} else {
-		fmt.Fprintf(w, "Files: %s\n", strings.Join(view.Files, " "))
+		fmt.Fprintf(w, "Files\n  %s\n", strings.Join(view.Files, "\n  "))
 	}
 	fmt.Fprintln(w)
 	table("", "Settings", view.Settings)
@@ -187,16 +187,8 @@ is on stderr, one a line; the exit status is 1 if there is an error.`,
 				return failed(err)
 			}
 			a.warn(c.Warnings)
-			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", quantity(len(c.Connections), "connection"), quantity(len(c.Warnings), "warning"))
+			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
 			return nil
 		},
 	}
-}
-
-// quantity returns a number of things.
-func quantity(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

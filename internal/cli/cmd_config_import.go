@@ -110,6 +110,6 @@ func (a *app) writeImported(file string, m config.Imported) (err error) {
 	if err := os.Link(f.Name(), file); err != nil { // unlike a rename it never overwrites
 		return err
 	}
-	fmt.Fprintf(a.Stdout, "wrote %s: %s\n", file, quantity(m.Connections, "connection"))
+	fmt.Fprintf(a.Stdout, "wrote %s: %s\n", file, plural(m.Connections, "connection", "connections"))
 	return nil
 }

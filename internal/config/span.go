@@ -89,7 +89,7 @@ func times(number string, unit time.Duration) (time.Duration, error) {
 	return time.Duration(total), nil
 }
 
-// formatSpan is the inverse of parseSpan.
+// formatSpan is the inverse of parseSpan, for whole microseconds.
 func formatSpan(d time.Duration) string {
 	if d == Infinity {
 		return "infinity"
@@ -99,5 +99,5 @@ func formatSpan(d time.Duration) string {
 			return strconv.FormatInt(int64(d/size), 10) + unit
 		}
 	}
-	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 3, 64) + "us"
+	return strconv.FormatInt(int64(d/time.Microsecond), 10) + "us"
 }

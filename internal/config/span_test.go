@@ -44,6 +44,14 @@ func TestParseSpan(t *testing.T) {
 	}
 }
 
+func TestFormatSpan(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"0s": 0, "72h": 72 * time.Hour, "5min": 5 * time.Minute, "90s": 90 * time.Second, "1500ms": 1500 * time.Millisecond, "infinity": Infinity,
+	} {
+		diff(t, want, want, formatSpan(d))
+	}
+}
+
 func FuzzParseSpan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := parseSpan(text)
@@ -54,7 +62,7 @@ func FuzzParseSpan(f *testing.F) {
 			t.Errorf("%q: %v with an error: %v", text, got, err)
 		}
 		if err == nil && got != Infinity {
-			if again, err := parseSpan(got.Truncate(time.Microsecond).String()); err != nil || again != got.Truncate(time.Microsecond) {
+			if again, err := parseSpan(formatSpan(got.Truncate(time.Microsecond))); err != nil || again != got.Truncate(time.Microsecond) {
 				t.Errorf("%q: %v reads as %v, %v", text, got, again, err)
 			}
 		}

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+const configHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-4333-8444-555555555555"
+
+// configTree makes a tree of files, with a host that has an identity.
+func configTree(t *testing.T, files map[string]string) paths.Root {
+	t.Helper()
+	root := paths.Root(t.TempDir())
+	write(t, root.HostNQN(), configHost+"\n")
+	for name, text := range files {
+		write(t, root.Join(name), text)
+	}
+	return root
+}
+
+// runConfig runs a command of config. The root is cut out of what it prints.
+func runConfig(root paths.Root, args ...string) (status int, stdout, stderr string) {
+	status, stdout, stderr = run(nil, root, append([]string{"config"}, args...)...)
+	return status, strings.ReplaceAll(stdout, string(root), ""), strings.ReplaceAll(stderr, string(root), "")
+}
+
+func checkText(t *testing.T, what, want, got string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\n%s\nwant:\n%s", what, got, want)
+	}
+}
+
+func TestConfigShow(t *testing.T) {
+	root := configTree(t, map[string]string{
+		"etc/nvme/discoverd.conf": `[global]
+log-level = "debug"
+nbft = "Off"
+colour = "blue"
+[[discovery-controller]]
+controller = [{ transport = "tcp", traddr = "array.example.com", host-iface = "eth0" }]
+`,
+		"etc/nvme/discoverd.conf.d/red.conf": `[host]
+hostnqn = "nqn.2014-08.org.example:red"
+tls = true
+[io-controller-defaults]
+ctrl-loss-tmo = ""
+[[discovery-controller]]
+nqn = "nqn.2014-08.org.example:cdc"
+keep-alive-tmo = 15
+controller = [{ transport = "tcp", traddr = "192.0.2.10", trsvcid = 8010, tls = false }]
+`,
+		"etc/nvme/nvme-fabrics.conf": `[I/O Controller Defaults]
+ctrl-loss-tmo = 30min
+[Subsystem]
+nqn = nqn.2014-08.org.example:vol
+controller = transport=fc;traddr=nn-0x1:pn-0x2;host-traddr=nn-0x3:pn-0x4
+`,
+	})
+	const warning = "warning: /etc/nvme/discoverd.conf:4:1: key colour in [global] is unknown and ignored\n"
+	status, out, errs := runConfig(root, "show")
+	if status != Done {
+		t.Errorf("status %d", status)
+	}
+	checkText(t, "stderr", warning, errs)
+	checkGolden(t, "config-show.txt", out)
+	_, out, errs = runConfig(root, "show", "--json")
+	checkText(t, "stderr", warning, errs)
+	checkGolden(t, "config-show.json", out)
+
+	_, out, errs = runConfig(configTree(t, nil), "show")
+	checkText(t, "stderr", "", errs)
+	checkGolden(t, "config-show-nothing.txt", out)
+
+	write(t, root.DaemonConfig(), "[global]\nnbft = 3\n")
+	status, out, errs = runConfig(root, "show")
+	checkText(t, "stdout", "", out)
+	checkText(t, "stderr", "/etc/nvme/discoverd.conf:2:1: cannot set nbft to \"3\": it must be true or false\n", errs)
+	if status != Failed {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	root := configTree(t, map[string]string{
+		"etc/nvme/discoverd.conf":         "[global]\nzeroconf = true\n",
+		"etc/nvme/nvme-fabrics.conf":      "[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n",
+		"new.conf":                        "[host]\nhostnqm = \"nqn.a\"\n",
+		"bad.conf":                        "[host]\ntos = 256\n[[subsystem]]\n",
+		"etc/nvme/discoverd.conf.d/a.txt": "[",
+	})
+	const unsupported = "warning: /etc/nvme/discoverd.conf:2:1: zeroconf is not supported by this version: no discovery controller is found by mDNS\n"
+	for _, test := range []struct {
+		files          []string
+		status         int
+		stdout, stderr string
+	}{
+		{nil, Done, "The configuration is right: 1 connection, 1 warning.\n", unsupported},
+		{[]string{"new.conf"}, Done, "The configuration is right: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key hostnqm in [host] is unknown and ignored: did you mean hostnqn?\n"},
+		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `/bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
+/bad.conf:3:1: cannot connect a [[subsystem]] without a controller: add controller = [{ transport = …, traddr = … }]
+/bad.conf:3:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
+`},
+		{[]string{"none.conf"}, Failed, "", "cannot read configuration file /none.conf: no such file or directory\n"},
+	} {
+		args := []string{"check"}
+		for _, f := range test.files {
+			args = append(args, root.Join(f))
+		}
+		status, out, errs := runConfig(root, args...)
+		if status != test.status {
+			t.Errorf("%q: status %d", test.files, status)
+		}
+		checkText(t, "stdout", test.stdout, out)
+		checkText(t, "stderr", test.stderr, errs)
+	}
+}
+
+func TestConfigImport(t *testing.T) {
+	root := configTree(t, map[string]string{
+		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -S secret\n-t tcp -a 192.0.2.11 -q nqn.red\n",
+		"etc/stas/stafd.conf":     "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
+	})
+	const lost = "/etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets and keys in the configuration are not supported yet\n"
+	const text = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
+#
+# Not imported:
+#   /etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets and keys in the configuration are not supported yet
+
+[[discovery-controller]]
+controller = [
+  { transport = "tcp", traddr = "192.0.2.10" },
+]
+`
+	const red = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
+
+[host]
+hostnqn = "nqn.red"
+
+[[discovery-controller]]
+controller = [
+  { transport = "tcp", traddr = "192.0.2.11" },
+]
+`
+	content := func(file string) string {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err.Error()
+		}
+		return strings.ReplaceAll(string(data), string(root), "")
+	}
+	step := func(wantStatus int, stdout, stderr string, args ...string) {
+		t.Helper()
+		status, out, errs := runConfig(root, append([]string{"import"}, args...)...)
+		if status != wantStatus {
+			t.Errorf("%q: status %d", args, status)
+		}
+		checkText(t, "stdout", stdout, out)
+		checkText(t, "stderr", stderr, errs)
+	}
+	const dir = "/etc/nvme/discoverd.conf.d/"
+	step(Done, "# "+dir+"imported-discovery.conf\n"+text+"\n# "+dir+"imported-discovery-2.conf\n"+red, lost, "--from", "discovery.conf", "--dry-run")
+	if _, err := os.Stat(root.DaemonDropIns()); err == nil {
+		t.Error("a dry run made a directory")
+	}
+	step(Failed, "", lost+"cannot write 2 drop-ins to "+root.Join("x")[len(root):]+": there is more than one host NQN, and each has a file of its own; leave --output out\n",
+		"--from=discovery.conf", "--output="+root.Join("x"))
+	step(Usage, "", "cannot use --output with --dry-run: it prints the drop-ins and writes nothing: see nvme-discoverctl config import --help\n", "--dry-run", "--output=x")
+	step(Failed, "", "cannot import \"nvme.conf\": it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file\n", "--from=nvme.conf")
+	step(Done, "wrote /stas.toml: 1 connection\n", "", "--from=stafd.conf", "--output="+root.Join("stas.toml"))
+	step(Failed, "", "cannot write /stas.toml: it exists\n", "--from=stafd.conf", "--output="+root.Join("stas.toml"))
+
+	step(Done, "wrote "+dir+"imported-discovery.conf: 1 connection\nwrote "+dir+"imported-discovery-2.conf: 1 connection\nApply it with: systemctl reload nvme-discoverd\n", lost, "--from=discovery.conf")
+	checkText(t, "written", text, content(root.Join(dir, "imported-discovery.conf")))
+	checkText(t, "written", red, content(root.Join(dir, "imported-discovery-2.conf")))
+	status, out, _ := runConfig(root, "check")
+	checkText(t, "check", "The configuration is right: 2 connections, 0 warnings.\n", out)
+	if status != Done {
+		t.Error("what was written does not load")
+	}
+	step(Failed, "", lost+"cannot write "+dir+"imported-discovery.conf: it exists; remove it first, or see with --dry-run what it would be\n")
+	if _, err := os.Stat(root.Join(dir, "imported-stas.conf")); err == nil {
+		t.Error("half of an import was written")
+	}
+
+	write(t, root.Join(dir, "own.conf"), "[host]\nhostnqn = \"nqn.red\"\n")
+	for _, name := range []string{"imported-discovery.conf", "imported-discovery-2.conf"} {
+		if err := os.Remove(root.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step(Failed, "", lost+`cannot import: the configuration would not be right, nothing is written:
+`+dir+`imported-discovery-2.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at `+dir+`own.conf:2 already; put what it connects into that file
+`, "--from=discovery.conf")
+
+	status, out, errs := runConfig(configTree(t, map[string]string{"etc/stas/stafd.conf": "[Global]\n"}), "import")
+	if status != Done || out != "" {
+		t.Errorf("nothing to import: status %d, stdout %q", status, out)
+	}
+	checkText(t, "nothing to import", "nothing to import: no file of another program names a controller\n", errs)
+}
