@@ -66,6 +66,7 @@ func (k *watch) effect(e core.Effect) {
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
 	case core.StopUnit:
+		delete(k.stopped, e.Unit) // the daemon wants the same
 		k.staysCalm(e.Unit, e)
 	case core.MarkStopped:
 		k.marked[e.Unit] = true

@@ -4,4 +4,4 @@ package sim
 
 // defaultSeeds is smaller under the race detector, which has little to find in a program without goroutines and makes it
 // many times slower.
-const defaultSeeds = 2_000
+const defaultSeeds = 1_000

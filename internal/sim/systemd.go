@@ -169,6 +169,7 @@ func (s *systemd) join(j *job, is issue, wt *waiter) {
 			kind := j.kind
 			if s.chance(0.05) { // gone before it could be asked
 				kind = ""
+				delete(s.watch.stopped, j.unit)
 			}
 			s.shell.post(core.ForeignJob{Unit: j.unit, Type: kind})
 		}
