@@ -198,14 +198,19 @@ func (i *importer) loseKey(at position, key string) {
 func (i *importer) draft(host identity) *draft {
 	for _, d := range i.drafts {
 		if d.name == i.name && d.host == host {
-			if !slices.Contains(d.sources, i.path) {
-				d.sources = append(d.sources, i.path)
-			}
-			return d
+			return i.into(d)
 		}
 	}
 	d := &draft{name: i.name, host: host, sources: []string{i.path}}
 	i.drafts = append(i.drafts, d)
+	return d
+}
+
+// into returns d, which the file is going to add to.
+func (i *importer) into(d *draft) *draft {
+	if !slices.Contains(d.sources, i.path) {
+		d.sources = append(d.sources, i.path)
+	}
 	return d
 }
 
@@ -235,8 +240,7 @@ func (i *importer) persona(at position, nqn, id string) *draft {
 		if host.id != "" && host.id != d.host.completed().id {
 			i.lose(at, "hostid is not imported: hostnqn %s has another one already", nqn)
 		}
-		i.name, host = d.name, d.host // a host NQN belongs in one file
-		return i.draft(host)
+		return i.into(d) // whichever file it is of: a host NQN belongs in one drop-in
 	}
 	for _, id := range []string{host.id, ""} {
 		host.id = id
