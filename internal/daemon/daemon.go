@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
@@ -104,6 +106,10 @@ func Run(ctx context.Context, opts Options) error {
 	d.post(ctx, d.boot.wishes())
 	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 	d.Log.Info("nvme-discoverd starts")
+	if active := legacy.Active(opts.Root); len(active) > 0 {
+		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
+			"): what is disconnected comes back behind this service; `nvme-discoverctl legacy disable` ends that")
+	}
 	err = d.loop(ctx, failed)
 	d.notify.stopping()
 	return err
