@@ -47,6 +47,7 @@ uninstall: ## remove what install installed (discoverd.conf stays)
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
 	@.ci/setup gcc
 	CGO_ENABLED=1 go test -race ./...
+	go test ./internal/sim
 
 lint: ## formatting, vet and staticcheck, the end-to-end code included
 	@unformatted="$$($(GOFUMPT) -l cmd internal)"; \
