@@ -45,7 +45,7 @@ uninstall: ## remove what install installed (discoverd.conf stays)
 	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
-	@.ci/setup gcc dbus-daemon
+	@.ci/setup gcc dbus-daemon ip
 	CGO_ENABLED=1 go test -race ./...
 	go test ./internal/sim
 
