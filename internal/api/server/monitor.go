@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -57,6 +58,9 @@ func (b *broker) unsubscribe(s *subscriber) {
 	delete(b.subscribers, s)
 }
 
+// errTooSlow ends the connection of a client that does not read.
+var errTooSlow = errors.New("the client does not read")
+
 // Monitor answers the call of that name.
 func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 	client := c.Conn.(*conn)
@@ -86,7 +90,7 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 			m.dropped.Add(1)
 			m.complain(fmt.Sprintf("dropped a varlink client that does not read (uid %d, pid %d)", client.peer.Uid, client.peer.Pid))
 			c.Continues = false
-			return c.ReplyTooSlow(ctx)
+			return errors.Join(c.ReplyTooSlow(ctx), errTooSlow)
 		case changes := <-sub.changes:
 			if changes.Step <= step { // the snapshot has it
 				continue

@@ -1,0 +1,242 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// running starts a daemon without a kernel and a systemd, whose loop knows n controllers that are connected.
+func running(t testing.TB, n int) (*Daemon, context.Context) {
+	t.Helper()
+	d := &Daemon{
+		Options: Options{Root: paths.Root(t.TempDir()), Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}, Version: "1.0"},
+		machine: core.New(1),
+		events:  make(chan arrival, 1024),
+	}
+	d.notify, d.reader = newNotifier(d.Log), newReader(d.Root)
+	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: d.Log})
+	d.effects = newExecutor(d)
+	d.api = newAPI(d)
+
+	cfg := config.Config{Settings: config.Defaults()}
+	snap := core.Snapshot{Token: 1, UnitsKnown: true}
+	for i := range n {
+		id, err := tid.New(tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1", NQN: fmt.Sprintf("nqn.2024-01.com.example:vol%d", i)}, tid.IO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Connections = append(cfg.Connections, config.Connection{Wish: wish.Wish{TID: id, Owner: wish.OwnerDiscoverd}, From: "discoverd.conf:1"})
+		c := sysfs.Controller{
+			Name: fmt.Sprintf("nvme%d", i+1), Transport: id.Transport, Traddr: id.Traddr, Trsvcid: id.Trsvcid, NQN: id.NQN, State: "live", Type: "io",
+		}
+		snap.Devices = append(snap.Devices, core.Device{Controller: c, Owner: "discoverd", Unit: id.UnitName()})
+		snap.Units = append(snap.Units, core.UnitInfo{Name: id.UnitName(), Active: "active"})
+	}
+	begun := time.Now()
+	for _, ev := range []core.Event{core.ConfigLoaded{Config: cfg}, snap} {
+		d.api.stepped(begun, ev, d.machine.Step(time.Now(), ev)) // and nothing is done about it
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var ends sync.WaitGroup
+	ends.Go(func() { d.api.serve(ctx) })
+	ends.Go(func() {
+		if err := d.loop(ctx, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		ends.Wait()
+	})
+	return d, ctx
+}
+
+// dial connects to the daemon, which may not listen yet.
+func dial(t testing.TB, ctx context.Context, d *Daemon) *client.Client {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c, err := client.Dial(ctx, d.Root)
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+			return c
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+}
+
+// What the daemon knows reaches a client, and what the client asks for reaches the loop and is answered.
+func TestAPI(t *testing.T) {
+	d, ctx := running(t, 3)
+	c := dial(t, ctx, d)
+	controllers, err := c.Controllers(ctx, "nvme2")
+	if err != nil || len(controllers) != 1 || controllers[0].State != "connected" {
+		t.Fatalf("nvme2: got %v, %v", controllers, err)
+	}
+	// In the order of the calls: each answer is of a state no older than its call.
+	if _, err := c.Control(ctx, "Retry", "nvme2"); err == nil || !strings.Contains(err.Error(), "it is connected") {
+		t.Errorf("retry of what is connected: got %v, want that it is connected", err)
+	}
+	if n, err := c.Control(ctx, "Stop", "nqn.2024-01.com.example:vol1"); n != 1 || err != nil {
+		t.Errorf("stop: got %d, %v", n, err)
+	}
+	controllers, err = c.Controllers(ctx, "nqn.2024-01.com.example:vol1")
+	if err != nil || controllers[0].State != "stopped" {
+		t.Errorf("after the stop: got %v, %v", controllers, err)
+	}
+	if _, err := c.Controllers(ctx, "nvme99"); err == nil {
+		t.Error("nvme99: got no error")
+	}
+	metrics, err := c.Metrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, m := range metrics {
+		for _, s := range m.Samples {
+			if s.Value != 0 && (m.Type == "counter" || m.Type == "gauge") && m.Unit == nil {
+				got[fmt.Sprint(m.Name, s.Labels)] = s.Value
+			}
+		}
+	}
+	delete(got, "nvme_discoverd_varlink_callsmap[]") // this one among them
+	delete(got, "nvme_discoverd_resyncsmap[]")       // nothing here answers them
+	want := map[string]float64{
+		"nvme_discoverd_controllersmap[kind:io state:connected]": 2,
+		"nvme_discoverd_controllersmap[kind:io state:stopped]":   1,
+		"nvme_discoverd_connectsmap[kind:io]":                    3,
+		"nvme_discoverd_requestsmap[operation:retry]":            1,
+		"nvme_discoverd_requestsmap[operation:stop]":             1,
+		"nvme_discoverd_varlink_clientsmap[]":                    1,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metrics: %s", diff)
+	}
+}
+
+// Those who watch hear of every change, and of what was forgotten.
+func TestAPIMonitor(t *testing.T) {
+	d, ctx := running(t, 2)
+	c := dial(t, ctx, d)
+	enough := fmt.Errorf("enough")
+	var heard []string
+	err := c.Monitor(ctx, func(change client.Change) error {
+		for _, c := range change.Controllers {
+			heard = append(heard, c.Nqn+" "+c.State)
+		}
+		for _, tid := range change.Removed {
+			heard = append(heard, "removed "+tid)
+		}
+		switch {
+		case change.Snapshot:
+			cfg := config.Config{Settings: config.Defaults()}
+			go d.post(ctx, core.ConfigLoaded{Config: cfg}) // nothing is wished for any more
+		case len(change.Removed) > 0:
+			return enough
+		}
+		return nil
+	})
+	if err != enough {
+		t.Fatal(err)
+	}
+	slices.Sort(heard)
+	want := []string{
+		"nqn.2024-01.com.example:vol0 connected", "nqn.2024-01.com.example:vol1 connected",
+		"removed transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2024-01.com.example:vol0",
+		"removed transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2024-01.com.example:vol1",
+	}
+	if diff := cmp.Diff(want, heard); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// How long an event waits for the loop, with nobody there and with as many hostile clients as there are places: some call
+// as fast as they can, some do not read their replies, some watch and do not read, some send half a call. The figures are
+// in the test's log; run it with -v.
+func TestLoopLatencyUnderAttack(t *testing.T) {
+	const controllers, events = 300, 1000
+	d, ctx := running(t, controllers)
+	dial(t, ctx, d).Close()
+	measure := func(what string) {
+		waits := make([]time.Duration, events)
+		for i := range waits {
+			begun := time.Now()
+			d.postAndWait(ctx, core.Kick{Why: "a test"})
+			waits[i] = time.Since(begun)
+			time.Sleep(200 * time.Microsecond) // the pace of events, not a wait for anything
+		}
+		slices.Sort(waits)
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		t.Logf("%-13s %d events among %d controllers: median %v, 99 %% within %v, longest %v; heap %d MiB", what, events, controllers,
+			waits[events/2], waits[events*99/100], waits[events-1], mem.HeapAlloc>>20)
+	}
+	measure("quiet:")
+	var attackers sync.WaitGroup
+	var sockets []net.Conn
+	attack := func(how func(net.Conn)) {
+		c, err := net.Dial("unix", d.Root.Socket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets = append(sockets, c)
+		attackers.Go(func() { how(c) })
+	}
+	call := func(method string) string { return `{"method":"org.nvmexpress.discoverd.` + method + `"}` + "\x00" }
+	for range 200 {
+		attack(func(c net.Conn) { // calls as fast as it can
+			r := bufio.NewReader(c)
+			for {
+				if _, err := io.WriteString(c, call("ListControllers")); err != nil {
+					return
+				}
+				if _, err := r.Discard(1); err != nil {
+					return
+				}
+				if _, err := r.ReadSlice(0); err != nil && err != bufio.ErrBufferFull {
+					return
+				}
+			}
+		})
+		attack(func(c net.Conn) { // never reads
+			for {
+				if _, err := io.WriteString(c, call("GetStatus")); err != nil {
+					return
+				}
+			}
+		})
+		attack(func(c net.Conn) { // watches and never reads
+			_, _ = io.WriteString(c, `{"method":"org.nvmexpress.discoverd.Monitor","more":true}`+"\x00")
+		})
+		attack(func(c net.Conn) { _, _ = io.WriteString(c, `{"method":`) })
+	}
+	measure("under attack:")
+	for _, c := range sockets {
+		c.Close()
+	}
+	attackers.Wait()
+}
