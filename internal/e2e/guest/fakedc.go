@@ -1,0 +1,120 @@
+//go:build e2e
+
+package guest
+
+import (
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// FakeDC is a discovery controller over TCP that says whatever a scenario wants it to say: the kernel's own target never
+// lies. The initiator is the kernel's, so what the product sees has come the same way as from a real array.
+type FakeDC struct {
+	Traddr, Trsvcid string
+
+	t      T
+	listen net.Listener
+
+	mu       sync.Mutex
+	nqn      string
+	page     LogPage
+	sessions map[*session]bool
+	reads    int // of log pages
+}
+
+// NewFakeDC listens on a port of 127.0.0.1 until the scenario ends.
+func NewFakeDC(t T, port int) *FakeDC {
+	t.Helper()
+	listen, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatalf("cannot be a discovery controller: %v", err)
+	}
+	dc := &FakeDC{
+		Traddr: "127.0.0.1", Trsvcid: strconv.Itoa(port), t: t, listen: listen,
+		nqn: DiscoveryNQN, sessions: map[*session]bool{},
+	}
+	t.Cleanup(dc.close)
+	go dc.accept()
+	return dc
+}
+
+// Rename makes the controller show a unique NQN in place of the well-known one, by which it is still reached.
+func (dc *FakeDC) Rename(nqn string) {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	dc.nqn = nqn
+}
+
+// Show replaces the log page and sends the event that it has changed.
+func (dc *FakeDC) Show(page LogPage) {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	dc.page = page
+	for s := range dc.sessions {
+		s.notify()
+	}
+}
+
+// Reads tells how often the log page has been read so far, its header alone included.
+func (dc *FakeDC) Reads() int {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	return dc.reads
+}
+
+// WaitRead waits until the page has been read again after reads.
+func (dc *FakeDC) WaitRead(timeout time.Duration, reads int) {
+	dc.t.Helper()
+	Eventually(dc.t, timeout, "log page read", func() (bool, string) {
+		now := dc.Reads()
+		return now > reads, strconv.Itoa(now)
+	})
+}
+
+func (dc *FakeDC) accept() {
+	for {
+		conn, err := dc.listen.Accept()
+		if err != nil {
+			return
+		}
+		s := &session{dc: dc, conn: conn}
+		dc.mu.Lock()
+		dc.sessions[s] = true
+		dc.mu.Unlock()
+		go func() {
+			s.serve()
+			conn.Close()
+			dc.mu.Lock()
+			delete(dc.sessions, s)
+			dc.mu.Unlock()
+		}()
+	}
+}
+
+func (dc *FakeDC) close() {
+	dc.listen.Close()
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	for s := range dc.sessions {
+		s.conn.Close()
+	}
+}
+
+// logPage is what a read of the log page gets.
+func (dc *FakeDC) logPage() LogPage {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	dc.reads++
+	if dc.page.Restless {
+		dc.page.Generation++
+	}
+	return dc.page
+}
+
+func (dc *FakeDC) name() string {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	return dc.nqn
+}

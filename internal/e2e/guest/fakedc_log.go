@@ -1,0 +1,57 @@
+//go:build e2e
+
+package guest
+
+// LogEntry is one entry of a discovery log page.
+type LogEntry struct {
+	Traddr, Trsvcid, NQN string
+	Subtype              byte   // 1 referral, 2 subsystem (also if 0), 3 the discovery controller itself
+	Flags                uint16 // EFLAGS
+}
+
+// LogPage is a discovery log page, to be told as it is or with lies.
+type LogPage struct {
+	Generation uint64
+	Entries    []LogEntry
+	// Records, if set, is the number of entries that the header claims.
+	Records uint64
+	// Format is the record format that the header claims; 0 is the only one there is.
+	Format uint16
+	// Restless makes the generation counter change with every read.
+	Restless bool
+	// Torn makes the controller refuse every read beyond the header.
+	Torn bool
+	// Hangup makes the controller end the connection at a read beyond the header.
+	Hangup bool
+}
+
+// bytes is the page on the wire.
+func (p LogPage) bytes() []byte {
+	page := make([]byte, 1024*(1+len(p.Entries)))
+	records := p.Records
+	if records == 0 {
+		records = uint64(len(p.Entries))
+	}
+	le.PutUint64(page, p.Generation)
+	le.PutUint64(page[8:], records)
+	le.PutUint16(page[16:], p.Format)
+	for i, entry := range p.Entries {
+		entry.put(page[1024*(i+1):])
+	}
+	return page
+}
+
+// put writes the entry. Texts that are too long fill their fields to the last byte, without an end.
+func (e LogEntry) put(to []byte) {
+	to[0], to[1], to[2] = 3, 1, e.Subtype // TCP, IPv4
+	if e.Subtype == 0 {
+		to[2] = 2
+	}
+	le.PutUint16(to[4:], 1)      // port
+	le.PutUint16(to[6:], 0xffff) // any controller
+	le.PutUint16(to[8:], 32)     // admin queue size
+	le.PutUint16(to[10:], e.Flags)
+	copy(to[32:64], e.Trsvcid)
+	copy(to[256:512], e.NQN)
+	copy(to[512:768], e.Traddr)
+}
