@@ -29,6 +29,14 @@ func whenever(t time.Time) *string {
 	return optional(when(t))
 }
 
+// upcoming is a time to come that may not be there, to the next full second: it is not past before it comes.
+func upcoming(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return whenever(t.Add(time.Second - time.Nanosecond))
+}
+
 // persona is what a log form leaves out: children have their discovery controller's.
 type persona struct{ log, hostnqn, hostid string }
 
@@ -88,7 +96,7 @@ func (n names) controllers(targets []core.TargetView, deviceState func(string) s
 			State: t.State.String(), Phase: phase(t.Phase), Since: when(t.Since),
 			Device: optional(t.Device), Unit: t.Unit, Owner: optional(t.Owner),
 			Sources: slices.Concat([]string{}, t.Sources), Parents: n.parents(t),
-			Attempts: int64(t.Attempts), Next_retry: whenever(t.Next), Retain_until: whenever(t.RetainUntil),
+			Attempts: int64(t.Attempts), Next_retry: upcoming(t.Next), Retain_until: upcoming(t.RetainUntil),
 		}
 		c := &all[i]
 		if t.Device != "" {

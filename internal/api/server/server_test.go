@@ -94,7 +94,7 @@ const (
 		`"since":"2026-11-21T11:00:00Z","unit":"nvme-discoverd-00000000000b.service",` +
 		`"sources":["log page of (tcp, 192.0.2.10, 8009, nqn.2014-08.org.nvmexpress.discovery)"],` +
 		`"parents":["transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host"],"attempts":3,` +
-		`"next_retry":"2026-11-21T11:00:04Z","last_error":"no route","error_since":"2026-11-21T11:00:00Z","error_count":3}`
+		`"next_retry":"2026-11-21T11:00:05Z","last_error":"no route","error_since":"2026-11-21T11:00:00Z","error_count":3}`
 )
 
 // lines is a writer for logs that many write to.
