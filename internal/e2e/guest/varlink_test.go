@@ -1,0 +1,233 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+const (
+	varlinkSocket    = "/run/nvme/discoverd.socket"
+	varlinkInterface = "org.nvmexpress.discoverd"
+)
+
+// asNobody runs a command as a user without rights.
+func asNobody(t guest.T, name string, args ...string) guest.Outcome {
+	t.Helper()
+	return guest.Try(t, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", name}, args...)...)
+}
+
+// varlinkctl calls a method and decodes the reply.
+func varlinkctl(t guest.T, method, parameters string, reply any) {
+	t.Helper()
+	out := guest.Run(t, "varlinkctl", "--json=short", "call", varlinkSocket, varlinkInterface+"."+method, parameters)
+	if err := json.Unmarshal([]byte(out), reply); err != nil {
+		t.Fatalf("reply of %s: %v\n%s", method, err, out)
+	}
+}
+
+// An administrator and a user look at the service with systemd's varlinkctl: the interface explains itself, both may read,
+// and only root may control.
+func TestVarlinkctl(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	if info, err := os.Stat(varlinkSocket); err != nil {
+		t.Errorf("cannot look at the socket: %v", err)
+	} else if info.Mode() != fs.ModeSocket|0o666 {
+		t.Errorf("socket: got mode %v, want Srw-rw-rw-", info.Mode())
+	}
+	text := guest.Run(t, "varlinkctl", "introspect", varlinkSocket, varlinkInterface)
+	for _, want := range []string{
+		"method GetStatus(", "method Monitor(", "error NoSuchController(", "One connection that is wished for", "Disconnect, and stay so",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("introspection: want %q in\n%s", want, text)
+		}
+	}
+
+	var status struct {
+		Ready, Bus, Zeroconf, Nbft bool
+		Status                     string
+		Counts                     map[string]int
+		Unexplained                []string
+	}
+	varlinkctl(t, "GetStatus", "{}", &status)
+	if !status.Ready || !status.Bus || status.Counts["connected"] != 3 || len(status.Unexplained) != 0 {
+		t.Errorf("status: got %+v, want ready with 3 connected and nothing unexplained", status)
+	}
+	var list struct{ Controllers []map[string]any }
+	varlinkctl(t, "ListControllers", "{}", &list)
+	seen := map[string]string{}
+	for _, c := range list.Controllers {
+		if c["state"] != "connected" || c["device_state"] != "live" || c["owner"] != "discoverd" {
+			t.Errorf("controller: got %v, want connected, live, of discoverd", c)
+		}
+		seen[c["nqn"].(string)] = c["device"].(string)
+	}
+	for nqn, device := range devices {
+		if nqn != guest.DiscoveryNQN && seen[nqn] != device {
+			t.Errorf("device of %s: got %q, want %s", nqn, seen[nqn], device)
+		}
+	}
+
+	nqn := f.Subsystems[0].NQN
+	target := `{"target":"` + nqn + `"}`
+	if out := asNobody(t, "varlinkctl", "call", varlinkSocket, varlinkInterface+".GetController", target); out.Status != 0 {
+		t.Errorf("a user reads: exit status %d\n%s", out.Status, out.Stderr)
+	}
+	for _, method := range []string{"Start", "Stop", "Retry", "Rescan", "Reload"} {
+		parameters := target
+		if method == "Reload" {
+			parameters = "{}"
+		}
+		out := asNobody(t, "varlinkctl", "call", varlinkSocket, varlinkInterface+"."+method, parameters)
+		if out.Status == 0 || !strings.Contains(out.Stderr+out.Stdout, varlinkInterface+".PermissionDenied") {
+			t.Errorf("%s by a user: exit status %d, want PermissionDenied\n%s%s", method, out.Status, out.Stdout, out.Stderr)
+		}
+	}
+	if ok, now := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", now, devices)
+	}
+	out := guest.Try(t, "varlinkctl", "call", varlinkSocket, varlinkInterface+".GetController", `{"target":"nvme999"}`)
+	if out.Status == 0 || !strings.Contains(out.Stderr+out.Stdout, varlinkInterface+".NoSuchController") {
+		t.Errorf("nvme999: exit status %d\n%s%s", out.Status, out.Stdout, out.Stderr)
+	}
+}
+
+// Somebody watches with `varlinkctl --more` while an administrator stops and starts a controller with nvme-discoverctl: every
+// step of it is told.
+func TestVarlinkMonitor(t *testing.T) {
+	f, _ := guest.Connected(t, 1)
+	nqn := f.Subsystems[0].NQN
+	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+		"timeout", "60", "varlinkctl", "--more", "--json=short", "call", varlinkSocket, varlinkInterface+".Monitor", "{}")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 1<<20)
+	next := func() (snapshot bool, states map[string]string) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("monitoring ended: %v", lines.Err())
+		}
+		var change struct {
+			Snapshot    bool
+			Controllers []struct{ Nqn, State string }
+		}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(lines.Text(), "\x1e")), &change); err != nil {
+			t.Fatalf("cannot read %q: %v", lines.Text(), err)
+		}
+		states = map[string]string{}
+		for _, c := range change.Controllers {
+			states[c.Nqn] = c.State
+		}
+		return change.Snapshot, states
+	}
+	snapshot, states := next()
+	if !snapshot || len(states) != 2 || states[nqn] != "connected" {
+		t.Fatalf("first: got snapshot %v %v, want a snapshot of 2 connected controllers", snapshot, states)
+	}
+	until := func(want string) {
+		t.Helper()
+		for {
+			snapshot, states := next()
+			if snapshot {
+				t.Error("got another snapshot")
+			}
+			if states[nqn] == want {
+				return
+			}
+		}
+	}
+	guest.Run(t, "nvme-discoverctl", "stop", nqn)
+	until("stopped")
+	f.WaitUnit(f.Unit(nqn), "inactive")
+	guest.Run(t, "nvme-discoverctl", "start", nqn)
+	until("connecting")
+	until("connected")
+	f.WaitAllLive()
+}
+
+// python is a client that leaves out parameters, as python-varlink does, and prints what it gets.
+const python = `
+import varlink
+with varlink.Client.new_with_address("unix:` + varlinkSocket + `") as client, client.open("` + varlinkInterface + `") as c:
+    s = c.GetStatus()
+    print(s["ready"], s["counts"]["connected"])
+    print(sorted(x["kind"] + " " + x["state"] for x in c.ListControllers()["controllers"]))
+    print([len(l["entries"]) for l in c.ListDiscoveryLogs()["logs"]])
+    for reply in c.Monitor(_more=True):
+        print(reply["snapshot"], len(reply["controllers"]))
+        break
+with varlink.Client.new_with_address("unix:` + varlinkSocket + `") as client, client.open("` + varlinkInterface + `") as c:
+    for method, parameters in (("GetController", {"target": "nvme999"}), ("Rescan", {}), ("Retry", {}), ("Reload", {})):
+        try:
+            print(method, getattr(c, method)(**parameters))
+        except varlink.VarlinkError as e:
+            print(method, e.error(), e.parameters())
+`
+
+// nvme-stas is written in Python: its varlink library, as root and as a user.
+func TestVarlinkPython(t *testing.T) {
+	_, devices := guest.Connected(t, 2)
+	read := "True 3\n['discovery connected', 'io connected', 'io connected']\n[3]\nTrue 3\n" +
+		"GetController org.nvmexpress.discoverd.NoSuchController {'target': 'nvme999'}\n"
+	denied := func(method string) string {
+		return method + " org.nvmexpress.discoverd.PermissionDenied {'method': '" + method + "'}\n"
+	}
+	out := asNobody(t, "python3", "-c", python)
+	if want := read + denied("Rescan") + denied("Retry") + denied("Reload"); out.Stdout != want {
+		t.Errorf("as a user: got\n%s%s\nwant\n%s", out.Stdout, out.Stderr, want)
+	}
+	out = guest.Try(t, "python3", "-c", python)
+	if want := read + "Rescan {'count': 1}\nRetry {'count': 0}\nReload {}\n"; out.Stdout != want {
+		t.Errorf("as root: got\n%s%s\nwant\n%s", out.Stdout, out.Stderr, want)
+	}
+	if ok, now := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", now, devices)
+	}
+}
+
+// The commands of people: what they print when all is well, when nothing runs, and what they end with.
+func TestDiscoverctlStatus(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	out := asNobody(t, "/usr/sbin/nvme-discoverctl", "status")
+	if out.Status != 0 || !strings.Contains(out.Stdout, "3 of 3 controllers connected") {
+		t.Errorf("status by a user: exit status %d\n%s%s", out.Status, out.Stdout, out.Stderr)
+	}
+	for _, nqn := range f.NQNs() {
+		if !strings.Contains(out.Stdout, devices[nqn]) || !strings.Contains(out.Stdout, f.Unit(nqn)) {
+			t.Errorf("status: want %s and %s of %s in\n%s", devices[nqn], f.Unit(nqn), nqn, out.Stdout)
+		}
+	}
+	var status struct{ Controllers []struct{ Unit string } }
+	if err := json.Unmarshal([]byte(guest.Run(t, "nvme-discoverctl", "status", "--json")), &status); err != nil || len(status.Controllers) != 3 {
+		t.Errorf("status --json: got %v, %v", status, err)
+	}
+	if text := guest.Run(t, "nvme-discoverctl", "logs", devices[guest.DiscoveryNQN]); strings.Count(text, "\nnvm ") != 2 {
+		t.Errorf("logs: want 2 subsystems in\n%s", text)
+	}
+	if text := guest.Run(t, "nvme-discoverctl", "metrics"); !strings.Contains(text, "nvme_discoverd_connects_total{kind=\"io\"} 2\n") || !strings.HasSuffix(text, "# EOF\n") {
+		t.Errorf("metrics: want 2 connects and an end in\n%s", text)
+	}
+	guest.Stop(t)
+	out = guest.Try(t, "nvme-discoverctl", "status")
+	want := "cannot reach nvme-discoverd: nobody answers on " + varlinkSocket + ": see systemctl status nvme-discoverd\n"
+	if out.Status != 1 || out.Stderr != want || out.Stdout != "" {
+		t.Errorf("without a service: exit status %d\n%s%s", out.Status, out.Stdout, out.Stderr)
+	}
+}
