@@ -126,6 +126,7 @@ func TestAPI(t *testing.T) {
 	delete(got, "nvme_discoverd_varlink_callsmap[]") // this one among them
 	delete(got, "nvme_discoverd_resyncsmap[]")       // nothing here answers them
 	want := map[string]float64{
+		"nvme_discoverd_build_infomap[version:1.0]":              1,
 		"nvme_discoverd_controllersmap[kind:io state:connected]": 2,
 		"nvme_discoverd_controllersmap[kind:io state:stopped]":   1,
 		"nvme_discoverd_connectsmap[kind:io]":                    3,

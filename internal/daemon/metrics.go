@@ -157,8 +157,8 @@ func (m *metrics) read(now time.Time, token uint64, result string) {
 func (m *metrics) families(version string, targets []core.TargetView) []wire.Metric {
 	return []wire.Metric{
 		{
-			Name: "nvme_discoverd_build", Type: "info", Help: "The daemon that runs.",
-			Samples: []wire.Sample{sample("_info", 1, "version", version)},
+			Name: "nvme_discoverd_build_info", Type: "gauge", Help: "The daemon that runs.", // node_exporter knows no type info
+			Samples: []wire.Sample{sample("", 1, "version", version)},
 		},
 		{
 			Name: "nvme_discoverd_start_time_seconds", Type: "gauge", Unit: seconds(), Help: "When the daemon started, in Unix time.",

@@ -1352,7 +1352,7 @@ type Sample (
 # A metric family as OpenMetrics has them.
 type Metric (
   name: string,
-  type: (counter, gauge, histogram, info),
+  type: (counter, gauge, histogram),
   unit: ?string,
   help: string,
   samples: []Sample
