@@ -42,8 +42,14 @@ func NewTarget(t T) *Target {
 // Port adds a port that listens on 127.0.0.1.
 func (g *Target) Port(trsvcid int) *Port {
 	g.t.Helper()
+	return g.PortAt("127.0.0.1", trsvcid)
+}
+
+// PortAt adds a port that listens on an address of this host.
+func (g *Target) PortAt(traddr string, trsvcid int) *Port {
+	g.t.Helper()
 	p := &Port{
-		t: g.t, Traddr: "127.0.0.1", Trsvcid: strconv.Itoa(trsvcid),
+		t: g.t, Traddr: traddr, Trsvcid: strconv.Itoa(trsvcid),
 		dir: filepath.Join(nvmet, "ports", strconv.Itoa(trsvcid)),
 	}
 	mkdir(g.t, p.dir)

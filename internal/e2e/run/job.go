@@ -24,6 +24,7 @@ var programs = map[string]program{
 	},
 	"demo":  {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/demo"}},
 	"bench": {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}},
+	"soak":  {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/soak"}, words: true},
 }
 
 // program is one thing to run inside.
@@ -32,6 +33,7 @@ type program struct {
 	file      string   // instead of build: an executable that is there already
 	arguments []string
 	counted   bool // prints `go test -v` lines, to be counted and summed up
+	words     bool // takes the further words of the command line
 }
 
 // job is one run of the machine.

@@ -1,5 +1,6 @@
 // Command run boots the end-to-end machine with this tree installed in it and runs one of the programs made for the
-// inside: the scenarios, the demonstration or the benchmark. It is what `make e2e`, `make demo` and `make bench` call.
+// inside: the scenarios, the demonstration, the benchmark or the soak. It is what `make e2e`, `make demo`, `make bench` and
+// `make soak` call.
 package main
 
 import (
@@ -24,11 +25,14 @@ func main() {
 	if flag.Arg(0) == "exec" && flag.NArg() == 2 {
 		program.file, ok = flag.Arg(1), true
 	} else {
-		ok = ok && flag.NArg() == 1
+		ok = ok && (flag.NArg() == 1 || program.words)
 	}
 	if !ok {
 		usage()
 		os.Exit(2)
+	}
+	if program.words {
+		program.arguments = flag.Args()[1:]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -44,6 +48,7 @@ func main() {
 
 func usage() {
 	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
+		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER]\n"+
 		"       run [-timeout TIME] [-keep DIR] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()
 }

@@ -1,0 +1,69 @@
+//go:build e2e
+
+package guest
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Far is another host's network, one cable away.
+type Far struct {
+	t T
+}
+
+// The cable's end at this host, and the address of its other end.
+const (
+	FarLink    = "fabric"
+	FarAddress = "192.0.2.1"
+)
+
+// NewFar lays the cable. To be called before Begin, so that the network outlives the connections that use it.
+func NewFar(t T) *Far {
+	t.Helper()
+	Run(t, "ip", "netns", "add", "far")
+	t.Cleanup(func() {
+		reset(t)
+		Run(t, "ip", "link", "delete", FarLink)
+		Run(t, "ip", "netns", "delete", "far")
+	})
+	Run(t, "ip", "link", "add", FarLink, "type", "veth", "peer", "name", "port", "netns", "far")
+	Run(t, "ip", "address", "add", "192.0.2.2/24", "dev", FarLink)
+	Run(t, "ip", "-n", "far", "address", "add", FarAddress+"/24", "dev", "port")
+	Run(t, "ip", "-n", "far", "link", "set", "port", "up")
+	f := &Far{t: t}
+	f.SetLink("up")
+	return f
+}
+
+// SetLink plugs the cable ("up") or pulls it ("down").
+func (f *Far) SetLink(state string) {
+	f.t.Helper()
+	Run(f.t, "ip", "link", "set", FarLink, state)
+}
+
+// There runs what is to be done by the other host: the target listens where the one is who links its first subsystem.
+func (f *Far) There(do func()) {
+	f.t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		// Never unlocked: the thread, which is in the other network, ends with the goroutine.
+		runtime.LockOSThread()
+		network, err := os.Open("/run/netns/far")
+		if err == nil {
+			defer network.Close()
+			err = unix.Setns(int(network.Fd()), unix.CLONE_NEWNET)
+		}
+		if err != nil {
+			done <- err
+			return
+		}
+		do()
+	}()
+	if err := <-done; err != nil {
+		f.t.Fatalf("cannot enter the other network: %v", err)
+	}
+}
