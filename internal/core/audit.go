@@ -105,6 +105,9 @@ func (m *Machine) findOrphans(ev Snapshot) {
 
 func (m *Machine) compareDevices(ev Snapshot, asked uint64) {
 	there := map[string]bool{}
+	for _, name := range ev.Unreadable {
+		there[name] = true
+	}
 	for _, r := range ev.Devices {
 		there[r.Name] = true
 		if d := m.devices[r.Name]; d != nil && d.touched > asked {

@@ -76,6 +76,7 @@ type (
 	Snapshot struct {
 		Token      uint64
 		Devices    []Device
+		Unreadable []string // controllers that are there and could not be read: nothing is known of them
 		Units      []UnitInfo
 		UnitsKnown bool              // false: systemd could not be asked, Units says nothing
 		Devids     map[string]string // unit → nvmeN, the devid files

@@ -223,9 +223,7 @@ func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
 }
 
 func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
-	limited, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	snap, bad, err := x.reader.snapshot(limited, e.Token, x.units)
+	snap, bad, err := x.reader.snapshot(ctx, e.Token, x.units)
 	x.note(errors.Join(bad...))
 	if err != nil {
 		x.post(ctx, core.SnapshotFailed{Token: e.Token, Err: err.Error()})

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -23,10 +25,63 @@ type reader struct {
 	sysfs    sysfs.Reader
 	registry registry.Registry
 	state    state.Dir
+	patience time.Duration // with one controller's attributes
+
+	mu     sync.Mutex
+	wedged map[string]bool // controllers whose attributes are being read for longer than that
 }
 
+// readPatience is far more than sysfs takes on a busy host, and little enough for an audit to wait for once.
+const readPatience = 5 * time.Second
+
+// errWedged is wrapped by the error for a controller whose attributes cannot be read in time. It may be there or not.
+var errWedged = errors.New("sysfs does not answer")
+
 func newReader(root paths.Root) *reader {
-	return &reader{root, sysfs.NewReader(root), registry.New(root), state.New(root)}
+	return &reader{
+		root: root, sysfs: sysfs.NewReader(root), registry: registry.New(root), state: state.New(root),
+		patience: readPatience, wedged: map[string]bool{},
+	}
+}
+
+// attempt calls read, and gives it up for lost when it does not come back: a controller that is stuck in the kernel must not
+// take everything that wants to read it along. There is never more than one such read for a controller.
+func (r *reader) attempt(name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
+	stuck := fmt.Errorf("cannot read the attributes of %s: %w", name, errWedged)
+	r.mu.Lock()
+	wedged := r.wedged[name]
+	r.mu.Unlock()
+	if wedged {
+		return sysfs.Controller{}, stuck
+	}
+	type answer struct {
+		c   sysfs.Controller
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		c, err := read(name)
+		answered <- answer{c, err}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.wedged, name)
+	}()
+	patience := time.NewTimer(r.patience)
+	defer patience.Stop()
+	select {
+	case a := <-answered:
+		return a.c, a.err
+	case <-patience.C:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case a := <-answered: // just now
+		return a.c, a.err
+	default:
+		r.wedged[name] = true
+		return sysfs.Controller{}, stuck
+	}
 }
 
 // seqnum is the number of the kernel's last uevent. It is read before a device: see core.Device.
@@ -44,14 +99,14 @@ func (r *reader) device(name string) (core.Device, error) {
 	if err != nil {
 		return core.Device{}, err
 	}
-	c, err := r.sysfs.Read(name)
+	return r.complete(name, seq, r.sysfs.Read)
+}
+
+func (r *reader) complete(name string, seq uint64, read func(string) (sysfs.Controller, error)) (core.Device, error) {
+	c, err := r.attempt(name, read)
 	if err != nil {
 		return core.Device{}, err
 	}
-	return r.complete(c, seq)
-}
-
-func (r *reader) complete(c sysfs.Controller, seq uint64) (core.Device, error) {
 	owner, err := r.registry.Owner(c.Name)
 	if err != nil {
 		return core.Device{}, err
@@ -81,7 +136,7 @@ func (r *reader) deviceOf(unit string) (*core.Device, error) {
 	return &device, nil
 }
 
-// snapshot reads everything that the core compares itself with. Bad state files are told and left out: one of them must
+// snapshot reads everything that the core compares itself with. What cannot be read is told and said to be unknown: it must
 // not keep the rest from being looked at.
 func (r *reader) snapshot(ctx context.Context, token uint64, units *unit.Manager) (core.Snapshot, []error, error) {
 	var bad []error
@@ -94,23 +149,28 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units *unit.Manager
 	if err != nil {
 		return core.Snapshot{}, nil, err
 	}
-	controllers, err := r.sysfs.Scan()
+	names, err := r.sysfs.Names()
 	if err != nil {
 		return core.Snapshot{}, nil, err
 	}
 	snap := core.Snapshot{Token: token}
-	for _, c := range controllers {
-		device, err := r.complete(c, seq)
-		if err != nil {
+	read := r.sysfs.Bulk()
+	for _, name := range names {
+		device, err := r.complete(name, seq, read)
+		switch {
+		case err == nil:
+			snap.Devices = append(snap.Devices, device)
+		case !errors.Is(err, fs.ErrNotExist):
 			note(err)
-			device = core.Device{Controller: c, Seq: seq}
+			snap.Unreadable = append(snap.Unreadable, name)
 		}
-		snap.Devices = append(snap.Devices, device)
 	}
 	snap.Devids, err = r.state.Devids()
 	note(err)
 	snap.Stopped, err = r.state.Stopped()
 	note(err)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	list, err := units.List(ctx)
 	if err == nil {
 		snap.UnitsKnown = true

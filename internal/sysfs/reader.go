@@ -83,10 +83,10 @@ func (r Reader) Scan() ([]Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	ifaceOf := r.lookup()
+	read := r.Bulk()
 	var all []Controller
 	for _, name := range names {
-		c, err := r.read(name, ifaceOf)
+		c, err := read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -96,6 +96,13 @@ func (r Reader) Scan() ([]Controller, error) {
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// Bulk returns Read for many controllers at one moment: it asks the host for its interfaces once. It may be called from
+// several goroutines.
+func (r Reader) Bulk() func(name string) (Controller, error) {
+	ifaceOf := r.lookup()
+	return func(name string) (Controller, error) { return r.read(name, ifaceOf) }
 }
 
 // Serving returns a controller that serves t, and whether there is one. Of a controller that does not, it reads one
