@@ -13,52 +13,65 @@ import (
 // bootTables are what the boot firmware left (SPEC section 11). They are read once, for they are those of this boot; the
 // interfaces that they name by MAC address come and go, and the defaults of their parameters with the configuration.
 type bootTables struct {
-	root   paths.Root
-	log    *slog.Logger
-	tables []nbft.Table
+	root paths.Root
+	log  *slog.Logger
 
-	mu  sync.Mutex
-	cfg config.Config
+	mu     sync.Mutex
+	cfg    config.Config
+	read   bool
+	tables []nbft.Table
 }
 
-// readBootTables reads the tables and logs what is wrong with them. A bad table keeps nothing else from working.
-func readBootTables(root paths.Root, log *slog.Logger, cfg config.Config) *bootTables {
-	b := &bootTables{root: root, log: log, cfg: cfg}
-	if !cfg.Settings.NBFT {
-		return b
-	}
-	tables, errs := nbft.Load(root)
-	for _, err := range errs {
-		log.Error(err.Error())
-	}
-	b.tables = tables
-	for _, table := range tables {
-		_, warnings := nbft.Wishes(table, cfg.Discovered.Discovery, cfg.Discovered.IO)
-		for _, warning := range append(table.Warnings, warnings...) {
-			log.Warn(table.File + ": " + warning)
-		}
-	}
+func newBootTables(root paths.Root, log *slog.Logger, cfg config.Config) *bootTables {
+	b := &bootTables{root: root, log: log}
+	b.configured(cfg)
 	return b
 }
 
-// configured makes the tables go by another configuration.
+// configured makes the tables go by a configuration. The first one that wants them has them read.
 func (b *bootTables) configured(cfg config.Config) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.cfg = cfg
+	if cfg.Settings.NBFT && !b.read {
+		b.load()
+		b.read = true
+	}
+}
+
+// load reads the tables and logs what is wrong with them. A bad table keeps nothing else from working.
+func (b *bootTables) load() {
+	tables, errs := nbft.Load(b.root)
+	for _, err := range errs {
+		b.log.Error(err.Error())
+	}
+	b.tables = tables
+	for _, table := range tables {
+		_, warnings := nbft.Wishes(table, b.cfg.Discovered.Discovery, b.cfg.Discovered.IO)
+		for _, warning := range append(table.Warnings, warnings...) {
+			b.log.Warn(table.File + ": " + warning)
+		}
+	}
+}
+
+// any tells whether there are tables.
+func (b *bootTables) any() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.tables) > 0
 }
 
 // wishes is what the tables wish for, over the interfaces that are there now. Two tables that name one connection wish for
 // it once; one whose interface is not there is wished for without, since its address may be reachable all the same.
 func (b *bootTables) wishes() core.NBFTLoaded {
 	b.mu.Lock()
-	cfg := b.cfg
+	cfg, tables := b.cfg, b.tables
 	b.mu.Unlock()
 	var loaded core.NBFTLoaded
 	if !cfg.Settings.NBFT {
 		return loaded
 	}
-	for _, table := range b.tables {
+	for _, table := range tables {
 		connections, _ := nbft.Wishes(table, cfg.Discovered.Discovery, cfg.Discovered.IO)
 		for _, c := range connections {
 			iface, err := c.Link.Interface(b.root)

@@ -67,7 +67,7 @@ func Run(ctx context.Context, opts Options) error {
 		events:  make(chan arrival, 1024),
 		notify:  newNotifier(opts.Log),
 		reader:  newReader(opts.Root),
-		boot:    readBootTables(opts.Root, opts.Log, opts.Config),
+		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d)

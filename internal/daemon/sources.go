@@ -83,7 +83,7 @@ func (d *Daemon) watchLinks(ctx context.Context, source *netwatch.Source) error 
 }
 
 func (d *Daemon) kickNetwork(ctx context.Context, why string) {
-	if len(d.boot.tables) > 0 { // an interface that they name may have come
+	if d.boot.any() { // an interface that they name may have come
 		d.post(ctx, d.boot.wishes())
 	}
 	d.post(ctx, core.Kick{Transport: tid.TCP, Why: why})
