@@ -14,5 +14,6 @@ var sources embed.FS
 
 func TestMain(m *testing.M) {
 	guest.Sources = sources
+	guest.HideBootTables()
 	m.Run()
 }

@@ -24,7 +24,7 @@ const untilPID1 = 90 * time.Second
 var fatalMarks = []string{"Kernel panic - not syncing", "BUG: unable to handle", "Oops: ", "kernel BUG at", "PANIC: double fault"}
 
 // boot starts the machine once.
-func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive string) (int, error) {
+func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive string, tables []string) (int, error) {
 	console, err := os.Create(m.consolePath())
 	if err != nil {
 		return 0, fmt.Errorf("cannot keep console: %w", err)
@@ -43,6 +43,9 @@ func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive st
 
 	// Children get the pipes as file descriptors 3 and 4.
 	words := append(emulator.command, arguments(image, drive, "/proc/self/fd/3", "/proc/self/fd/4")...)
+	for _, table := range tables {
+		words = append(words, "-acpitable", "file="+table)
+	}
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), emulator.environment...)
 	cmd.ExtraFiles = []*os.File{consoleIn, programIn}

@@ -16,8 +16,8 @@ import (
 // packages go into the root file system beside Debian's minimal set. The cloud kernel has NVMe over PCIe and ext4 built
 // in, so that the machine boots without an initial RAM disk.
 var packages = []string{
-	"dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-cloud-amd64", "nftables", "nvme-cli", "procps",
-	"python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
+	"dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-cloud-amd64", "nftables", "nvme-cli", "nvme-stas",
+	"procps", "python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
 
 // dropped are files that nothing in the machine reads; leaving them out makes the image a third smaller.
@@ -51,6 +51,9 @@ var enabled = map[string]string{
 	"etc/systemd/system/multi-user.target.wants/e2e.timer": "../e2e.timer",
 }
 
+// disabled are services that scenarios start when they want them.
+var disabled = []string{"stacd.service", "stafd.service"}
+
 // rootfs is laid over the new root file system: the init wrapper, the unit that runs what a run brings along, settings.
 //
 //go:embed all:rootfs
@@ -83,7 +86,7 @@ func baseImage(progress func(string)) (image, error) {
 
 // imageIngredients lists everything that decides what the image contains.
 func imageIngredients() ([]string, error) {
-	all := slices.Concat([]string{"1", suite, imageSize}, packages, dropped, masked)
+	all := slices.Concat([]string{"1", suite, imageSize}, packages, dropped, masked, disabled)
 	for _, name := range slices.Sorted(maps.Keys(enabled)) {
 		all = append(all, name, enabled[name])
 	}
@@ -161,6 +164,14 @@ func furnish(tree string) error {
 	for name, target := range enabled {
 		if err := symlink(target, filepath.Join(tree, name)); err != nil {
 			return fmt.Errorf("cannot enable: %w", err)
+		}
+	}
+	for _, name := range disabled {
+		links, _ := filepath.Glob(filepath.Join(tree, "etc/systemd/system/*.wants", name))
+		for _, link := range links {
+			if err := os.Remove(link); err != nil {
+				return fmt.Errorf("cannot disable: %w", err)
+			}
 		}
 	}
 	if err := unpackRootfs(tree); err != nil {

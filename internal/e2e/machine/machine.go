@@ -19,7 +19,9 @@ type Machine struct {
 	Program string
 	// Arguments are the program's.
 	Arguments []string
-	// Dir gets the drive and, as console.log, all that the kernel and PID 1 print. It must exist.
+	// Tables are ACPI tables that the computer's firmware has besides its own, whole, with their headers.
+	Tables [][]byte
+	// Dir gets the drive, the tables and, as console.log, all that the kernel and PID 1 print. It must exist.
 	Dir string
 	// Timeout bounds the run of the program, boot included.
 	Timeout time.Duration
@@ -55,14 +57,31 @@ func (m *Machine) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	tables, err := m.writeTables()
+	if err != nil {
+		return 0, err
+	}
 	for attempt := 1; ; attempt++ {
 		m.Progress("booting")
-		status, err := m.boot(ctx, image, emulator, drive)
+		status, err := m.boot(ctx, image, emulator, drive, tables)
 		if !errors.Is(err, ErrBootDied) || attempt == maxBoots || ctx.Err() != nil {
 			return status, err
 		}
 		m.Progress(fmt.Sprintf("boot %d of %d: %v; again", attempt, maxBoots, err))
 	}
+}
+
+// writeTables puts the ACPI tables into files, for QEMU.
+func (m *Machine) writeTables() ([]string, error) {
+	var files []string
+	for i, table := range m.Tables {
+		file := filepath.Join(m.Dir, fmt.Sprintf("table-%d", i+1))
+		if err := os.WriteFile(file, table, 0o644); err != nil {
+			return nil, fmt.Errorf("cannot write ACPI table: %w", err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
 }
 
 // consolePath is where the console of the last boot is kept.

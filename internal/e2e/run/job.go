@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/firmware"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
 
@@ -21,6 +22,7 @@ var programs = map[string]program{
 		build:     []string{"test", "-c", "-tags", "e2e", "./internal/e2e/guest"},
 		arguments: []string{"-test.v", "-test.timeout=0"},
 		counted:   true,
+		tables:    firmware.Tables(),
 	},
 	"demo":  {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/demo"}},
 	"bench": {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}},
@@ -32,8 +34,9 @@ type program struct {
 	build     []string // go's arguments, the output file apart
 	file      string   // instead of build: an executable that is there already
 	arguments []string
-	counted   bool // prints `go test -v` lines, to be counted and summed up
-	words     bool // takes the further words of the command line
+	counted   bool     // prints `go test -v` lines, to be counted and summed up
+	tables    [][]byte // of the computer's firmware
+	words     bool     // takes the further words of the command line
 }
 
 // job is one run of the machine.
@@ -71,7 +74,7 @@ func (j job) run(ctx context.Context) error {
 		arguments = append(arguments, "-test.run="+j.pattern)
 	}
 	m := &machine.Machine{
-		Stage: stage, Program: path, Arguments: arguments, Dir: dir,
+		Stage: stage, Program: path, Arguments: arguments, Tables: j.program.tables, Dir: dir,
 		Timeout: j.timeout, Silence: 5 * time.Minute,
 		Line: out.guest, Progress: out.host,
 	}
