@@ -79,8 +79,13 @@ type (
 		Unreadable []string // controllers that are there and could not be read: nothing is known of them
 		Units      []UnitInfo
 		UnitsKnown bool              // false: systemd could not be asked, Units says nothing
+		UnitsErr   string            // why
 		Devids     map[string]string // unit → nvmeN, the devid files
 		Stopped    []string          // units stopped by an administrator, remembered on disk
+		NoStopped  bool              // they could not be read: Stopped says nothing
+		Stopping   []string          // units that an earlier daemon was stopping of its own accord when it ended
+
+		ShuttingDown bool // the system is going down
 	}
 	// SnapshotFailed answers TakeSnapshot when sysfs itself could not be read.
 	SnapshotFailed struct {
@@ -113,6 +118,7 @@ type (
 		Outcome Outcome
 		Err     string        // of a call that systemd refused
 		Device  *Device       // the controller that the unit's devid file names, if it is there and its unit file agrees
+		Unread  bool          // that could not be read: a nil Device says nothing
 		Failure *state.Result // what a failed connect left
 	}
 	// ForeignJob is a job on one of our units that we did not ask for, when it begins and when it ends.
@@ -127,6 +133,7 @@ type (
 		Known        bool // false: systemd could not be asked
 		Info         UnitInfo
 		Device       *Device // as in JobDone
+		Unread       bool    // as in JobDone
 		ShuttingDown bool
 	}
 	// LogRead brings a discovery log page.
