@@ -14,9 +14,9 @@ CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
 
-# The tools of `make lint`, fetched and built by Go itself in exactly these versions.
-GOFUMPT = go run mvdan.cc/gofumpt@v0.12.0
-STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
+GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
+STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
 # What the end-to-end targets are told: RUN picks scenarios by name, KEEP names a directory for the console.
 RUN ?=

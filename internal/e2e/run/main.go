@@ -17,7 +17,7 @@ import (
 
 func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
-	timeout := flag.Duration("timeout", 25*time.Minute, "give up after this `time`, boot included")
+	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boot included")
 	keep := flag.String("keep", "", "keep the console and the program's output in this `directory`")
 	flag.Usage = usage
 	flag.Parse()
