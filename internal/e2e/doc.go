@@ -2,9 +2,9 @@
 // which the tree is installed as `make install` installs it, and in which scenarios run against a real kernel target.
 //
 //   - machine builds what is booted (base image, QEMU) and boots it: the host side.
-//   - run is the command behind `make e2e`, `make demo` and `make bench`.
+//   - run is the command behind `make e2e`, `make demo`, `make bench` and `make soak`.
 //   - guest has the scenarios, ordinary Go tests that run as root inside, and the hands and eyes that they use.
-//   - demo and bench are two more programs for the inside.
+//   - demo, bench and soak are more programs for the inside.
 //
 // Everything that runs inside has the build tag e2e, so that `go test ./...` never touches the host's own controllers.
 package e2e
