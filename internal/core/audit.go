@@ -2,6 +2,7 @@ package core
 
 import (
 	"log/slog"
+	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
@@ -24,7 +25,7 @@ func (m *Machine) snapshotFailed(ev SnapshotFailed) {
 	}
 	m.snapToken, m.snapAgain = 0, ""
 	m.nextAudit = m.now.Add(auditRetry)
-	m.log(slog.LevelError, nil, "cannot compare with the kernel and systemd: "+ev.Err)
+	m.complainOf(&m.snapErr, slog.LevelError, "cannot compare with the kernel and systemd: "+ev.Err)
 }
 
 // snapshot compares and makes up for every event that was missed. It says nothing about what was touched after it was
@@ -40,13 +41,19 @@ func (m *Machine) snapshot(ev Snapshot) {
 		m.snapAgain = ""
 		defer m.audit(why)
 	}
-	if ev.UnitsKnown {
+	m.snapErr = repeated{}
+	m.noteUnread(ev)
+	switch {
+	case ev.UnitsKnown:
+		m.unitsErr = repeated{}
 		m.compareUnits(ev, asked)
+		m.compareShutdown(ev)
+	case m.bus:
+		m.nextAudit = m.now.Add(auditRetry)
+		m.complainOf(&m.unitsErr, slog.LevelWarn, "cannot ask systemd for the units, nothing is connected until it answers: "+ev.UnitsErr)
 	}
+	m.compareStopped(ev)
 	if !m.audited {
-		for _, unit := range ev.Stopped {
-			m.stopped[unit] = true
-		}
 		m.findOrphans(ev)
 		m.audited, m.viewDirty = true, true
 	}
@@ -59,9 +66,54 @@ func (m *Machine) snapshot(ev Snapshot) {
 	if m.reread {
 		m.reread = false
 		for _, t := range m.targets {
-			if t.state == Connected && m.devices[t.device] != nil && m.devices[t.device].Type == "discovery" {
+			if m.readable(t) {
 				m.readLog(t)
 			}
+		}
+	}
+}
+
+// noteUnread notes the units whose controllers could not be read: until they can, they may be live.
+func (m *Machine) noteUnread(ev Snapshot) {
+	clear(m.unread)
+	for unit, device := range ev.Devids {
+		if slices.Contains(ev.Unreadable, device) {
+			m.unread[unit] = true
+		}
+	}
+}
+
+// compareShutdown notices that a shutdown was called off.
+func (m *Machine) compareShutdown(ev Snapshot) {
+	if m.shutdown && !ev.ShuttingDown {
+		m.shutdown, m.viewDirty = false, true
+		m.log(slog.LevelInfo, KindShutdownOff, nil, "the system does not shut down after all")
+	}
+}
+
+// compareStopped takes over what an earlier daemon remembered of administrators' stops, and later makes up for a file that
+// could not be written or removed.
+func (m *Machine) compareStopped(ev Snapshot) {
+	if ev.NoStopped {
+		return
+	}
+	if !m.audited {
+		for _, unit := range ev.Stopped {
+			m.stopped[unit] = true
+		}
+		for _, unit := range ev.Stopping {
+			m.stopping[unit] = true
+		}
+		return
+	}
+	for _, unit := range sortedKeys(m.stopped) {
+		if !slices.Contains(ev.Stopped, unit) {
+			m.emit(MarkStopped{Unit: unit})
+		}
+	}
+	for _, unit := range ev.Stopped {
+		if !m.stopped[unit] {
+			m.emit(UnmarkStopped{Unit: unit})
 		}
 	}
 }
@@ -97,7 +149,7 @@ func (m *Machine) findOrphans(ev Snapshot) {
 		has[d.Unit] = true
 	}
 	for unit, device := range ev.Devids {
-		if !has[unit] {
+		if !has[unit] && !m.unread[unit] {
 			m.orphans[unit] = device
 		}
 	}
@@ -135,11 +187,11 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
 			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
 		case d.Unit == "" && d.State == "live": // a record that outlived its controller seemed to be about this one
-			m.log(slog.LevelInfo, t, "no unit holds it: claiming it")
+			m.log(slog.LevelInfo, KindClaimed, t, "no unit holds it: claiming it")
 			t.parking = false
 			m.release(t)
 		case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && m.unitOf(t.unit).op == OpNone:
-			m.log(slog.LevelWarn, t, "its unit is gone while its controller lives: claiming it anew")
+			m.log(slog.LevelWarn, KindClaimed, t, "its unit is gone while its controller lives: claiming it anew")
 			t.parking = false
 			m.release(t)
 		}
@@ -157,6 +209,6 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 // mistaken lets go of a controller that another wish's unit holds. While the kernel reconnected it, it showed no source
 // address and seemed to serve t too.
 func (m *Machine) mistaken(t *target, d *device) {
-	m.log(slog.LevelInfo, t, d.Name+" does not serve it after all")
+	m.log(slog.LevelInfo, KindMistaken, t, d.Name+" does not serve it after all")
 	m.giveUp(t, m.now)
 }

@@ -56,7 +56,7 @@ func (m *Machine) tellRedundant(w wish.Wish, from string) {
 		return
 	}
 	m.boot.redundant[w.TID] = true
-	m.emit(Log{Level: slog.LevelError, TID: w.TID, Msg: from + " is redundant: the NBFT names this controller, and it is connected as the NBFT says"})
+	m.emit(Log{Level: slog.LevelError, Kind: KindRedundant, TID: w.TID, Msg: from + " is redundant: the NBFT names this controller, and it is connected as the NBFT says"})
 }
 
 // withoutSource lets a connection of the tables go without its host-traddr when that came by DHCP and is not this host's any
@@ -67,7 +67,7 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 	}
 	for _, c := range m.boot.connections {
 		if c.DHCP && c.Wish.TID == t.wish.TID {
-			m.log(slog.LevelInfo, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
+			m.log(slog.LevelInfo, KindSourceGone, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
 			m.boot.anySource[c.Wish.TID] = true
 			m.transition(t, Waiting)
 			m.moveTo(t, m.bootWish(c))

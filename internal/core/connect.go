@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -25,7 +26,8 @@ type probeState struct {
 // up the good ones for seconds (SPEC 7.1).
 func (m *Machine) probe(t *target) {
 	id := t.wish.TID
-	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.mute}
+	_, tls := t.wish.Params.Get(param.TLS) // nothing but TLS is answered there
+	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.mute && !tls}
 	p := m.probes[key]
 	if p == nil {
 		p = &probeState{}
@@ -55,17 +57,14 @@ func (m *Machine) probeDone(ev ProbeDone) {
 	} else {
 		delete(m.probes, key)
 	}
-	errno := ev.Errno
-	if ev.Mute {
-		errno = muteErrno // stay with the question that told
-	}
 	for _, t := range waiting {
 		switch {
 		case t.phase != probing || m.byTID[t.wish.TID] != t: // stopped or dropped meanwhile
 		case ev.Err == "":
 			m.enqueue(t)
 		default:
-			m.fail(t, ev.Err, errno)
+			m.fail(t, ev.Err, ev.Errno)
+			t.mute = ev.Mute // stay with the question that told
 		}
 	}
 }
@@ -110,8 +109,12 @@ func (m *Machine) dispatch() {
 // begin gives the unit of t its job: a start, a restart of a unit that is still active as wanted, or first a stop of one
 // that has other parameters. It reports whether a connect is running now.
 func (m *Machine) begin(t *target) bool {
-	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
-		m.exclude(t, entry.File)
+	if where, excluded := m.excludedBy(t); excluded {
+		m.exclude(t, where)
+		return false
+	}
+	if m.unread[t.unit] { // its controller may be live: a job would end it
+		m.giveUp(t, m.now.Add(unreadDelay))
 		return false
 	}
 	own := t.wish.TID.UnitName()
@@ -170,6 +173,9 @@ func argvOf(w wish.Wish) []string {
 // startedAs tells whether the command of a unit connects as w wants now. An unknown command does not.
 func startedAs(argv []string, w wish.Wish) bool {
 	want := argvOf(w)
+	if len(argv) > 0 && !slices.Contains(argv, "--discovery") { // nvme-cli does not know it
+		want = slices.DeleteFunc(want, func(arg string) bool { return arg == "--discovery" })
+	}
 	return len(argv) >= len(want) && slices.Equal(argv[1:len(want)], want[1:])
 }
 

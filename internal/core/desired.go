@@ -3,7 +3,6 @@ package core
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -120,13 +119,15 @@ func (m *Machine) refreshView() {
 		m.retain(t, w.sourced)
 		t.wish, t.sources, t.static, t.desired = w.wish, w.sources, w.static, true
 	}
-	for _, t := range slices.Clone(m.targets) {
+	var dropped []*target
+	for _, t := range m.targets {
 		if !t.desired && t.droppable() {
-			m.log(slog.LevelInfo, t, "no longer wanted")
-			m.drop(t)
+			m.log(slog.LevelInfo, KindUnwanted, t, "no longer wanted")
+			dropped = append(dropped, t)
 			m.viewDirty = m.viewDirty || t.wish.Kind == tid.Discovery
 		}
 	}
+	m.drop(dropped...)
 	if m.viewDirty { // the pages of DCs that went are gone with them
 		m.refreshView()
 	}

@@ -55,8 +55,11 @@ func (m *Machine) holder(d *device) *target {
 	return nil
 }
 
-// hasDevice tells whether a unit holds a controller.
+// hasDevice tells whether a unit holds a controller, or may hold one that could not be read.
 func (m *Machine) hasDevice(unit string) bool {
+	if m.unread[unit] {
+		return true
+	}
 	for _, d := range m.devices {
 		if d.Unit == unit {
 			return true
@@ -85,7 +88,7 @@ func (m *Machine) record(r Device) *device {
 	if d.foreign() {
 		for _, t := range m.targets {
 			if t.state == Connected && t.device == d.Name {
-				m.log(slog.LevelInfo, t, d.Name+" belongs to "+d.Owner+" now: hands off")
+				m.log(slog.LevelInfo, KindForeign, t, d.Name+" belongs to "+d.Owner+" now: hands off")
 				m.transition(t, Foreign)
 				t.device = d.Name
 			}
@@ -156,9 +159,10 @@ func (m *Machine) gone(d *device) {
 		switch {
 		case t.device != d.Name:
 		case t.state == Foreign:
-			m.log(slog.LevelInfo, t, "lost by "+d.Owner+", which has the first try")
+			m.log(slog.LevelInfo, KindForeignLost, t, "lost by "+d.Owner+", which has the first try")
 			m.transition(t, Waiting)
 			t.attempts, t.next = 0, m.now.Add(ownersTurn)
+			t.notBefore = t.next
 		case t.state == Connected:
 			m.lose(t, d)
 		}
@@ -175,7 +179,7 @@ func (m *Machine) gone(d *device) {
 	}
 	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
 	if u := m.units[d.Unit]; u != nil && u.active && u.op == OpNone && u.foreign != "stop" && !m.hasDevice(d.Unit) && m.bus && !m.shutdown {
-		m.log(slog.LevelInfo, nil, d.Name+" is gone and no longer wanted: stopping "+d.Unit)
+		m.logEnd(d.Unit, d.Name, "gone and no longer wanted: stopping "+d.Unit)
 		m.stop(d.Unit, "its controller is gone and no longer wanted")
 	}
 }
@@ -184,7 +188,7 @@ func (m *Machine) gone(d *device) {
 // asked first; deciding without it would cancel an administrator's stop job.
 func (m *Machine) lose(t *target, d *device) {
 	lived := m.now.Sub(t.connectedAt)
-	m.log(slog.LevelInfo, t, "lost")
+	m.log(slog.LevelInfo, KindLost, t, "lost")
 	m.transition(t, Waiting)
 	if lived >= shortLife {
 		t.attempts = 0
@@ -210,13 +214,13 @@ func (m *Machine) lose(t *target, d *device) {
 
 // decide goes on after a loss for which nobody is to blame: the unit is still active.
 func (m *Machine) decide(t *target) {
-	entry, excluded := m.excluded.Match(t.wish.TID)
+	where, excluded := m.excludedBy(t)
 	switch {
 	case !t.desired:
 		m.drop(t)
 	case excluded:
 		m.end(t.unit, "its target is excluded")
-		m.exclude(t, entry.File)
+		m.exclude(t, where)
 	case m.endsItself(t):
 		m.end(t.unit, "the discovery controller does not keep its connection")
 		m.park(t)
@@ -224,7 +228,7 @@ func (m *Machine) decide(t *target) {
 		delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
 		m.transition(t, Waiting)
 		t.next = m.now.Add(delay)
-		m.log(slog.LevelInfo, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
+		m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
 	default:
 		m.attempt(t)
 	}

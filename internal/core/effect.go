@@ -54,6 +54,7 @@ type (
 	// Log is a line of the journal.
 	Log struct {
 		Level  slog.Level
+		Kind   Kind
 		Msg    string
 		TID    tid.TID // zero: about no target
 		Device string

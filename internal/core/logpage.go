@@ -55,15 +55,15 @@ func (m *Machine) logRead(ev LogRead) {
 		m.viewDirty = true
 	}
 	for _, w := range ev.Page.Warnings {
-		m.log(slog.LevelWarn, t, "log page: "+w)
+		m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
 	}
 	for _, e := range t.page {
 		if _, err := child(t, e); err != nil {
-			m.log(slog.LevelWarn, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
+			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
 		}
 	}
 	children := m.childrenOf(t)
-	m.log(slog.LevelInfo, t, fmt.Sprintf("log page read: %d of %d entries are connections", len(children), len(t.page)))
+	m.log(slog.LevelInfo, KindLogPageRead, t, fmt.Sprintf("log page read: %d of %d entries are connections", len(children), len(t.page)))
 	t.children, m.viewDirty = children, true
 	if again {
 		m.readLog(t)
@@ -92,7 +92,7 @@ func (m *Machine) logFailed(ev LogFailed) {
 		return
 	}
 	t.readErr, t.readErrLogged = ev.Err, m.now
-	m.log(slog.LevelWarn, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
+	m.log(slog.LevelWarn, KindLogPageUnreadable, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
 }
 
 // keepsConnections is what a DC says of itself (EPCSD in its own entry) or, where it has none, what the referral that led
@@ -114,6 +114,12 @@ func (m *Machine) keepsConnections(t *target) bool {
 		}
 	}
 	return false
+}
+
+// readable tells whether t is connected to a controller that has a log page. Kernels before 5.18 do not tell the type.
+func (m *Machine) readable(t *target) bool {
+	d := m.devices[t.device]
+	return t.state == Connected && t.wish.Kind == tid.Discovery && d != nil && (d.Type == "discovery" || d.Type == "")
 }
 
 // mayStop tells whether t's connection is t's own to end.
@@ -147,7 +153,7 @@ func (m *Machine) park(t *target) {
 	t.parking = false
 	t.ended = nil
 	t.attempts = 0 // it was us who ended a connection that did not live long
-	m.log(slog.LevelInfo, t, "parked: it is asked again in "+m.cfg.Settings.EPCSDPollInterval.String())
+	m.log(slog.LevelInfo, KindParked, t, "parked: it is asked again in "+m.cfg.Settings.EPCSDPollInterval.String())
 	m.transition(t, Parked)
 	t.next = m.now.Add(m.cfg.Settings.EPCSDPollInterval)
 }
@@ -167,7 +173,7 @@ func (m *Machine) decideOrphans() {
 		if m.byUnit[unit] == nil && !m.hasDevice(unit) { // it may have been wanted and connected meanwhile
 			m.emit(ForgetState{Unit: unit, Device: m.orphans[unit]})
 			if m.unitActive(unit) && m.unitOf(unit).op == OpNone {
-				m.log(slog.LevelInfo, nil, m.orphans[unit]+" was lost while the daemon was away and is no longer wanted: stopping "+unit)
+				m.logEnd(unit, m.orphans[unit], "lost while the daemon was away and no longer wanted: stopping "+unit)
 				m.stop(unit, "its controller was lost while the daemon was away and is no longer wanted")
 			}
 		}

@@ -4,8 +4,11 @@
 package core
 
 import (
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -22,6 +25,7 @@ const (
 	shortLife     = 30 * time.Second       // SPEC 7.4: a connection that lived for less counts as a failed attempt
 	ownersTurn    = time.Minute            // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
 	lookAgain     = 2 * time.Second        // between looks at a unit on which somebody else's job runs
+	unreadDelay   = 10 * time.Second       // until a unit is tried again whose controller cannot be read
 	logRetryMax   = time.Minute            // cap of the back-off between reads of a log page
 	remindEvery   = 10 * time.Minute       // SPEC 7.2: between lines about one and the same failure
 )
@@ -39,6 +43,7 @@ type Machine struct {
 	configured bool
 	excluded   exclusion.List
 	bus        bool
+	busLost    bool // and that was told
 	shutdown   bool // the system is going down: nothing is begun any more
 
 	targets []*target // in the order in which they were first wished for, so that a replay is exact
@@ -57,7 +62,7 @@ type Machine struct {
 	boot  boot
 
 	viewDirty bool
-	kicks     map[string]time.Time // transport → when its waiting targets are retried
+	kicks     map[string]kicked // by transport
 
 	audited    bool   // the first snapshot was compared: start-up is over
 	unitsKnown bool   // systemd has answered at least once
@@ -65,7 +70,11 @@ type Machine struct {
 	snapAgain  string // why another one is due as soon as it is there
 	reread     bool   // log pages may have changed unseen: read them at the next snapshot
 	nextAudit  time.Time
-	orphans    map[string]string // units whose controller was lost while the daemon was away → nvmeN
+	orphans    map[string]string // units that may explain nothing any more → nvmeN that they had, "" if unknown
+	unread     map[string]bool   // units whose controller could not be read by the last comparison: it may be live
+	stopping   map[string]bool   // units that an earlier daemon was stopping of its own accord
+	snapErr    repeated          // why the comparison failed
+	unitsErr   repeated          // why systemd could not be asked
 
 	status  string
 	ready   bool
@@ -85,9 +94,10 @@ func New(seed uint64) *Machine {
 		removed: map[string]uint64{},
 		units:   map[string]*unit{},
 		probes:  map[probeKey]*probeState{},
-		kicks:   map[string]time.Time{},
+		kicks:   map[string]kicked{},
 		orphans: map[string]string{},
-		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}},
+		unread:  map[string]bool{}, stopping: map[string]bool{},
+		boot: boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}},
 	}
 }
 
@@ -100,7 +110,10 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	case ConfigLoaded:
 		m.configLoaded(ev)
 	case ConfigFailed:
-		m.log(slog.LevelError, nil, "keeping the last good configuration: "+ev.Err)
+		for _, line := range strings.Split(ev.Err, "\n") {
+			m.log(slog.LevelError, KindConfigRefused, nil, line)
+		}
+		m.log(slog.LevelError, KindConfigRefused, nil, "keeping the last good configuration as a whole")
 	case NBFTLoaded:
 		m.nbftLoaded(ev)
 	case Resolved:
@@ -117,7 +130,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.deviceRemoved(ev)
 	case EventsLost:
 		if !m.reread { // one line for a burst of them
-			m.log(slog.LevelWarn, nil, "events may have been lost, comparing everything: "+ev.Why)
+			m.log(slog.LevelWarn, KindEventsLost, nil, "events may have been lost, comparing everything: "+ev.Why)
 		}
 		m.reread = true
 		m.audit(ev.Why)
@@ -138,11 +151,14 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	case Request:
 		m.request(ev)
 	case BusUp:
-		m.bus = true
+		if m.busLost {
+			m.log(slog.LevelInfo, KindBusBack, nil, "systemd can be talked to again")
+		}
+		m.bus, m.busLost = true, false
 		m.audit("systemd can be talked to")
 	case BusDown:
-		m.bus = false
-		m.log(slog.LevelWarn, nil, "cannot talk to systemd, nothing is connected until the bus is back: "+ev.Err)
+		m.bus, m.busLost = false, true
+		m.log(slog.LevelWarn, KindBusLost, nil, "cannot talk to systemd, nothing is connected until the bus is back: "+ev.Err)
 	case Tick:
 	}
 	m.settle()
@@ -151,6 +167,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 
 // settle does what follows from the event: the view, what is due, what may start, what there is to say.
 func (m *Machine) settle() {
+	m.auditDue()
 	if m.configured && !m.shutdown {
 		m.refreshView()
 		m.due()
@@ -164,20 +181,24 @@ func (m *Machine) settle() {
 	m.report()
 }
 
-// due runs every timer that has come.
-func (m *Machine) due() {
-	reached := func(at time.Time) bool { return at != never && !at.After(m.now) }
-	if m.snapToken == 0 && (m.nextAudit == never || reached(m.nextAudit)) {
+// reached tells whether a timer has come.
+func (m *Machine) reached(at time.Time) bool { return at != never && !at.After(m.now) }
+
+// auditDue compares with the outside when it is time to. It goes on while the system shuts down: that can be called off.
+func (m *Machine) auditDue() {
+	if m.configured && m.snapToken == 0 && (m.nextAudit == never || m.reached(m.nextAudit)) {
 		m.audit("regular comparison")
 	}
+}
+
+// due runs every timer that has come.
+func (m *Machine) due() {
 	if !m.audited {
 		return
 	}
+	reached := m.reached
+	m.runKicks()
 	for _, t := range m.targets {
-		if kicked := m.kicks[t.wish.TID.Transport]; reached(kicked) && t.state == Waiting && t.phase == idle {
-			t.attempts = 0
-			t.next = m.now
-		}
 		if t.phase == looking && reached(t.next) {
 			m.look(t, t.lookFor)
 		}
@@ -189,11 +210,6 @@ func (m *Machine) due() {
 		}
 	}
 	m.askNames()
-	for transport, at := range m.kicks {
-		if reached(at) {
-			delete(m.kicks, transport)
-		}
-	}
 	for key, p := range m.probes {
 		if p.waiting == nil && m.now.Sub(p.answered) > probeFresh {
 			delete(m.probes, key)
@@ -203,14 +219,14 @@ func (m *Machine) due() {
 
 // Deadline returns when Step wants a Tick at the latest; the zero time is never.
 func (m *Machine) Deadline() time.Time {
-	if !m.configured || m.shutdown {
+	if !m.configured {
 		return never
 	}
 	first := m.nextAudit
 	if m.snapToken != 0 {
 		first = never
 	}
-	if !m.audited {
+	if !m.audited || m.shutdown {
 		return first
 	}
 	if m.viewDirty {
@@ -221,8 +237,8 @@ func (m *Machine) Deadline() time.Time {
 			first = at
 		}
 	}
-	for _, at := range m.kicks {
-		sooner(at)
+	for _, k := range m.kicks {
+		sooner(k.at)
 	}
 	for _, t := range m.targets {
 		sooner(t.next)
@@ -237,12 +253,12 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	reload := m.configured
 	m.cfg, m.configured, m.viewDirty = ev.Config, true, true
 	for _, w := range ev.Config.Warnings {
-		m.log(slog.LevelWarn, nil, w)
+		m.log(slog.LevelWarn, KindConfigWarning, nil, w)
 	}
 	if !reload {
 		return
 	}
-	m.log(slog.LevelInfo, nil, "the configuration was loaded anew")
+	m.log(slog.LevelInfo, KindConfigLoaded, nil, "the configuration was loaded anew")
 	for _, t := range m.targets {
 		if t.state == Stopped {
 			m.release(t)
@@ -255,24 +271,38 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	m.kick(Kick{Why: "reload"})
 }
 
+// kicked says when and why the waiting targets of a transport are retried.
+type kicked struct {
+	at  time.Time
+	why string
+}
+
 func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
 	m.excluded = ev.List
 	for _, t := range m.targets {
-		if t.state != Excluded {
-			continue
-		}
-		if _, still := m.excluded.Match(t.wish.TID); !still {
-			m.log(slog.LevelInfo, t, "no longer excluded")
+		where, excluded := m.excludedBy(t)
+		switch {
+		case t.state == Excluded && !excluded:
+			m.log(slog.LevelInfo, KindReadmitted, t, "no longer excluded")
 			m.release(t)
+		case excluded && (t.state == Parked || t.state == Waiting && t.phase != looking):
+			m.transition(t, Waiting)
+			m.exclude(t, where)
 		}
 	}
+}
+
+// excludedBy returns the entry of the exclusion list that forbids t, as "file:line".
+func (m *Machine) excludedBy(t *target) (where string, excluded bool) {
+	entry, excluded := m.excluded.Match(t.wish.TID)
+	return entry.File + ":" + strconv.Itoa(entry.Line), excluded
 }
 
 // release lets a target that was kept from connecting try again now.
 func (m *Machine) release(t *target) {
 	m.transition(t, Waiting)
-	t.attempts = 0
-	t.next = m.now
+	t.attempts, t.mute = 0, false
+	t.next, t.notBefore = m.now, never
 }
 
 // kick schedules one retry of everything that waits on a transport, however many reasons come within the delay.
@@ -282,8 +312,30 @@ func (m *Machine) kick(ev Kick) {
 		transports = []string{tid.TCP, tid.RDMA, tid.FC, tid.Loop}
 	}
 	for _, transport := range transports {
-		if m.kicks[transport] == never {
-			m.kicks[transport] = m.now.Add(kickDelay)
+		if _, pending := m.kicks[transport]; !pending {
+			m.kicks[transport] = kicked{m.now.Add(kickDelay), ev.Why}
+		}
+	}
+}
+
+// runKicks retries what waits on the transports whose time has come, names that could not be resolved among them.
+func (m *Machine) runKicks() {
+	for _, transport := range sortedKeys(m.kicks) {
+		k := m.kicks[transport]
+		if !m.reached(k.at) {
+			continue
+		}
+		delete(m.kicks, transport)
+		n := 0
+		for _, t := range m.targets {
+			if t.wish.TID.Transport == transport && t.state == Waiting && t.phase == idle && !t.notBefore.After(m.now) {
+				t.attempts, t.next = 0, m.now
+				n++
+			}
+		}
+		n += m.kickNames(transport)
+		if n > 0 {
+			m.log(slog.LevelInfo, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
 		}
 	}
 }
@@ -291,12 +343,32 @@ func (m *Machine) kick(ev Kick) {
 func (m *Machine) emit(e Effect) { m.effects = append(m.effects, e) }
 
 // log writes about a target, or about the whole when t is nil.
-func (m *Machine) log(level slog.Level, t *target, msg string) {
-	line := Log{Level: level, Msg: msg}
+func (m *Machine) log(level slog.Level, kind Kind, t *target, msg string) {
+	line := Log{Level: level, Kind: kind, Msg: msg}
 	if t != nil {
 		line.TID, line.Device, line.Unit = t.wish.TID, t.device, t.unit
 	}
 	m.emit(line)
+}
+
+// logEnd writes that a unit is stopped that no target has any more.
+func (m *Machine) logEnd(unit, device, msg string) {
+	m.emit(Log{Level: slog.LevelInfo, Kind: KindUnwanted, TID: tidOf(m.unitOf(unit).argv), Device: device, Unit: unit, Msg: msg})
+}
+
+// repeated is a message about the whole that may come again and again.
+type repeated struct {
+	text   string
+	logged time.Time
+}
+
+// complainOf logs a failure that is no target's: a new one at once, the same again once in a while.
+func (m *Machine) complainOf(r *repeated, level slog.Level, text string) {
+	if text == r.text && m.now.Sub(r.logged) < remindEvery {
+		return
+	}
+	*r = repeated{text, m.now}
+	m.log(level, KindCompareFailed, nil, text)
 }
 
 // backoff returns how long to wait after attempt number n (from 1): 1 s, 2 s, 4 s … up to max, ±10 %.

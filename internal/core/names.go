@@ -20,6 +20,7 @@ type name struct {
 	next   time.Time   // when to ask
 	failed int         // lookups that failed in a row
 	err    string      // why the last one did
+	round  []string    // why the addresses tried since the last lookup failed
 }
 
 // nameKey tells connections with names apart; their TIDs lack the address.
@@ -97,7 +98,7 @@ func (m *Machine) answered(n *name, ev Resolved) {
 		delay := m.backoff(n.failed, m.cfg.Settings.ReconnectMaxDelay)
 		if n.err != err.Error() {
 			n.err = err.Error()
-			m.log(slog.LevelWarn, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.conn.From, err, delay.Round(100*time.Millisecond)))
+			m.log(slog.LevelWarn, KindUnresolved, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.conn.From, err, delay.Round(100*time.Millisecond)))
 		}
 		if len(n.wishes) == 0 {
 			n.next = m.now.Add(delay)
@@ -108,7 +109,7 @@ func (m *Machine) answered(n *name, ev Resolved) {
 		n.failed, n.err = 0, ""
 	}
 	before := m.targetOf(n)
-	n.wishes, n.at = wishes, 0
+	n.wishes, n.at, n.round = wishes, 0, nil
 	for i, w := range wishes {
 		if m.serving(w.TID) != nil { // after a restart of the daemon: the address that is connected
 			n.at = i
@@ -143,6 +144,18 @@ func usable(c config.Connection, ev Resolved) ([]wish.Wish, error) {
 	return wishes, nil
 }
 
+// kickNames asks again now for the names on a transport that stand for nothing yet, and returns how many there are.
+func (m *Machine) kickNames(transport string) int {
+	kicked := 0
+	m.eachName(func(n *name) {
+		if n.conn.Wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking {
+			n.failed, n.next = 0, m.now
+			kicked++
+		}
+	})
+	return kicked
+}
+
 // targetOf returns the target of the address that a name stands for now.
 func (m *Machine) targetOf(n *name) *target {
 	if len(n.wishes) == 0 {
@@ -163,7 +176,8 @@ func (m *Machine) nameOf(t *target) *name {
 }
 
 // nextAddress goes on to the name's next address after a failure and reports whether there was one.
-func (m *Machine) nextAddress(t *target, n *name) bool {
+func (m *Machine) nextAddress(t *target, n *name, err string) bool {
+	n.round = append(n.round, err)
 	if n.at+1 >= len(n.wishes) {
 		return false
 	}
@@ -183,9 +197,7 @@ func (m *Machine) moveTo(t *target, w wish.Wish) {
 	m.leaveGroup(t)
 	if m.byUnit[t.unit] == t {
 		delete(m.byUnit, t.unit)
-		if u := m.units[t.unit]; u != nil && u.active && u.op == OpNone && m.bus {
-			m.stop(t.unit, "another address is tried")
-		}
+		m.abandon(t.unit, "another address is tried")
 	}
 	delete(m.byTID, t.wish.TID)
 	t.wish, t.unit = w, w.TID.UnitName()

@@ -2,7 +2,6 @@ package core
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -60,6 +59,11 @@ func (a Answer) String() string {
 
 // request carries a request out for every target that its words name.
 func (m *Machine) request(ev Request) {
+	if ev.Op == RequestRetry && ev.Target == "" {
+		for _, transport := range []string{tid.TCP, tid.RDMA} {
+			m.kickNames(transport)
+		}
+	}
 	named := m.named(ev.Target)
 	if len(named) == 0 && ev.Target != "" {
 		m.emit(Answer{ID: ev.ID, Refuse: &Refusal{Target: ev.Target}})
@@ -137,11 +141,12 @@ func (m *Machine) requestStop(t *target) string {
 		return "it is stopped already"
 	case t.state == Foreign:
 		return "another orchestrator owns its controller"
+	case m.byUnit[t.unit] != nil && m.byUnit[t.unit] != t:
+		return "its unit name is that of another connection, which would be stopped"
 	case t.state == Connected && t.via != t.unit:
 		return "it is served by the connection of " + t.via + ": stop that"
 	}
-	m.log(slog.LevelInfo, t, "stopped by request")
-	m.byAdmin(t)
+	m.byAdmin(t, "stopped by request")
 	if u := m.units[t.unit]; u != nil && u.active && u.op == OpNone {
 		m.stop(t.unit, "an administrator asked for it")
 	}

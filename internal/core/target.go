@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -28,7 +29,8 @@ type target struct {
 	device      string // Connected, or Foreign's: nvmeN
 	via         string // Connected: the unit that held the device then, maybe another target's
 	connectedAt time.Time
-	attempts    int // failed ones since it last stayed connected
+	attempts    int       // failed ones since it last stayed connected
+	notBefore   time.Time // Waiting: no kick comes before that
 
 	lookFor     reason
 	mute        bool // the last failure was a peer that accepts and stays silent: ask it for an answer of the protocol
@@ -132,14 +134,14 @@ func (m *Machine) attempt(t *target) {
 	if m.served(t) {
 		return
 	}
-	if entry, excluded := m.excluded.Match(t.wish.TID); excluded {
-		m.exclude(t, entry.File+":"+strconv.Itoa(entry.Line))
+	if where, excluded := m.excludedBy(t); excluded {
+		m.exclude(t, where)
 		return
 	}
 	if user := m.byUnit[t.unit]; user != nil && user != t {
 		switch {
 		case user.wish.TID.UnitName() == t.unit:
-			m.log(slog.LevelError, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
+			m.log(slog.LevelError, KindCollision, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
 			m.transition(t, Collision)
 			return
 		case !user.droppable(): // it has adopted the unit and something runs there
@@ -169,7 +171,7 @@ func (m *Machine) served(t *target) bool {
 	case d == nil:
 		return false
 	case d.foreign():
-		m.log(slog.LevelInfo, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
+		m.log(slog.LevelInfo, KindForeign, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
 		m.transition(t, Foreign)
 		t.device = d.Name
 		return true
@@ -187,7 +189,7 @@ func (m *Machine) exclude(t *target, where string) {
 	if t.wish.Owner == wish.OwnerNBFT {
 		level = slog.LevelWarn
 	}
-	m.log(level, t, "excluded by "+where)
+	m.log(level, KindExcluded, t, "excluded by "+where)
 	m.transition(t, Excluded)
 	t.settled = true
 }
@@ -198,15 +200,15 @@ func (m *Machine) connected(t *target, d *device) {
 		return
 	}
 	m.dequeue(t)
-	msg := "connected"
+	kind, msg := KindConnected, "connected"
 	if t.state == Waiting && t.phase != looking {
-		msg = "connected already, keeping it"
+		kind, msg = KindAdopted, "connected already, keeping it"
 	}
 	m.transition(t, Connected)
 	t.device, t.via, t.connectedAt = d.Name, d.Unit, m.now
 	t.mute, t.lastErr = false, ""
-	m.log(slog.LevelInfo, t, msg)
-	if t.wish.Kind == tid.Discovery && d.Type == "discovery" {
+	m.log(slog.LevelInfo, kind, t, msg)
+	if m.readable(t) {
 		m.readLog(t)
 	}
 }
@@ -217,7 +219,7 @@ func (m *Machine) fail(t *target, err string, errno int) {
 		return
 	}
 	n := m.nameOf(t)
-	if n != nil && m.nextAddress(t, n) {
+	if n != nil && m.nextAddress(t, n, err) {
 		return
 	}
 	m.transition(t, Waiting)
@@ -228,6 +230,7 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	t.next = m.now.Add(delay)
 	if n != nil { // all its addresses failed: the name is asked again first
 		t.next, n.next = never, t.next
+		err, n.round = strings.Join(n.round, "; "), nil
 	}
 	m.complain(t, err, delay)
 }
@@ -236,7 +239,7 @@ func (m *Machine) fail(t *target, err string, errno int) {
 func (m *Machine) complain(t *target, err string, delay time.Duration) {
 	if err != t.lastErr {
 		t.lastErr, t.errSince, t.errLogged, t.errRepeated = err, m.now, m.now, 1
-		m.log(slog.LevelWarn, t, "cannot connect"+binding(t.wish.TID)+": "+err+"; next attempt in "+delay.Round(100*time.Millisecond).String())
+		m.log(slog.LevelWarn, KindCannotConnect, t, "cannot connect"+binding(t.wish.TID)+": "+err+"; next attempt in "+delay.Round(100*time.Millisecond).String())
 		return
 	}
 	t.errRepeated++
@@ -244,7 +247,7 @@ func (m *Machine) complain(t *target, err string, delay time.Duration) {
 		return
 	}
 	t.errLogged = m.now
-	m.log(slog.LevelWarn, t, "still cannot connect"+binding(t.wish.TID)+" after "+strconv.Itoa(t.errRepeated)+" attempts in "+
+	m.log(slog.LevelWarn, KindStillCannotConnect, t, "still cannot connect"+binding(t.wish.TID)+" after "+strconv.Itoa(t.errRepeated)+" attempts in "+
 		m.now.Sub(t.errSince).Round(time.Second).String()+": "+err)
 }
 
@@ -262,14 +265,14 @@ func binding(t tid.TID) string {
 	return " " + from + " → " + t.Traddr
 }
 
-// byAdmin marks t as stopped on purpose, for this and later lives of the daemon.
-func (m *Machine) byAdmin(t *target) {
+// byAdmin marks t as stopped on purpose, for this and later lives of the daemon. how is what is known of it.
+func (m *Machine) byAdmin(t *target, how string) {
 	m.dequeue(t)
 	m.leaveGroup(t)
 	m.stopped[t.unit] = true
 	m.emit(MarkStopped{Unit: t.unit})
 	if t.state != Stopped {
-		m.log(slog.LevelInfo, t, "an administrator stopped "+t.unit+": it stays stopped until a reload or a start")
+		m.log(slog.LevelInfo, KindStopped, t, how+": it stays stopped until a reload or a start")
 	}
 	switch t.state {
 	case Excluded, Foreign, Parked, Collision: // its unit was still there; all of these are left through waiting
@@ -281,18 +284,23 @@ func (m *Machine) byAdmin(t *target) {
 
 // drop forgets a target that is wished for no more. Its device, if it has one, stays connected until it drops; a unit
 // without a device explains nothing any more and is stopped.
-func (m *Machine) drop(t *target) {
-	m.dequeue(t)
-	connected := t.state == Connected
-	m.leaveGroup(t)
-	if m.byUnit[t.unit] == t {
-		delete(m.byUnit, t.unit)
-		if !connected && m.unitActive(t.unit) && m.bus {
-			m.stop(t.unit, "its connection is no longer wanted")
+func (m *Machine) drop(dropped ...*target) {
+	gone := map[*target]bool{}
+	for _, t := range dropped {
+		gone[t] = true
+		connected := t.state == Connected
+		m.leaveGroup(t)
+		if m.byUnit[t.unit] == t {
+			delete(m.byUnit, t.unit)
+			if !connected {
+				m.abandon(t.unit, "its connection is no longer wanted")
+			}
 		}
+		delete(m.byTID, t.wish.TID)
 	}
-	delete(m.byTID, t.wish.TID)
-	m.targets = slices.DeleteFunc(m.targets, func(o *target) bool { return o == t })
+	is := func(t *target) bool { return gone[t] }
+	m.queue = slices.DeleteFunc(m.queue, is)
+	m.targets = slices.DeleteFunc(m.targets, is)
 	for _, other := range m.targets {
 		if other.state == Collision && m.byUnit[other.unit] == nil {
 			m.release(other)

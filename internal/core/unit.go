@@ -69,6 +69,19 @@ func (m *Machine) end(name, why string) {
 	}
 }
 
+// abandon stops a unit that nothing wants and that has no controller any more, now or when systemd can be talked to again.
+func (m *Machine) abandon(name, why string) {
+	u := m.units[name]
+	switch {
+	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
+	case !m.bus:
+		m.orphans[name] = ""
+	default:
+		m.log(slog.LevelInfo, KindUnwanted, nil, why+": stopping "+name)
+		m.stop(name, why)
+	}
+}
+
 // look asks systemd about the unit of t before anything is decided, and keeps the other wishes of its group waiting.
 func (m *Machine) look(t *target, why reason) {
 	if t.state != Waiting {
@@ -96,7 +109,7 @@ func (m *Machine) unitState(ev UnitState) {
 	}
 	if ev.ShuttingDown {
 		if !m.shutdown {
-			m.log(slog.LevelInfo, nil, "the system is shutting down: nothing is connected any more")
+			m.log(slog.LevelInfo, KindShutdown, nil, "the system is shutting down: nothing is connected any more")
 		}
 		m.shutdown = true
 		return
@@ -115,6 +128,9 @@ func (m *Machine) unitState(ev UnitState) {
 	switch ev.Info.Active {
 	case "active", "reloading":
 		u.active, u.argv = true, ev.Info.Argv
+		if ev.Unread { // it may have a controller: the next look tells
+			return
+		}
 		if d != nil {
 			m.bind(d)
 		}
@@ -132,6 +148,10 @@ func (m *Machine) unitState(ev UnitState) {
 		if ev.Info.Job != "" && ev.Info.Job != "stop" {
 			return // a restart passes through here
 		}
+		if m.stopping[ev.Unit] { // an earlier daemon's own stop
+			m.stoppedBefore(ev, t, u)
+			return
+		}
 		if ev.Info.Job == "stop" { // ours would have been waited for
 			u.foreign = "stop"
 		}
@@ -139,6 +159,19 @@ func (m *Machine) unitState(ev UnitState) {
 		m.stoppedOutside(ev.Unit, t, u)
 		m.tidy(ev.Unit)
 	}
+}
+
+// stoppedBefore goes on where an earlier daemon stopped a unit for reasons of its own: when it is gone, it is started anew.
+func (m *Machine) stoppedBefore(ev UnitState, t *target, u *unit) {
+	if ev.Info.Active == "deactivating" {
+		return // the next look tells
+	}
+	delete(m.stopping, ev.Unit)
+	u.active, u.argv = false, nil
+	if t != nil && t.phase == looking {
+		m.attempt(t)
+	}
+	m.tidy(ev.Unit)
 }
 
 // stoppedOutside handles a unit that is inactive, or about to be, without our doing.
@@ -154,8 +187,10 @@ func (m *Machine) stoppedOutside(name string, t *target, u *unit) {
 		if t.phase == looking { // it ended, or somebody's own attempt to start it failed: ours comes next
 			m.fail(t, "the unit ended meanwhile", 0)
 		}
-	case t.phase == looking, u.foreign == "stop":
-		m.byAdmin(t)
+	case u.foreign == "stop":
+		m.byAdmin(t, "an administrator stopped "+name)
+	case t.phase == looking:
+		m.byAdmin(t, name+" is inactive without our doing, as if an administrator had stopped it")
 	}
 }
 
@@ -188,7 +223,7 @@ func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
 	case Lost:
 		m.audit("the end of a job was not heard")
 	default:
-		m.log(slog.LevelWarn, t, "cannot stop "+ev.Unit+": "+string(ev.Outcome)+" "+ev.Err)
+		m.log(slog.LevelWarn, KindStopFailed, t, "cannot stop "+ev.Unit+": "+string(ev.Outcome)+" "+ev.Err)
 		m.audit("a unit could not be stopped")
 	}
 	if t == nil {
@@ -221,6 +256,9 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		u.active, u.foreign = true, ""
 		switch {
 		case t.state == Connected:
+		case ev.Unread:
+			t.phase = unknown
+			m.audit("the controller of a unit could not be read")
 		case d == nil || !d.Serves(t.wish.TID) && !associating(d, t.wish.TID):
 			m.fail(t, "it was connected, but its controller is gone again", 0)
 		case d.Owner != "" && d.foreign():
