@@ -1,5 +1,5 @@
 // Package state holds the daemon's run-time state below /run/nvme/discoverd (SPEC section 2): which unit made which
-// controller, why a unit failed, and which units an administrator has stopped.
+// controller, why a unit failed, which units an administrator has stopped, and which the daemon itself was stopping.
 //
 // The units' commands write it, the daemon reads it, at any time and in any order; so each file is replaced as a whole,
 // and what is removed is checked to be what was meant.
@@ -10,10 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -26,6 +30,7 @@ type Dir struct {
 	controllers string // <nvmeN>/unit
 	units       string // <unit without .service>.devid, <unit>.result
 	stopped     string // <unit>, empty
+	stopping    string // <unit>, empty
 }
 
 // New returns the state below root. Directories are made when something is written.
@@ -35,6 +40,7 @@ func New(root paths.Root) Dir {
 		controllers: filepath.Join(base, "controllers"),
 		units:       filepath.Join(base, "units"),
 		stopped:     filepath.Join(base, "stopped"),
+		stopping:    filepath.Join(base, "stopping"),
 	}
 }
 
@@ -74,11 +80,15 @@ func (d Dir) Devid(unit string) (string, error) {
 }
 
 // Devids returns the device of each unit that has one recorded. Files with bad names are skipped; files with bad content
-// are left out and named in the error, which comes beside the rest.
+// are left out and named in the error, which comes beside the rest. Where the directory or a file cannot be read there is
+// no map at all: a part of it would say that units have no device.
 func (d Dir) Devids() (map[string]string, error) {
 	names, err := list(d.units)
+	if err != nil {
+		return nil, err
+	}
 	devices := make(map[string]string)
-	errs := []error{err}
+	var errs []error
 	for _, name := range names {
 		base, ok := strings.CutSuffix(name, devid)
 		unit := base + service
@@ -86,6 +96,9 @@ func (d Dir) Devids() (map[string]string, error) {
 			continue
 		}
 		device, err := d.Devid(unit)
+		if errors.As(err, new(*fs.PathError)) {
+			return nil, err
+		}
 		errs = append(errs, err)
 		if device != "" {
 			devices[unit] = device
@@ -108,24 +121,6 @@ func (d Dir) UnitOf(device string) (string, error) {
 		return "", err
 	}
 	return readChecked(d.bindingPath(device), checkUnit)
-}
-
-// Bindings returns the unit of each device that has one recorded. Bad names and bad content are treated as in Devids.
-func (d Dir) Bindings() (map[string]string, error) {
-	names, err := list(d.controllers)
-	units := make(map[string]string)
-	errs := []error{err}
-	for _, device := range names {
-		if paths.CheckDevice(device) != nil {
-			continue
-		}
-		unit, err := d.UnitOf(device)
-		errs = append(errs, err)
-		if unit != "" {
-			units[device] = unit
-		}
-	}
-	return units, errors.Join(errs...)
 }
 
 // Forget removes what connects device and unit: the unit of the device if it is this one, the device of the unit if it is
@@ -210,16 +205,27 @@ func (d Dir) UnmarkStopped(unit string) error {
 }
 
 // Stopped returns the units that an administrator wants to stay stopped, in the order of their names.
-func (d Dir) Stopped() ([]string, error) {
-	names, err := list(d.stopped)
-	var units []string
-	for _, name := range names {
-		if checkUnit(name) == nil {
-			units = append(units, name)
-		}
+func (d Dir) Stopped() ([]string, error) { return listUnits(d.stopped) }
+
+// MarkStopping records that the daemon itself is about to stop or restart unit, so that the next daemon does not take the
+// stop for an administrator's should this one end before it.
+func (d Dir) MarkStopping(unit string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
 	}
-	return units, err
+	return write(d.stoppingPath(unit), "")
 }
+
+// UnmarkStopping removes that record, if there is one.
+func (d Dir) UnmarkStopping(unit string) error {
+	if err := checkUnit(unit); err != nil {
+		return err
+	}
+	return remove(d.stoppingPath(unit))
+}
+
+// Stopping returns the units that a daemon was about to stop or restart, in the order of their names.
+func (d Dir) Stopping() ([]string, error) { return listUnits(d.stopping) }
 
 func (d Dir) devidPath(unit string) string {
 	return filepath.Join(d.units, strings.TrimSuffix(unit, service)+devid)
@@ -227,6 +233,7 @@ func (d Dir) devidPath(unit string) string {
 
 func (d Dir) resultPath(unit string) string    { return filepath.Join(d.units, unit+".result") }
 func (d Dir) stoppedPath(unit string) string   { return filepath.Join(d.stopped, unit) }
+func (d Dir) stoppingPath(unit string) string  { return filepath.Join(d.stopping, unit) }
 func (d Dir) bindingPath(device string) string { return filepath.Join(d.controllers, device, "unit") }
 
 func check(unit, device string) error {
@@ -277,6 +284,18 @@ func list(dir string) ([]string, error) {
 	return names, nil
 }
 
+// listUnits returns the names in dir that are those of units.
+func listUnits(dir string) ([]string, error) {
+	names, err := list(dir)
+	var units []string
+	for _, name := range names {
+		if checkUnit(name) == nil {
+			units = append(units, name)
+		}
+	}
+	return units, err
+}
+
 func remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove %s: %w", path, err)
@@ -309,26 +328,18 @@ func holds(path, line string) (bool, error) {
 	return strings.TrimSuffix(string(data), "\n") == line, err
 }
 
-// moveAway returns where the file at path is now.
+// moveAway returns where the file at path is now. It makes no file on the way: on a full disk too, a file can be removed.
 func moveAway(path string) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp.*")
-	if err != nil {
-		return "", err
-	}
-	_ = f.Close()
-	if err := os.Rename(path, f.Name()); err != nil {
-		_ = os.Remove(f.Name())
-		return "", err
-	}
-	return f.Name(), nil
+	away := path + ".tmp." + strconv.FormatUint(rand.Uint64(), 10) // nobody else draws the same
+	return away, os.Rename(path, away)
 }
 
 // finishRemove looks at the file that was moved away: since the first look it may have become another one.
 func finishRemove(path, away, line string) error {
-	defer os.Remove(away)
+	defer os.Remove(away) // of a file that was put back there is none
 	is, err := holds(away, line)
 	if err == nil && !is {
-		err = os.Link(away, path)
+		err = unix.Renameat2(unix.AT_FDCWD, away, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cannot put %s back: %w", path, err)

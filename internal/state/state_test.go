@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
@@ -104,17 +106,18 @@ func TestNothingThere(t *testing.T) {
 	f.must(err)
 	devids, err := f.Devids()
 	f.must(err)
-	bindings, err := f.Bindings()
-	f.must(err)
 	stopped, err := f.Stopped()
+	f.must(err)
+	stopping, err := f.Stopping()
 	f.must(err)
 	_, found, err := f.TakeResult(unitA)
 	f.must(err)
-	if device != "" || unit != "" || len(devids) != 0 || len(bindings) != 0 || len(stopped) != 0 || found {
-		t.Errorf("got %q %q %v %v %v %v, want nothing", device, unit, devids, bindings, stopped, found)
+	if device != "" || unit != "" || len(devids) != 0 || len(stopped) != 0 || len(stopping) != 0 || found {
+		t.Errorf("got %q %q %v %v %v %v, want nothing", device, unit, devids, stopped, stopping, found)
 	}
 	f.must(f.ClearResult(unitA))
 	f.must(f.UnmarkStopped(unitA))
+	f.must(f.UnmarkStopping(unitA))
 	f.must(f.Forget("nvme1", unitA))
 }
 
@@ -126,13 +129,14 @@ func TestRoundTrips(t *testing.T) {
 		"nvme-discoverd-" + strings.Repeat("x", 200) + ".service",
 	}
 	devices := []string{"nvme1", "nvme2", "nvme3", "nvme4", "nvme4294967295"}
-	wantDevids, wantBindings := map[string]string{}, map[string]string{}
+	wantDevids := map[string]string{}
 	for i, unit := range units {
 		f.must(f.WriteDevid(unit, "nvme9")) // replaced
 		f.must(f.WriteDevid(unit, devices[i]))
 		f.must(f.Bind(devices[i], unit))
 		f.must(f.MarkStopped(unit))
-		wantDevids[unit], wantBindings[devices[i]] = devices[i], unit
+		f.must(f.MarkStopping(unit))
+		wantDevids[unit] = devices[i]
 		device, err := f.Devid(unit)
 		f.must(err)
 		back, err := f.UnitOf(device)
@@ -146,16 +150,17 @@ func TestRoundTrips(t *testing.T) {
 	if diff := cmp.Diff(wantDevids, devids); diff != "" {
 		t.Errorf("devids (-want +got):\n%s", diff)
 	}
-	bindings, err := f.Bindings()
-	f.must(err)
-	if diff := cmp.Diff(wantBindings, bindings); diff != "" {
-		t.Errorf("bindings (-want +got):\n%s", diff)
-	}
 	f.must(f.UnmarkStopped(unitA))
 	stopped, err := f.Stopped()
 	f.must(err)
 	if len(stopped) != len(units)-1 {
 		t.Errorf("stopped are %q, want all but %s", stopped, unitA)
+	}
+	f.must(f.UnmarkStopping(unitA))
+	stopping, err := f.Stopping()
+	f.must(err)
+	if diff := cmp.Diff(stopped, stopping); diff != "" {
+		t.Errorf("stopping (-want +got):\n%s", diff)
 	}
 }
 
@@ -290,6 +295,8 @@ func TestBadContent(t *testing.T) {
 	f.put("controllers/../controllers/nvme3.tmp.1/unit", unitA)
 	f.put("stopped/"+unitA, "")
 	f.put("stopped/"+unitB+".tmp.123", "")
+	f.put("stopping/"+unitB, "")
+	f.put("stopping/ssh.service", "")
 
 	bad := "cannot read " + f.base + `/units/nvme-discoverd-aaaaaaaaaaaa.devid: ` +
 		`cannot use device name "nvme3\nnvme4": it must be nvme and a number, such as nvme3`
@@ -305,17 +312,67 @@ func TestBadContent(t *testing.T) {
 		`cannot use unit name "ssh.service": it must be that of an nvme-discoverd-….service`
 	_, err = f.UnitOf("nvme3")
 	wantError(t, err, bad)
-	bindings, err := f.Bindings()
-	wantError(t, err, bad)
-	if diff := cmp.Diff(map[string]string{"nvme4": unitB}, bindings); diff != "" {
-		t.Errorf("bindings (-want +got):\n%s", diff)
-	}
 
 	stopped, err := f.Stopped()
 	f.must(err)
 	if diff := cmp.Diff([]string{unitA}, stopped); diff != "" {
 		t.Errorf("stopped (-want +got):\n%s", diff)
 	}
+	stopping, err := f.Stopping()
+	f.must(err)
+	if diff := cmp.Diff([]string{unitB}, stopping); diff != "" {
+		t.Errorf("stopping (-want +got):\n%s", diff)
+	}
+}
+
+// What cannot be read is not what is not there: no device at all is known of, rather than some.
+func TestUnreadable(t *testing.T) {
+	f := newFixture(t)
+	f.put("units", "a file in the directory's place")
+	devids, err := f.Devids()
+	wantError(t, err, "cannot list "+f.base+"/units: open "+f.base+"/units: not a directory")
+	if devids != nil {
+		t.Errorf("devids are %v, want none", devids)
+	}
+
+	f = newFixture(t)
+	f.must(f.WriteDevid(unitB, "nvme4"))
+	path := f.devidPath(unitA)
+	f.must(os.Mkdir(path, 0o755)) // cannot be read even by root
+	devids, err = f.Devids()
+	wantError(t, err, "cannot read "+path+": read "+path+": is a directory")
+	if devids != nil {
+		t.Errorf("devids are %v, want none", devids)
+	}
+}
+
+// What is recorded can be removed, and put back, where nothing more can be recorded.
+func TestForgetOnFullDisk(t *testing.T) {
+	f := newFixture(t)
+	f.must(os.MkdirAll(f.base, 0o755))
+	if err := unix.Mount("tmpfs", f.base, "tmpfs", 0, "nr_inodes=6"); err != nil {
+		t.Skipf("cannot mount a small file system here: %v", err)
+	}
+	t.Cleanup(func() { f.must(unix.Unmount(f.base, unix.MNT_DETACH)) })
+	f.must(f.Bind("nvme3", unitA))       // the root and 3 more
+	f.must(f.WriteDevid(unitA, "nvme3")) // all 6
+	if err := f.MarkStopped(unitA); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the file system is not full: %v", err)
+	}
+	f.must(finishRemoveOf(f, "nvme3", unitB))
+	f.wantFiles(map[string]string{
+		"controllers/nvme3/unit":                  unitA + "\n",
+		"units/nvme-discoverd-aaaaaaaaaaaa.devid": "nvme3\n",
+	})
+	f.must(f.Forget("nvme3", unitA))
+	f.wantFiles(map[string]string{})
+}
+
+// finishRemoveOf removes the record of device as if it had been unit's when it was moved away.
+func finishRemoveOf(f fixture, device, unit string) error {
+	away, err := moveAway(f.bindingPath(device))
+	f.must(err)
+	return finishRemove(f.bindingPath(device), away, unit)
 }
 
 func TestRefusesNames(t *testing.T) {
@@ -328,15 +385,17 @@ func TestRefusesNames(t *testing.T) {
 		_, errDevid := f.Devid(unit)
 		_, _, errTake := f.TakeResult(unit)
 		for name, err := range map[string]error{
-			"WriteDevid":    f.WriteDevid(unit, "nvme1"),
-			"Devid":         errDevid,
-			"Bind":          f.Bind("nvme1", unit),
-			"Forget":        f.Forget("nvme1", unit),
-			"WriteResult":   f.WriteResult(unit, Result{}),
-			"TakeResult":    errTake,
-			"ClearResult":   f.ClearResult(unit),
-			"MarkStopped":   f.MarkStopped(unit),
-			"UnmarkStopped": f.UnmarkStopped(unit),
+			"WriteDevid":     f.WriteDevid(unit, "nvme1"),
+			"Devid":          errDevid,
+			"Bind":           f.Bind("nvme1", unit),
+			"Forget":         f.Forget("nvme1", unit),
+			"WriteResult":    f.WriteResult(unit, Result{}),
+			"TakeResult":     errTake,
+			"ClearResult":    f.ClearResult(unit),
+			"MarkStopped":    f.MarkStopped(unit),
+			"UnmarkStopped":  f.UnmarkStopped(unit),
+			"MarkStopping":   f.MarkStopping(unit),
+			"UnmarkStopping": f.UnmarkStopping(unit),
 		} {
 			if err == nil || !strings.HasPrefix(err.Error(), "cannot use unit name ") {
 				t.Errorf("%s of unit %q: %v, want it refused", name, unit, err)
