@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netlink"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
 // ErrLost says that events were lost or could not be read: resynchronise with sysfs and go on receiving.
@@ -51,18 +51,43 @@ func Open(rcvbuf int) (*Source, error) {
 	return &Source{socket: socket, buf: make([]byte, maxMessage)}, nil
 }
 
-// Receive waits for the next event. An error that is ErrLost asks for a resynchronisation and leaves the Source usable;
-// os.ErrClosed means that Close was called; any other error is final.
+// Receive waits for the next event of the subsystems nvme, fc and infiniband. An error that is ErrLost asks for a
+// resynchronisation and leaves the Source usable; os.ErrClosed means that Close was called; any other error is final.
 func (s *Source) Receive() (Event, error) {
-	n, err := s.socket.Receive(s.buf)
-	if err != nil {
-		return Event{}, fmt.Errorf("cannot receive a uevent: %w", err)
+	for {
+		n, err := s.socket.Receive(s.buf)
+		if err != nil {
+			return Event{}, fmt.Errorf("cannot receive a uevent: %w", err)
+		}
+		if !concerns(s.buf[:n]) {
+			continue
+		}
+		event, err := Parse(s.buf[:n])
+		if err != nil {
+			return Event{}, fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		return event, nil
 	}
-	event, err := Parse(s.buf[:n])
-	if err != nil {
-		return Event{}, fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+// concerns tells whether a message is, or may be, of one of the subsystems that are looked at. It comes before go-udev,
+// which refuses values with a "=" and paths with a "@" in them: other devices have such, and must not cost a
+// resynchronisation. A message that is cut off may be of any subsystem.
+func concerns(message []byte) bool {
+	strs := bytes.Split(message, []byte{0})
+	if len(strs[len(strs)-1]) > 0 || !bytes.Contains(strs[0], []byte("@/")) {
+		return true
 	}
-	return event, nil
+	for _, str := range strs[1:] {
+		if subsystem, ok := bytes.CutPrefix(str, []byte("SUBSYSTEM=")); ok {
+			switch string(subsystem) {
+			case "nvme", "fc", "infiniband":
+				return true
+			}
+			return false
+		}
+	}
+	return false
 }
 
 // Close ends the subscription and wakes Receive.
@@ -97,13 +122,11 @@ func Parse(message []byte) (Event, error) {
 	}, nil
 }
 
-var controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
-
 // DeviceName returns the name, such as "nvme3", of the fabrics controller that the event is about, and whether it is
 // about one: local PCIe controllers live elsewhere in the device tree, and namespaces have another subsystem.
 func DeviceName(e Event) (string, bool) {
 	name := path.Base(e.DevPath)
-	ok := e.Subsystem == "nvme" && strings.HasPrefix(e.DevPath, "/devices/virtual/nvme-fabrics/") && controllerName.MatchString(name)
+	ok := e.Subsystem == "nvme" && strings.HasPrefix(e.DevPath, "/devices/virtual/nvme-fabrics/") && paths.CheckDevice(name) == nil
 	if !ok {
 		return "", false
 	}
