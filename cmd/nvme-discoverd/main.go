@@ -45,20 +45,33 @@ func run() int {
 	if *debug {
 		level.Set(slog.LevelDebug)
 	}
-	log := slog.New(journal.NewHandler(os.Stderr, level, os.Getenv("JOURNAL_STREAM") != ""))
+	service := journal.LeadsHere(os.Stderr, os.Getenv("JOURNAL_STREAM"))
+	// The first and the last words go down standard error: of one who ends at once, the journal may not find out any more
+	// which unit's they were.
+	stderr := slog.New(journal.NewHandler(os.Stderr, level, service))
 	cfg, err := config.Load(paths.Root(*root), *file)
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
-			log.Error(line)
+			stderr.Error(line)
 		}
-		log.Error("not started and nothing touched: correct the configuration")
+		stderr.Error("not started and nothing touched: correct the configuration")
 		return exitConfig
+	}
+	log := stderr
+	if service {
+		fields, err := journal.Connect(level)
+		if err != nil {
+			stderr.Warn(err.Error() + ": log lines carry no fields")
+		} else {
+			defer fields.Close()
+			log = slog.New(fields)
+		}
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
 	})
 	if err != nil {
-		log.Error(err.Error())
+		stderr.Error(err.Error())
 		return exitRunning
 	}
 	return 0

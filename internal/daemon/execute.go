@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
@@ -62,7 +64,7 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Answer: // api.go hands it on
 		return
 	}
-	x.Log.Debug("effect: " + effect.String())
+	x.Log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
 	switch e := effect.(type) {
 	case core.Probe:
 		go x.within(ctx, x.probes, func() { x.probe(ctx, e) })
@@ -96,11 +98,11 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.TakeSnapshot:
 		go x.snapshot(ctx, e)
 	case core.ForgetState:
-		x.queue.run(e.Unit, func() { x.note(x.reader.state.Forget(e.Device, e.Unit)) })
+		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.Forget(e.Device, e.Unit)) })
 	case core.MarkStopped:
-		x.queue.run(e.Unit, func() { x.note(x.reader.state.MarkStopped(e.Unit)) })
+		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.MarkStopped(e.Unit)) })
 	case core.UnmarkStopped:
-		x.queue.run(e.Unit, func() { x.note(x.reader.state.UnmarkStopped(e.Unit)) })
+		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.UnmarkStopped(e.Unit)) })
 	}
 }
 
@@ -114,10 +116,30 @@ func (x *executor) within(ctx context.Context, places chan struct{}, f func()) {
 	}
 }
 
-func (x *executor) note(err error) {
+// note logs an error about a unit, "" for none.
+func (x *executor) note(unit string, err error) {
 	if err != nil {
-		x.Log.Warn(err.Error())
+		x.Log.LogAttrs(context.Background(), slog.LevelWarn, err.Error(), journal.About(unit, "", tid.TID{})...)
 	}
+}
+
+// about names in the journal's fields what an effect is about.
+func about(effect core.Effect) []slog.Attr {
+	switch e := effect.(type) {
+	case core.StartUnit:
+		return journal.About(e.Unit, "", e.Wish.TID)
+	case core.RestartUnit:
+		return journal.About(e.Unit, "", tid.TID{})
+	case core.StopUnit:
+		return journal.About(e.Unit, "", tid.TID{})
+	case core.AskUnit:
+		return journal.About(e.Unit, "", tid.TID{})
+	case core.ForgetState:
+		return journal.About(e.Unit, e.Device, tid.TID{})
+	case core.ReadLog:
+		return journal.About("", e.Device, tid.TID{})
+	}
+	return nil
 }
 
 func (x *executor) log(ctx context.Context, e core.Log) {
@@ -128,7 +150,7 @@ func (x *executor) log(ctx context.Context, e core.Log) {
 	if e.Device != "" {
 		msg = e.Device + " " + msg
 	}
-	x.Log.Log(ctx, e.Level, msg)
+	x.Log.LogAttrs(ctx, e.Level, msg, journal.Fields(e)...)
 }
 
 func (x *executor) unitConfig() unit.Config {
@@ -186,10 +208,10 @@ func (x *executor) job(ctx context.Context, op core.Op, name string, timeout tim
 	}
 	if op != core.OpStop {
 		device, err := x.reader.deviceOf(name)
-		x.note(err)
+		x.note(name, err)
 		done.Device = device
 		failure, found, err := x.reader.state.TakeResult(name)
-		x.note(err)
+		x.note(name, err)
 		if found && done.Outcome != core.Done {
 			done.Failure = &failure
 		}
@@ -208,7 +230,7 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	} else {
 		answer.Known, answer.Info = true, infoOf(info)
 		answer.Device, err = x.reader.deviceOf(e.Unit)
-		x.note(err)
+		x.note(e.Unit, err)
 	}
 	x.post(ctx, answer)
 }
@@ -224,7 +246,7 @@ func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
 
 func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
 	snap, bad, err := x.reader.snapshot(ctx, e.Token, x.units)
-	x.note(errors.Join(bad...))
+	x.note("", errors.Join(bad...))
 	if err != nil {
 		x.post(ctx, core.SnapshotFailed{Token: e.Token, Err: err.Error()})
 		return
