@@ -8,11 +8,14 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
 UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+CATALOGDIR = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
 UDEVDIR = $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
 CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
+MANPAGES = $(wildcard docs/man/*.[578])
 
 # The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
@@ -35,14 +38,18 @@ build: ## compile both programs, static, into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ $(PROGRAMS:%=./cmd/%)
 
 install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
-	install -d '$(SBINDIR)' '$(UNITDIR)' '$(UDEVDIR)' '$(CONFDIR)'
+	install -d '$(SBINDIR)' '$(UNITDIR)' '$(CATALOGDIR)' '$(UDEVDIR)' '$(CONFDIR)'
 	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
 	install -m 0644 systemd/nvme-discoverd.service '$(UNITDIR)'
+	install -m 0644 systemd/nvme-discoverd.catalog '$(CATALOGDIR)'
 	install -m 0644 udev/70-nvme-discoverd-registry.rules '$(UDEVDIR)'
+	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
 	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
 
 uninstall: ## remove what install installed (discoverd.conf stays)
-	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
+	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(CATALOGDIR)/nvme-discoverd.catalog' \
+		'$(UDEVDIR)/70-nvme-discoverd-registry.rules'
+	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
 	@.ci/setup gcc dbus-daemon ip
