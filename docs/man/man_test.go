@@ -22,6 +22,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/cli"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -177,6 +178,26 @@ func TestDaemonOptions(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s does not have the options that there are (-program +page):\n%s", daemonPage, diff)
+	}
+}
+
+func TestJournalFields(t *testing.T) {
+	var got, want []string
+	for _, f := range journal.About("unit", "nvme0", tid.TID{
+		Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn", HostTraddr: "192.0.2.2", HostIface: "eth0",
+		HostNQN: "nqn", HostID: "id",
+	}) {
+		want = append(want, f.Key)
+	}
+	for _, i := range items(t, daemonPage) {
+		if i.section == "JOURNAL" {
+			got = append(got, i.words[1])
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s does not have the fields that there are (-program +page):\n%s", daemonPage, diff)
 	}
 }
 
