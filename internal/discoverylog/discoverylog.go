@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -32,8 +31,6 @@ type Page struct {
 	Warnings   []string // the entries that were skipped and why, at most 17 lines
 }
 
-var controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
-
 // errChanged says that the page changed while it was read.
 var errChanged = errors.New("it changed while it was read")
 
@@ -49,7 +46,7 @@ var errChanged = errors.New("it changed while it was read")
 // Specification 2.1, figure 292). The kernel's own target reports no type, has no log 0 and lists the entries of the
 // port that is asked anyway (6.12, drivers/nvme/target/discovery.c).
 func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
-	if !controllerName.MatchString(device) {
+	if paths.CheckDevice(device) != nil {
 		return Page{}, fmt.Errorf("cannot read the discovery log page of %q: it is no name of a controller", device)
 	}
 	file, err := os.OpenFile(root.Device(device), os.O_RDONLY, 0)

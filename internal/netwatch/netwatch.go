@@ -26,14 +26,6 @@ const (
 	LinkUp
 )
 
-// String returns a word for log lines.
-func (k Kind) String() string {
-	if k == LinkUp {
-		return "link up"
-	}
-	return "address up"
-}
-
 // Event is one thing that appeared. What goes away is not reported.
 type Event struct {
 	Kind  Kind

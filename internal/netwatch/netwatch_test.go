@@ -158,12 +158,6 @@ func TestParseFails(t *testing.T) {
 	}
 }
 
-func TestKindString(t *testing.T) {
-	if AddrUp.String() != "address up" || LinkUp.String() != "link up" {
-		t.Errorf("%q, %q", AddrUp, LinkUp)
-	}
-}
-
 // TestKernel brings up the loopback interface of a network namespace of its own, where everything is down at first.
 func TestKernel(t *testing.T) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the test, and the namespace with it
