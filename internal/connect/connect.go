@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -224,7 +223,8 @@ func (c *Connector) already(req Request, refusal error) (string, error) {
 // record writes down that device was connected for req: first whose it is, then for the unit where it is.
 func (c *Connector) record(req Request, device string) error {
 	if req.Wish.Owner != "" {
-		seqnum, err := c.uevents()
+		// It parts the events of this controller from those of an earlier one of the same name.
+		seqnum, err := c.sysfs.UeventSeqnum()
 		if err != nil {
 			return recordError(device, err)
 		}
@@ -251,16 +251,6 @@ func (c *Connector) record(req Request, device string) error {
 // recordError says that the controller is there all the same: a retry with --idempotent finds it and records it.
 func recordError(device string, err error) error {
 	return fmt.Errorf("cannot record %s, which is connected: %w", device, err)
-}
-
-// uevents returns the number of the last uevent, which parts the events of this controller from those of an earlier one of
-// the same name.
-func (c *Connector) uevents() (uint64, error) {
-	data, err := os.ReadFile(c.root.UeventSeqnum())
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
 }
 
 // leaveResult tells the daemon why the unit failed, which systemd forgets with the unit.

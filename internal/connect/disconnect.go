@@ -272,7 +272,7 @@ func (c *Connector) Cleanup(unit string) error {
 		return err
 	}
 	// The number is read before the look: whoever connects a controller of that name after the look has a later one.
-	seqnum, err := c.uevents()
+	seqnum, err := c.sysfs.UeventSeqnum()
 	if err != nil {
 		return fmt.Errorf("cannot clean the registry up after %s: %w", device, err)
 	}

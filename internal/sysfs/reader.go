@@ -29,6 +29,20 @@ type Reader struct {
 // NewReader returns a Reader that looks interfaces up on this host.
 func NewReader(root paths.Root) Reader { return Reader{Root: root} }
 
+// UeventSeqnum returns the number of the last uevent that the kernel sent. Read before a controller, it tells which events
+// what was read is newer than.
+func (r Reader) UeventSeqnum() (uint64, error) {
+	data, err := os.ReadFile(r.Root.UeventSeqnum())
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the number of the last uevent: %w", err)
+	}
+	seq, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the number of the last uevent: %v", err)
+	}
+	return seq, nil
+}
+
 // Names returns the names of the fabrics controllers in the order of their numbers: the entries of /sys/class/nvme that
 // are links to virtual/nvme-fabrics (drivers/nvme/host/fabrics.c, nvmf_init). Without that directory there are none.
 func (r Reader) Names() ([]string, error) {

@@ -278,6 +278,40 @@ func TestAttribute(t *testing.T) {
 	}
 }
 
+func TestUeventSeqnum(t *testing.T) {
+	tr := newTree(t)
+	path := tr.root.UeventSeqnum()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		content string
+		want    uint64
+		err     string
+	}{
+		{"18446744073709551615\n", 1<<64 - 1, ""},
+		{"x\n", 0, `cannot read the number of the last uevent: strconv.ParseUint: parsing "x": invalid syntax`},
+	} {
+		if err := os.WriteFile(path, []byte(test.content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, err := NewReader(tr.root).UeventSeqnum()
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got != test.want || text != test.err {
+			t.Errorf("%q: %d, %q, want %d, %q", test.content, got, text, test.want, test.err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewReader(tr.root).UeventSeqnum(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the file: %v", err)
+	}
+}
+
 func TestScan(t *testing.T) {
 	tr := newTree(t)
 	tr.link("nvme0", "pci0000:00/0000:00:03.0/nvme")
