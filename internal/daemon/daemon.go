@@ -48,6 +48,7 @@ type Daemon struct {
 	reader  *reader
 	api     *api
 	boot    *bootTables
+	losses  losses
 }
 
 // arrival is an event on its way to the loop.
@@ -71,6 +72,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d)
+	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
 	d.api = newAPI(d)
 
 	uevents, err := uevent.Open(ueventBuffer)

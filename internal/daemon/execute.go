@@ -3,9 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +38,8 @@ type executor struct {
 	probes   chan struct{} // places for what may run at one time
 	reads    chan struct{}
 	stops    chan struct{}
+	stopping *stops
+	warnings *warnings
 }
 
 func newExecutor(d *Daemon) *executor {
@@ -46,6 +48,9 @@ func newExecutor(d *Daemon) *executor {
 		probes: make(chan struct{}, parallelProbes),
 		reads:  make(chan struct{}, parallelReads),
 		stops:  make(chan struct{}, parallelStops),
+
+		stopping: newStops(d.reader.state),
+		warnings: newWarnings(d.Log),
 	}
 }
 
@@ -71,26 +76,18 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Resolve:
 		go x.within(ctx, x.probes, func() { x.resolve(ctx, e) })
 	case core.StartUnit:
-		spec := unit.ForWish(e.Wish, x.unitConfig())
-		spec.Name = e.Unit
-		x.queue.run(e.Unit, func() {
-			x.job(ctx, core.OpStart, e.Unit, spec.TimeoutStart, func(ctx context.Context) unit.Result { return x.units.Start(ctx, spec) })
-		})
+		j := x.start(e)
+		x.queue.run(e.Unit, func() { x.run(ctx, j) })
 	case core.RestartUnit:
 		timeout := x.settings.DisconnectTimeout // of its ExecStop, before that of its ExecStart
 		if timeout != config.Infinity {
 			timeout += unit.DefaultConnectTimeout
 		}
-		x.queue.run(e.Unit, func() {
-			x.job(ctx, core.OpRestart, e.Unit, timeout, func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) })
-		})
+		j := job{core.OpRestart, e.Unit, timeout, x.settings.NVMePath != "", func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) }}
+		x.queue.run(e.Unit, func() { x.run(ctx, j) })
 	case core.StopUnit:
-		timeout := x.settings.DisconnectTimeout
-		x.queue.run(e.Unit, func() {
-			x.within(ctx, x.stops, func() {
-				x.job(ctx, core.OpStop, e.Unit, timeout, func(ctx context.Context) unit.Result { return x.units.Stop(ctx, e.Unit) })
-			})
-		})
+		j := job{core.OpStop, e.Unit, x.settings.DisconnectTimeout, false, func(ctx context.Context) unit.Result { return x.units.Stop(ctx, e.Unit) }}
+		x.queue.run(e.Unit, func() { x.within(ctx, x.stops, func() { x.run(ctx, j) }) })
 	case core.AskUnit:
 		go x.ask(ctx, e)
 	case core.ReadLog:
@@ -98,11 +95,20 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.TakeSnapshot:
 		go x.snapshot(ctx, e)
 	case core.ForgetState:
-		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.Forget(e.Device, e.Unit)) })
+		x.queue.run(e.Unit, func() {
+			x.advise(e.Unit, x.reader.state.Forget(e.Device, e.Unit),
+				"remove the file by hand, or the next start of nvme-discoverd takes "+e.Device+" for lost meanwhile")
+		})
 	case core.MarkStopped:
-		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.MarkStopped(e.Unit)) })
+		x.queue.run(e.Unit, func() {
+			x.advise(e.Unit, x.reader.state.MarkStopped(e.Unit),
+				"it stays stopped only until nvme-discoverd is restarted: make room in "+x.Root.State()+", it is tried again every minute")
+		})
 	case core.UnmarkStopped:
-		x.queue.run(e.Unit, func() { x.note(e.Unit, x.reader.state.UnmarkStopped(e.Unit)) })
+		x.queue.run(e.Unit, func() {
+			x.advise(e.Unit, x.reader.state.UnmarkStopped(e.Unit),
+				"remove the file by hand, or the unit is taken for stopped by an administrator when nvme-discoverd is restarted")
+		})
 	}
 }
 
@@ -119,7 +125,14 @@ func (x *executor) within(ctx context.Context, places chan struct{}, f func()) {
 // note logs an error about a unit, "" for none.
 func (x *executor) note(unit string, err error) {
 	if err != nil {
-		x.Log.LogAttrs(context.Background(), slog.LevelWarn, err.Error(), journal.About(unit, "", tid.TID{})...)
+		x.warnings.warn(err.Error(), journal.About(unit, "", tid.TID{})...)
+	}
+}
+
+// advise is note, with what the error means to an administrator and what to do about it.
+func (x *executor) advise(unit string, err error, advice string) {
+	if err != nil {
+		x.note(unit, fmt.Errorf("%v; %s", err, advice))
 	}
 }
 
@@ -157,7 +170,6 @@ func (x *executor) unitConfig() unit.Config {
 	return unit.Config{
 		Ctl:               x.Root.Ctl(),
 		NVMe:              x.settings.NVMePath,
-		DevidDir:          filepath.Join(x.Root.State(), "units"),
 		DisconnectTimeout: x.settings.DisconnectTimeout,
 	}
 }
@@ -192,31 +204,69 @@ func (x *executor) resolve(ctx context.Context, e core.Resolve) {
 	x.post(ctx, answer)
 }
 
-// job runs a job on a unit to its end and reads what it left. A job whose end is not told within the unit's own timeout
-// counts as lost: the next comparison finds out.
-func (x *executor) job(ctx context.Context, op core.Op, name string, timeout time.Duration, run func(context.Context) unit.Result) {
+// job is a job on a unit, with the settings of the moment at which it was wanted.
+type job struct {
+	op      core.Op
+	unit    string
+	timeout time.Duration // the unit's own; config.Infinity is none
+	nvmeCLI bool          // ExecStart= is nvme-cli's
+	do      func(context.Context) unit.Result
+}
+
+func (x *executor) start(e core.StartUnit) job {
+	devid, err := x.reader.state.DevidFile(e.Unit)
+	if err != nil {
+		return job{op: core.OpStart, unit: e.Unit, do: func(context.Context) unit.Result { return unit.Result{Outcome: unit.Error, Err: err} }}
+	}
+	spec := unit.ForWish(e.Wish, devid, x.unitConfig())
+	spec.Name = e.Unit
+	return job{core.OpStart, e.Unit, spec.TimeoutStart, x.settings.NVMePath != "", func(ctx context.Context) unit.Result { return x.units.Start(ctx, spec) }}
+}
+
+// run runs a job to its end and reads what it left. A job whose end is not told within the unit's own timeout counts as lost:
+// the next comparison finds out.
+func (x *executor) run(ctx context.Context, j job) {
 	limited := ctx
-	if timeout != config.Infinity {
+	if j.timeout != config.Infinity {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, timeout+jobGrace)
+		limited, cancel = context.WithTimeout(ctx, j.timeout+jobGrace)
 		defer cancel()
 	}
-	result := run(limited)
-	done := core.JobDone{Unit: name, Op: op, Outcome: core.Outcome(result.Outcome)}
+	stops := j.op == core.OpStop || j.op == core.OpRestart
+	if stops {
+		x.advise(j.unit, x.stopping.begin(j.unit),
+			"should nvme-discoverd end before this stop does, it is taken for an administrator's: `nvme-discoverctl start` undoes that")
+	}
+	result := j.do(limited)
+	if stops {
+		x.advise(j.unit, x.stopping.end(j.unit, result.Outcome == unit.Lost),
+			"remove the file by hand, or a later stop by an administrator may be taken for one of nvme-discoverd")
+	}
+	x.post(ctx, x.done(j, result))
+}
+
+// done puts together how a job ended and what it left.
+func (x *executor) done(j job, result unit.Result) core.JobDone {
+	done := core.JobDone{Unit: j.unit, Op: j.op, Outcome: core.Outcome(result.Outcome)}
 	if result.Err != nil {
 		done.Err = result.Err.Error()
 	}
-	if op != core.OpStop {
-		device, err := x.reader.deviceOf(name)
-		x.note(name, err)
-		done.Device = device
-		failure, found, err := x.reader.state.TakeResult(name)
-		x.note(name, err)
-		if found && done.Outcome != core.Done {
-			done.Failure = &failure
-		}
+	if j.op == core.OpStop {
+		return done
 	}
-	x.post(ctx, done)
+	if j.nvmeCLI && done.Outcome == core.Done {
+		x.advise(j.unit, x.reader.bindDevid(j.unit), "a stop of the unit will not disconnect its controller")
+	}
+	var err error
+	done.Device, err = x.reader.deviceOf(j.unit)
+	x.note(j.unit, err)
+	done.Unread = err != nil
+	failure, found, err := x.reader.state.TakeResult(j.unit)
+	x.note(j.unit, err)
+	if found && done.Outcome != core.Done {
+		done.Failure = &failure
+	}
+	return done
 }
 
 func (x *executor) ask(ctx context.Context, e core.AskUnit) {
@@ -231,6 +281,7 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 		answer.Known, answer.Info = true, infoOf(info)
 		answer.Device, err = x.reader.deviceOf(e.Unit)
 		x.note(e.Unit, err)
+		answer.Unread = err != nil
 	}
 	x.post(ctx, answer)
 }
@@ -246,7 +297,12 @@ func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
 
 func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
 	snap, bad, err := x.reader.snapshot(ctx, e.Token, x.units)
-	x.note("", errors.Join(bad...))
+	for _, b := range bad {
+		x.note("", b)
+	}
+	if err == nil {
+		snap.Stopping, err = x.stopping.settle(snap)
+	}
 	if err != nil {
 		x.post(ctx, core.SnapshotFailed{Token: e.Token, Err: err.Error()})
 		return

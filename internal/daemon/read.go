@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,89 +18,112 @@ import (
 
 // reader puts together what sysfs, the registry and the state files say of controllers.
 type reader struct {
-	root     paths.Root
 	sysfs    sysfs.Reader
 	registry registry.Registry
 	state    state.Dir
-	patience time.Duration // with one controller's attributes
+	patience time.Duration // with the attributes of one controller, and of all in a snapshot
 
-	mu     sync.Mutex
-	wedged map[string]bool // controllers whose attributes are being read for longer than that
+	mu      sync.Mutex
+	reading map[string]*reading // by controller
 }
 
-// readPatience is far more than sysfs takes on a busy host, and little enough for an audit to wait for once.
-const readPatience = 5 * time.Second
+// reading is the one read of a controller's attributes that is under way.
+type reading struct {
+	ended chan struct{} // closed when it came back
+	stuck chan struct{} // closed when the reader who began it gave it up
+}
+
+const (
+	// readPatience is far more than sysfs takes on a busy host, and little enough for an audit to wait for once.
+	readPatience = 5 * time.Second
+	// snapshotReads is how many controllers a snapshot reads at one time.
+	snapshotReads = 16
+)
 
 // errWedged is wrapped by the error for a controller whose attributes cannot be read in time. It may be there or not.
 var errWedged = errors.New("sysfs does not answer")
 
 func newReader(root paths.Root) *reader {
 	return &reader{
-		root: root, sysfs: sysfs.NewReader(root), registry: registry.New(root), state: state.New(root),
-		patience: readPatience, wedged: map[string]bool{},
+		sysfs: sysfs.NewReader(root), registry: registry.New(root), state: state.New(root),
+		patience: readPatience, reading: map[string]*reading{},
 	}
 }
 
-// attempt calls read, and gives it up for lost when it does not come back: a controller that is stuck in the kernel must not
-// take everything that wants to read it along. There is never more than one such read for a controller.
-func (r *reader) attempt(name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
+// attempt calls read, and gives it up for lost when it does not come back before ctx ends: a controller that is stuck in the
+// kernel must not take everything that wants to read it along. There is never more than one such read for a controller: the
+// next reader waits for its end and then reads for itself, since its own answer must not be older than its question; once
+// it was given up, nobody waits for it.
+func (r *reader) attempt(ctx context.Context, name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
 	stuck := fmt.Errorf("cannot read the attributes of %s: %w", name, errWedged)
-	r.mu.Lock()
-	wedged := r.wedged[name]
-	r.mu.Unlock()
-	if wedged {
+	var mine *reading
+	for mine == nil {
+		var other *reading
+		if mine, other = r.begin(name); mine != nil {
+			break
+		}
+		select {
+		case <-other.ended:
+		case <-other.stuck:
+			return sysfs.Controller{}, stuck
+		case <-ctx.Done():
+			return sysfs.Controller{}, stuck
+		}
+	}
+	var c sysfs.Controller
+	var err error
+	go func() {
+		c, err = read(name)
+		r.end(name, mine)
+	}()
+	select {
+	case <-mine.ended:
+		return c, err
+	case <-ctx.Done():
+	}
+	select {
+	case <-mine.ended: // just now
+		return c, err
+	default:
+		close(mine.stuck)
 		return sysfs.Controller{}, stuck
 	}
-	type answer struct {
-		c   sysfs.Controller
-		err error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		c, err := read(name)
-		answered <- answer{c, err}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.wedged, name)
-	}()
-	patience := time.NewTimer(r.patience)
-	defer patience.Stop()
-	select {
-	case a := <-answered:
-		return a.c, a.err
-	case <-patience.C:
-	}
+}
+
+// begin takes the place of the one who reads the controller, or returns who has it.
+func (r *reader) begin(name string) (mine, other *reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	select {
-	case a := <-answered: // just now
-		return a.c, a.err
-	default:
-		r.wedged[name] = true
-		return sysfs.Controller{}, stuck
+	if other = r.reading[name]; other != nil {
+		return nil, other
 	}
+	mine = &reading{make(chan struct{}), make(chan struct{})}
+	r.reading[name] = mine
+	return mine, nil
 }
 
-// seqnum is the number of the kernel's last uevent. It is read before a device: see core.Device.
-func (r *reader) seqnum() (uint64, error) {
-	text, err := os.ReadFile(r.root.UeventSeqnum())
-	if err != nil {
-		return 0, fmt.Errorf("cannot read the number of the last uevent: %w", err)
-	}
-	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+func (r *reader) end(name string, mine *reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.reading, name)
+	close(mine.ended)
 }
 
 // device reads one controller; the error wraps fs.ErrNotExist when it is gone.
 func (r *reader) device(name string) (core.Device, error) {
-	seq, err := r.seqnum()
-	if err != nil {
-		return core.Device{}, err
-	}
-	return r.complete(name, seq, r.sysfs.Read)
+	ctx, cancel := context.WithTimeout(context.Background(), r.patience)
+	defer cancel()
+	return r.deviceBy(ctx, name, r.sysfs.Read)
 }
 
-func (r *reader) complete(name string, seq uint64, read func(string) (sysfs.Controller, error)) (core.Device, error) {
-	c, err := r.attempt(name, read)
+func (r *reader) deviceBy(ctx context.Context, name string, read func(string) (sysfs.Controller, error)) (core.Device, error) {
+	var seq uint64
+	c, err := r.attempt(ctx, name, func(name string) (c sysfs.Controller, err error) {
+		if seq, err = r.sysfs.UeventSeqnum(); err != nil { // before the controller: see core.Device
+			return c, err
+		}
+		return read(name)
+	})
 	if err != nil {
 		return core.Device{}, err
 	}
@@ -116,6 +136,37 @@ func (r *reader) complete(name string, seq uint64, read func(string) (sysfs.Cont
 		return core.Device{}, err
 	}
 	return core.Device{Controller: c, Owner: owner, Unit: unit, Seq: seq}, nil
+}
+
+// devices reads the controllers, many at a time and all within the reader's patience, and tells of those that could not be
+// read. Those that went away are in neither list.
+func (r *reader) devices(ctx context.Context, names []string, read func(string) (sysfs.Controller, error)) (devices []core.Device, unreadable []string, bad []error) {
+	ctx, cancel := context.WithTimeout(ctx, r.patience)
+	defer cancel()
+	found, errs := make([]core.Device, len(names)), make([]error, len(names))
+	places := make(chan struct{}, snapshotReads)
+	var reads sync.WaitGroup
+	for i, name := range names {
+		places <- struct{}{}
+		leave := sync.OnceFunc(func() { <-places })
+		// One that is slow goes on without a place: those that are stuck must not use up the patience with the others.
+		slow := time.AfterFunc(r.patience/10, leave)
+		reads.Go(func() {
+			defer leave()
+			defer slow.Stop()
+			found[i], errs[i] = r.deviceBy(ctx, name, read)
+		})
+	}
+	reads.Wait()
+	for i, name := range names {
+		switch {
+		case errs[i] == nil:
+			devices = append(devices, found[i])
+		case !errors.Is(errs[i], fs.ErrNotExist):
+			unreadable, bad = append(unreadable, name), append(bad, errs[i])
+		}
+	}
+	return devices, unreadable, bad
 }
 
 // deviceOf reads the controller that a unit says it has; nil if it has none or the controller is another unit's by now.
@@ -136,48 +187,62 @@ func (r *reader) deviceOf(unit string) (*core.Device, error) {
 	return &device, nil
 }
 
-// snapshot reads everything that the core compares itself with. What cannot be read is told and said to be unknown: it must
-// not keep the rest from being looked at.
-func (r *reader) snapshot(ctx context.Context, token uint64, units *unit.Manager) (core.Snapshot, []error, error) {
-	var bad []error
-	note := func(err error) {
-		if err != nil {
-			bad = append(bad, err)
-		}
+// bindDevid records that the controller that the unit's devid file names belongs to the unit, unless it belongs to one
+// already: nvme-cli writes the devid file and nothing else, and ExecStop= deletes only what both files agree on.
+func (r *reader) bindDevid(unit string) error {
+	name, err := r.state.Devid(unit)
+	if err != nil || name == "" {
+		return err
 	}
-	seq, err := r.seqnum()
+	device, err := r.device(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && device.Unit != "" {
+		return nil
+	}
 	if err != nil {
-		return core.Snapshot{}, nil, err
+		return err
 	}
+	return r.state.Bind(name, unit)
+}
+
+// systemd is what a snapshot asks of it: a *unit.Manager, or a stand-in in tests.
+type systemd interface {
+	List(context.Context) ([]unit.Info, error)
+	ShuttingDown(context.Context) bool
+}
+
+// snapshot reads everything that the core compares itself with. What cannot be read is told, beside a snapshot that says
+// that it is unknown: it must not keep the rest from being looked at. Where the snapshot cannot say so, there is none.
+func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (core.Snapshot, []error, error) {
 	names, err := r.sysfs.Names()
 	if err != nil {
 		return core.Snapshot{}, nil, err
 	}
 	snap := core.Snapshot{Token: token}
-	read := r.sysfs.Bulk()
-	for _, name := range names {
-		device, err := r.complete(name, seq, read)
-		switch {
-		case err == nil:
-			snap.Devices = append(snap.Devices, device)
-		case !errors.Is(err, fs.ErrNotExist):
-			note(err)
-			snap.Unreadable = append(snap.Unreadable, name)
-		}
-	}
+	var bad []error
+	snap.Devices, snap.Unreadable, bad = r.devices(ctx, names, r.sysfs.Bulk())
 	snap.Devids, err = r.state.Devids()
-	note(err)
+	if snap.Devids == nil {
+		return core.Snapshot{}, bad, err
+	}
+	if err != nil {
+		bad = append(bad, err)
+	}
 	snap.Stopped, err = r.state.Stopped()
-	note(err)
+	if err != nil {
+		snap.NoStopped, bad = true, append(bad, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	list, err := units.List(ctx)
-	if err == nil {
-		snap.UnitsKnown = true
-		for _, info := range list {
-			snap.Units = append(snap.Units, infoOf(info))
-		}
+	if err != nil {
+		snap.UnitsErr = err.Error()
+		return snap, bad, nil
 	}
+	snap.UnitsKnown = true
+	for _, info := range list {
+		snap.Units = append(snap.Units, infoOf(info))
+	}
+	snap.ShuttingDown = units.ShuttingDown(ctx)
 	return snap, bad, nil
 }
 

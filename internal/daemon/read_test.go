@@ -1,46 +1,275 @@
 package daemon
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
+
+const (
+	unitA = "nvme-discoverd-aaaaaaaaaaaa.service"
+	unitB = "nvme-discoverd-bbbbbbbbbbbb.service"
+)
+
+func put(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// host is a root with controllers in sysfs.
+func host(t testing.TB, names ...string) paths.Root {
+	t.Helper()
+	root := paths.Root(t.TempDir())
+	put(t, root.UeventSeqnum(), "100\n")
+	for _, name := range names {
+		dir := root.Join("sys/devices/virtual/nvme-fabrics/ctl", name)
+		for attr, value := range map[string]string{
+			"transport": "tcp", "address": "traddr=192.0.2.1,trsvcid=4420", "subsysnqn": "nqn.2024-01.com.example:" + name,
+			"hostnqn": "nqn.2024-01.com.example:host", "hostid": "11111111-2222-3333-4444-555555555555", "cntrltype": "io", "state": "live",
+		} {
+			put(t, filepath.Join(dir, attr), value+"\n")
+		}
+		if err := os.MkdirAll(root.SysClassNVMe(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../../devices/virtual/nvme-fabrics/ctl/"+name, filepath.Join(root.SysClassNVMe(), name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
 
 // A controller that is stuck in the kernel is given up for the time being, with one read under way at most, and is read
 // again when that has come back.
 func TestStuckController(t *testing.T) {
-	r := newReader(paths.Root(t.TempDir()))
-	r.patience = time.Millisecond
-	release, returned := make(chan struct{}), make(chan struct{})
-	var reads atomic.Int32
-	stuck := func(string) (sysfs.Controller, error) {
-		reads.Add(1)
-		defer close(returned)
-		<-release
-		return sysfs.Controller{}, nil
-	}
-	for range 3 {
-		_, err := r.attempt("nvme3", stuck)
-		if want := "cannot read the attributes of nvme3: sysfs does not answer"; err == nil || err.Error() != want || !errors.Is(err, errWedged) {
-			t.Fatalf("error %v, want %q", err, want)
+	synctest.Test(t, func(t *testing.T) {
+		r := newReader(host(t))
+		release := make(chan struct{})
+		var reads atomic.Int32
+		stuck := func(string) (sysfs.Controller, error) {
+			reads.Add(1)
+			<-release
+			return sysfs.Controller{}, nil
 		}
-	}
-	r.patience = time.Hour
-	if c, err := r.attempt("nvme4", func(name string) (sysfs.Controller, error) { return sysfs.Controller{Name: name}, nil }); err != nil || c.Name != "nvme4" {
-		t.Errorf("another controller reads as %+v, %v", c, err)
-	}
-	close(release)
-	<-returned
-	if n := reads.Load(); n != 1 {
-		t.Errorf("%d reads of a stuck controller", n)
-	}
-	for { // until the read that came back has been seen to
-		if _, err := r.attempt("nvme3", func(string) (sysfs.Controller, error) { return sysfs.Controller{}, nil }); err == nil {
-			return
+		try := func(name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), r.patience)
+			defer cancel()
+			return r.attempt(ctx, name, read)
 		}
+		begun := time.Now()
+		errs := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := try("nvme3", stuck)
+				errs <- err
+			}()
+		}
+		for range 3 {
+			err := <-errs
+			if want := "cannot read the attributes of nvme3: sysfs does not answer"; err == nil || err.Error() != want || !errors.Is(err, errWedged) {
+				t.Fatalf("error %v, want %q", err, want)
+			}
+		}
+		if _, err := try("nvme3", stuck); !errors.Is(err, errWedged) || time.Since(begun) != r.patience {
+			t.Errorf("%v after %v, want nobody to wait again", err, time.Since(begun))
+		}
+		good := func(name string) (sysfs.Controller, error) { return sysfs.Controller{Name: name}, nil }
+		if c, err := try("nvme4", good); err != nil || c.Name != "nvme4" {
+			t.Errorf("another controller reads as %+v, %v", c, err)
+		}
+		close(release)
+		synctest.Wait()
+		if n := reads.Load(); n != 1 {
+			t.Errorf("%d reads of a stuck controller", n)
+		}
+		if c, err := try("nvme3", good); err != nil || c.Name != "nvme3" {
+			t.Errorf("when it is free again it reads as %+v, %v", c, err)
+		}
+	})
+}
+
+// A second reader waits for the first one's read to end and gets an answer that is newer than its question.
+func TestSecondReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReader(host(t))
+		state := "connecting"
+		slow := func(name string) (sysfs.Controller, error) {
+			c := sysfs.Controller{Name: name, State: state}
+			time.Sleep(r.patience / 2)
+			return c, nil
+		}
+		first := make(chan sysfs.Controller)
+		go func() {
+			c, _ := r.attempt(t.Context(), "nvme3", slow)
+			first <- c
+		}()
+		synctest.Wait()
+		state = "live"
+		second := make(chan sysfs.Controller)
+		go func() {
+			c, _ := r.attempt(t.Context(), "nvme3", slow)
+			second <- c
+		}()
+		if a, b := <-first, <-second; a.State != "connecting" || b.State != "live" {
+			t.Errorf("read as %s and %s, want connecting and live", a.State, b.State)
+		}
+	})
+}
+
+// Many stuck controllers cost as much time as one, and take no other along.
+func TestManyStuckControllers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReader(host(t))
+		release := make(chan struct{})
+		defer close(release)
+		var names, want []string
+		for i := range 100 {
+			names = append(names, fmt.Sprintf("nvme%d", i))
+			if i < 40 {
+				want = append(want, names[i])
+			}
+		}
+		begun := time.Now()
+		devices, unreadable, bad := r.devices(t.Context(), append(names, "nvme100"), func(name string) (sysfs.Controller, error) {
+			if slices.Contains(want, name) {
+				<-release
+			}
+			if name == "nvme100" {
+				return sysfs.Controller{}, fs.ErrNotExist
+			}
+			return sysfs.Controller{Name: name}, nil
+		})
+		if took := time.Since(begun); took != r.patience {
+			t.Errorf("it took %v, want %v", took, r.patience)
+		}
+		if diff := cmp.Diff(want, unreadable); diff != "" || len(bad) != len(want) {
+			t.Errorf("%d errors, unreadable (-want +got):\n%s", len(bad), diff)
+		}
+		var read []string
+		for _, d := range devices {
+			read = append(read, d.Name)
+		}
+		if diff := cmp.Diff(names[40:], read); diff != "" {
+			t.Errorf("read (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// saying is a systemd that says what the test wants.
+type saying struct {
+	units []unit.Info
+	err   error
+	down  bool
+}
+
+func (s saying) List(context.Context) ([]unit.Info, error) { return s.units, s.err }
+func (s saying) ShuttingDown(context.Context) bool         { return s.down }
+
+func TestSnapshot(t *testing.T) {
+	root := host(t, "nvme1", "nvme2")
+	r := newReader(root)
+	units := saying{units: []unit.Info{{Name: unitA, ActiveState: "active", JobType: "stop", ExecStart: []string{"/ctl"}}}, down: true}
+	put(t, filepath.Join(root.State(), "controllers/nvme1/unit"), unitA+"\n")
+	put(t, filepath.Join(root.State(), "controllers/nvme2/unit"), "garbage\n")
+	put(t, filepath.Join(root.State(), "units/nvme-discoverd-aaaaaaaaaaaa.devid"), "nvme1\n")
+	put(t, filepath.Join(root.State(), "units/nvme-discoverd-bbbbbbbbbbbb.devid"), "garbage\n")
+	put(t, filepath.Join(root.State(), "stopped"), "a file in the directory's place")
+
+	snap, bad, err := r.snapshot(t.Context(), 7, units)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(snap.Devices) != 1 || snap.Devices[0].Name != "nvme1" || snap.Devices[0].Unit != unitA || snap.Devices[0].Seq != 100 {
+		t.Errorf("devices %+v, want nvme1 alone", snap.Devices)
+	}
+	snap.Devices = nil
+	want := core.Snapshot{
+		Token: 7, Unreadable: []string{"nvme2"}, UnitsKnown: true, Devids: map[string]string{unitA: "nvme1"}, NoStopped: true, ShuttingDown: true,
+		Units: []core.UnitInfo{{Name: unitA, Active: "active", Job: "stop", Argv: []string{"/ctl"}}},
+	}
+	if diff := cmp.Diff(want, snap); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+	wantBad := []string{
+		"cannot read " + root.State() + `/controllers/nvme2/unit: cannot use unit name "garbage": it must be that of an nvme-discoverd-….service`,
+		"cannot read " + root.State() + `/units/nvme-discoverd-bbbbbbbbbbbb.devid: cannot use device name "garbage": it must be nvme and a number, such as nvme3`,
+		"cannot list " + root.State() + "/stopped: open " + root.State() + "/stopped: not a directory",
+	}
+	var gotBad []string
+	for _, b := range bad {
+		gotBad = append(gotBad, b.Error())
+	}
+	if diff := cmp.Diff(wantBad, gotBad); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+
+	snap, _, err = r.snapshot(t.Context(), 8, saying{err: errors.New("no bus")})
+	if err != nil || snap.UnitsKnown || snap.UnitsErr != "no bus" {
+		t.Errorf("without systemd: %+v, %v", snap, err)
+	}
+
+	// Devid files that cannot be read are not an empty list of them.
+	if err := os.RemoveAll(filepath.Join(root.State(), "units")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(root.State(), "units"), "a file in the directory's place")
+	_, _, err = r.snapshot(t.Context(), 9, units)
+	if want := "cannot list " + root.State() + "/units: open " + root.State() + "/units: not a directory"; err == nil || err.Error() != want {
+		t.Errorf("without devid files: %v, want %s", err, want)
+	}
+}
+
+// What nvme-cli connected belongs to its unit, if to none so far.
+func TestBindDevid(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		there []string
+		bound string // before
+		want  string
+	}{
+		{name: "bound to nothing", there: []string{"nvme1"}, want: unitA},
+		{name: "bound to another", there: []string{"nvme1"}, bound: unitB, want: unitB},
+		{name: "gone"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newReader(host(t, test.there...))
+			if err := r.bindDevid(unitA); err != nil {
+				t.Errorf("without a devid file: %v", err)
+			}
+			if err := r.state.WriteDevid(unitA, "nvme1"); err != nil {
+				t.Fatal(err)
+			}
+			if test.bound != "" {
+				if err := r.state.Bind("nvme1", test.bound); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.bindDevid(unitA); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.state.UnitOf("nvme1"); got != test.want || err != nil {
+				t.Errorf("nvme1 belongs to %q, %v, want %q", got, err, test.want)
+			}
+		})
 	}
 }

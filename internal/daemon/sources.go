@@ -9,6 +9,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
@@ -26,7 +27,7 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 		ev, err := source.Receive()
 		switch {
 		case errors.Is(err, uevent.ErrLost):
-			d.post(ctx, core.EventsLost{Why: err.Error()})
+			d.losses.lost(err.Error())
 			continue
 		case err != nil:
 			return err
@@ -60,8 +61,8 @@ func (d *Daemon) seen(ctx context.Context, name, why string) {
 	case err == nil:
 		d.post(ctx, core.DeviceSeen{Device: device, Why: why})
 	case !errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
-		d.Log.Warn(err.Error())
-		d.post(ctx, core.EventsLost{Why: "a controller could not be read"})
+		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
+		d.losses.lost("a controller could not be read")
 	}
 }
 

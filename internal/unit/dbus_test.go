@@ -109,6 +109,7 @@ type systemd struct {
 	refuse  *dbus.Error                // answer to the next call
 	state   string                     // SystemState
 	units   []listed
+	mute    bool // does not answer where it otherwise refuses
 }
 
 // with changes what systemd does next.
@@ -248,6 +249,10 @@ func (s *systemd) get(msg dbus.Message, iface, name string) (dbus.Variant, *dbus
 		return dbus.MakeVariant(jobType), nil
 	case iface == serviceInterface && name == "ExecStart" && path == managerPath+"/unit/a":
 		return dbus.MakeVariant([]execStart{{Path: "/sbin/ctl", Argv: []string{"/sbin/ctl", "connect"}}}), nil
+	case path == managerPath+"/unit/f" && s.mute:
+		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.NoReply", []any{"no answer"})
+	case path == managerPath+"/unit/f":
+		return dbus.Variant{}, dbus.NewError("org.freedesktop.systemd1.LoadFailed", []any{"it is broken"})
 	case iface == serviceInterface && name == "ExecStart" && path == managerPath+"/unit/b":
 		return dbus.MakeVariant([]execStart{}), nil
 	}
@@ -433,7 +438,7 @@ func TestForeignJobs(t *testing.T) {
 	path := f.systemd.newJob(testUnit, "stop")
 	f.wantEvent(ForeignJob{Unit: testUnit, Type: "stop"})
 	f.systemd.endJob(path, testUnit, "done")
-	f.wantEvent(ForeignJob{Unit: testUnit, Type: "stop", Removed: true, Outcome: Done})
+	f.wantEvent(ForeignJob{Unit: testUnit, Type: "stop", Removed: true})
 
 	f.systemd.endJob(f.systemd.newJob("ssh.service", "stop"), "ssh.service", "done")
 	f.systemd.endJob(managerPath+"/job/99", testUnit, "done") // from before the connection
@@ -515,13 +520,14 @@ func TestUnits(t *testing.T) {
 		unit("a2", "loaded", "deactivating", "stop", "stop", 7, "/unit/a"),
 		unit("b", "loaded", "active", "exited", "", 0, "/unit/b"),    // an empty shell
 		unit("c", "loaded", "active", "exited", "", 0, "/unit/c"),    // gone since
+		unit("f", "loaded", "active", "exited", "", 0, "/unit/f"),    // cannot be described
 		unit("d", "not-found", "inactive", "dead", "", 0, "/unit/d"), // only mentioned by others
 	}
 	f.systemd.with(func(s *systemd) { s.units = units })
 	argv := []string{"/sbin/ctl", "connect"}
 	want := []Info{
-		{Name: "nvme-discoverd-a.service", ActiveState: "active", SubState: "exited", ExecStart: argv},
-		{Name: "nvme-discoverd-a2.service", ActiveState: "deactivating", SubState: "stop", JobType: "stop", ExecStart: argv},
+		{Name: "nvme-discoverd-a.service", ActiveState: "active", ExecStart: argv},
+		{Name: "nvme-discoverd-a2.service", ActiveState: "deactivating", JobType: "stop", ExecStart: argv},
 	}
 	got, err := f.manager.List(t.Context())
 	if err != nil {
@@ -532,9 +538,9 @@ func TestUnits(t *testing.T) {
 	}
 	for _, want := range []Info{
 		want[1],
-		{Name: "nvme-discoverd-c.service", ActiveState: "inactive", SubState: "dead"},
-		{Name: "nvme-discoverd-d.service", ActiveState: "inactive", SubState: "dead"},
-		{Name: "nvme-discoverd-e.service", ActiveState: "inactive", SubState: "dead"},
+		{Name: "nvme-discoverd-c.service", ActiveState: "inactive"},
+		{Name: "nvme-discoverd-d.service", ActiveState: "inactive"},
+		{Name: "nvme-discoverd-e.service", ActiveState: "inactive"},
 	} {
 		got, err := f.manager.Get(t.Context(), want.Name)
 		if err != nil {
@@ -543,6 +549,17 @@ func TestUnits(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Get gives another unit (-want +got):\n%s", diff)
 		}
+	}
+	_, err = f.manager.Get(t.Context(), "nvme-discoverd-f.service")
+	if want := "cannot look at unit nvme-discoverd-f.service: cannot read property ExecStart of /org/freedesktop/systemd1/unit/f: it is broken"; err == nil || err.Error() != want {
+		t.Errorf("Get of a unit that cannot be described: %v, want %s", err, want)
+	}
+
+	// What is not answered is not left out.
+	f.systemd.with(func(s *systemd) { s.mute = true })
+	_, err = f.manager.List(t.Context())
+	if want := "cannot list the units of connections: cannot read property ExecStart of /org/freedesktop/systemd1/unit/f: no answer"; err == nil || err.Error() != want {
+		t.Errorf("List without an answer: %v, want %s", err, want)
 	}
 }
 

@@ -40,7 +40,6 @@ type foreignJob struct {
 	unit, jobType string
 	typed         bool // the type was asked for and the answer is in
 	removed       bool
-	outcome       Outcome
 }
 
 func newJobs(emit func(ForeignJob), askType func(dbus.ObjectPath)) *jobs {
@@ -119,7 +118,7 @@ func (j *jobs) removed(path dbus.ObjectPath, outcome Outcome) {
 	delete(j.ours, path)
 	// A job that was not seen to begin has no end worth telling: it may be our own from before the bus was lost.
 	if f := j.foreign[path]; f != nil {
-		f.removed, f.outcome = true, outcome
+		f.removed = true
 		j.tell(path, f)
 	}
 }
@@ -139,7 +138,7 @@ func (j *jobs) typed(path dbus.ObjectPath, jobType string) {
 func (j *jobs) tell(path dbus.ObjectPath, f *foreignJob) {
 	if f.typed && f.removed {
 		delete(j.foreign, path)
-		j.emit(ForeignJob{Unit: f.unit, Type: f.jobType, Removed: true, Outcome: f.outcome})
+		j.emit(ForeignJob{Unit: f.unit, Type: f.jobType, Removed: true})
 	}
 }
 

@@ -18,12 +18,10 @@ type Outcome string
 
 // The outcomes of a job. systemd may name others; they are failures.
 const (
-	Done       Outcome = "done"
-	Failed     Outcome = "failed"
-	Canceled   Outcome = "canceled"
-	Timeout    Outcome = "timeout"
-	Dependency Outcome = "dependency"
-	Skipped    Outcome = "skipped"
+	Done     Outcome = "done"
+	Failed   Outcome = "failed"
+	Canceled Outcome = "canceled"
+	Timeout  Outcome = "timeout"
 	// Exists: the unit to start is active, activating, or failed and not yet collected.
 	Exists Outcome = "exists"
 	// NoUnit: the unit to stop or restart is not loaded.
@@ -43,8 +41,7 @@ type Result struct {
 // Info is what systemd says of one unit.
 type Info struct {
 	Name        string
-	ActiveState string // active, activating, deactivating, failed, inactive, …
-	SubState    string
+	ActiveState string   // active, activating, deactivating, failed, inactive, …
 	JobType     string   // start, stop, restart, …; empty without a job
 	ExecStart   []string // argv
 }
@@ -65,7 +62,6 @@ type ForeignJob struct {
 	Unit    string
 	Type    string // start, stop, restart, …; empty when the job was gone before it could be asked
 	Removed bool
-	Outcome Outcome // of a removed job
 }
 
 func (BusUp) event()      {}
@@ -213,12 +209,13 @@ func (m *Manager) job(ctx context.Context, name, method string, args ...any) Res
 }
 
 // List returns the loaded units that hold connections. It takes one round trip and one more for each of them, made at
-// the same time.
+// the same time. One that systemd lists and then cannot describe, as it is going, is left out; one about which no answer
+// comes is an error, for then nothing is known.
 func (m *Manager) List(ctx context.Context) ([]Info, error) {
 	s, err := m.session()
 	if err == nil {
 		var infos []Info
-		infos, err = s.units(ctx, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"})
+		infos, err = s.units(ctx, s.passOver, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"})
 		if err == nil {
 			return infos, nil
 		}
@@ -231,14 +228,14 @@ func (m *Manager) Get(ctx context.Context, name string) (Info, error) {
 	s, err := m.session()
 	if err == nil {
 		var infos []Info
-		infos, err = s.units(ctx, "ListUnitsByNames", []string{name})
+		infos, err = s.units(ctx, nil, "ListUnitsByNames", []string{name})
 		if err == nil {
 			for _, info := range infos {
 				if info.Name == name {
 					return info, nil
 				}
 			}
-			return Info{Name: name, ActiveState: "inactive", SubState: "dead"}, nil
+			return Info{Name: name, ActiveState: "inactive"}, nil
 		}
 	}
 	return Info{}, fmt.Errorf("cannot look at unit %s: %w", name, err)

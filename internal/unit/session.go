@@ -349,8 +349,9 @@ type execStart struct {
 	Code, Status                   int32
 }
 
-// units asks for units with one of the manager's List methods and returns those that are loaded.
-func (s *session) units(ctx context.Context, method string, args ...any) ([]Info, error) {
+// units asks for units with one of the manager's List methods and returns those that are loaded. passOver, which may be
+// nil, tells whether a unit that cannot be read is left out for that reason.
+func (s *session) units(ctx context.Context, passOver func(unit string, err error) bool, method string, args ...any) ([]Info, error) {
 	body, err := s.call(ctx, systemdName, managerPath, managerInterface+"."+method, args...)
 	if err != nil {
 		return nil, err
@@ -366,7 +367,12 @@ func (s *session) units(ctx context.Context, method string, args ...any) ([]Info
 		if u.LoadState != "loaded" {
 			continue
 		}
-		reads.Go(func() { infos[i], errs[i] = s.info(ctx, u) })
+		reads.Go(func() {
+			infos[i], errs[i] = s.info(ctx, u)
+			if errs[i] != nil && passOver != nil && passOver(u.Name, errs[i]) {
+				errs[i] = nil
+			}
+		})
 	}
 	reads.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -381,9 +387,19 @@ func (s *session) units(ctx context.Context, method string, args ...any) ([]Info
 	return loaded, nil
 }
 
+// passOver tells whether systemd itself gave err, about one unit: any other means that no answer came.
+func (s *session) passOver(unit string, err error) bool {
+	var e dbus.Error
+	if !errors.As(err, &e) || systemdAway(e.Name) {
+		return false
+	}
+	s.log.Warn("leaving a unit out that systemd lists and cannot describe", "unit", unit, "error", err)
+	return true
+}
+
 // info completes what a listing says of a loaded unit. It returns nil for a unit that went away since.
 func (s *session) info(ctx context.Context, u listed) (*Info, error) {
-	info := &Info{Name: u.Name, ActiveState: u.Active, SubState: u.Sub}
+	info := &Info{Name: u.Name, ActiveState: u.Active}
 	if u.JobID != 0 {
 		info.JobType = u.JobType
 	}

@@ -7,8 +7,6 @@ package unit
 
 import (
 	"math"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -43,16 +41,14 @@ type Config struct {
 	// NVMe is the path of an nvme-cli, 3.0 or later, that connects in place of Ctl; empty for none. Ctl still
 	// disconnects and cleans up.
 	NVMe string
-	// DevidDir is the directory for the files in which a connect leaves the name of its controller.
-	DevidDir string
 	// ConnectTimeout bounds a connect and DisconnectTimeout a disconnect; zero stands for the defaults.
 	ConnectTimeout, DisconnectTimeout time.Duration
 }
 
-// ForWish builds the unit of SPEC section 5 that connects w, keeps it and disconnects it.
-func ForWish(w wish.Wish, cfg Config) Spec {
+// ForWish builds the unit of SPEC section 5 that connects w, keeps it and disconnects it. devid is the path of the file in
+// which the connect leaves the name of its controller.
+func ForWish(w wish.Wish, devid string, cfg Config) Spec {
 	name := w.TID.UnitName()
-	devid := filepath.Join(cfg.DevidDir, strings.TrimSuffix(name, ".service")+".devid")
 	own := []string{"--idempotent", "--owner=" + string(w.Owner), "--devid-file=" + devid}
 
 	spec := Spec{

@@ -40,7 +40,7 @@ func wishFor(t *testing.T, kind tid.Kind, id tid.TID, owner wish.Owner, params .
 }
 
 func TestForWish(t *testing.T) {
-	cfg := Config{Ctl: "/usr/sbin/nvme-discoverctl", DevidDir: "/run/nvme/discoverd/units"}
+	cfg := Config{Ctl: "/usr/sbin/nvme-discoverctl"}
 	before := []string{"nvme-discoverd.service", "remote-fs-pre.target"}
 	wants := []string{"remote-fs-pre.target"}
 
@@ -186,7 +186,7 @@ func TestForWish(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := ForWish(test.wish, test.cfg)
+			got := ForWish(test.wish, "/run/nvme/discoverd/units/"+strings.TrimSuffix(test.wish.TID.UnitName(), ".service")+".devid", test.cfg)
 			if diff := cmp.Diff(withUnit(test.want, test.wish.TID.UnitName()), got); diff != "" {
 				t.Errorf("the unit is not as it should be (-want +got):\n%s", diff)
 			}
