@@ -119,7 +119,7 @@ func (m *Machine) compareStopped(ev Snapshot) {
 }
 
 func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
-	m.unitsKnown = true
+	m.unitsKnown = m.bus && asked >= m.busUp
 	listed := map[string]bool{}
 	for _, info := range ev.Units {
 		listed[info.Name] = true

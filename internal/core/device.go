@@ -178,9 +178,8 @@ func (m *Machine) gone(d *device) {
 		return
 	}
 	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
-	if u := m.units[d.Unit]; u != nil && u.active && u.op == OpNone && u.foreign != "stop" && !m.hasDevice(d.Unit) && m.bus && !m.shutdown {
-		m.logEnd(d.Unit, d.Name, "gone and no longer wanted: stopping "+d.Unit)
-		m.stop(d.Unit, "its controller is gone and no longer wanted")
+	if u := m.units[d.Unit]; u == nil || u.foreign != "stop" {
+		m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 	}
 }
 

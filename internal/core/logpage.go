@@ -170,13 +170,14 @@ func (m *Machine) decideOrphans() {
 		}
 	}
 	for _, unit := range sortedKeys(m.orphans) {
-		if m.byUnit[unit] == nil && !m.hasDevice(unit) { // it may have been wanted and connected meanwhile
-			m.emit(ForgetState{Unit: unit, Device: m.orphans[unit]})
-			if m.unitActive(unit) && m.unitOf(unit).op == OpNone {
-				m.logEnd(unit, m.orphans[unit], "lost while the daemon was away and no longer wanted: stopping "+unit)
-				m.stop(unit, "its controller was lost while the daemon was away and is no longer wanted")
-			}
-		}
+		device := m.orphans[unit]
 		delete(m.orphans, unit)
+		if m.byUnit[unit] != nil || m.hasDevice(unit) { // it was wanted and connected meanwhile
+			continue
+		}
+		if device != "" {
+			m.emit(ForgetState{Unit: unit, Device: device})
+		}
+		m.abandon(unit, device, "its controller was lost while nobody looked and is no longer wanted")
 	}
 }

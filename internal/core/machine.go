@@ -65,7 +65,8 @@ type Machine struct {
 	kicks     map[string]kicked // by transport
 
 	audited    bool   // the first snapshot was compared: start-up is over
-	unitsKnown bool   // systemd has answered at least once
+	busUp      uint64 // step of the last BusUp
+	unitsKnown bool   // systemd was asked after that, and has answered
 	snapToken  uint64 // step at which the snapshot under way was asked for, 0 is none
 	snapAgain  string // why another one is due as soon as it is there
 	reread     bool   // log pages may have changed unseen: read them at the next snapshot
@@ -151,6 +152,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	case Request:
 		m.request(ev)
 	case BusUp:
+		m.busUp = m.step
 		if m.busLost {
 			m.log(slog.LevelInfo, KindBusBack, nil, "systemd can be talked to again")
 		}
@@ -158,6 +160,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.audit("systemd can be talked to")
 	case BusDown:
 		m.bus, m.busLost = false, true
+		m.unitsKnown = false // what systemd holds may be another thing by the time it answers again
 		m.log(slog.LevelWarn, KindBusLost, nil, "cannot talk to systemd, nothing is connected until the bus is back: "+ev.Err)
 	case Tick:
 	}

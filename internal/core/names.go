@@ -197,7 +197,7 @@ func (m *Machine) moveTo(t *target, w wish.Wish) {
 	m.leaveGroup(t)
 	if m.byUnit[t.unit] == t {
 		delete(m.byUnit, t.unit)
-		m.abandon(t.unit, "another address is tried")
+		m.abandon(t.unit, "", "another address is tried")
 	}
 	delete(m.byTID, t.wish.TID)
 	t.wish, t.unit = w, w.TID.UnitName()

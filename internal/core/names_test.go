@@ -2,8 +2,6 @@ package core
 
 import (
 	"net/netip"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,52 +11,6 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
-
-// stage is a machine that is past its start, with a clock that the test moves.
-type stage struct {
-	t   *testing.T
-	m   *Machine
-	now time.Time
-}
-
-func newStage(t *testing.T, events ...Event) *stage {
-	s := &stage{t, New(1), time.Unix(1000, 0)}
-	for _, ev := range events {
-		s.step(ev)
-	}
-	s.step(BusUp{})
-	s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true})
-	return s
-}
-
-// step returns the effects that are worth a look, in words.
-func (s *stage) step(ev Event) []string {
-	s.t.Helper()
-	var words []string
-	effects := s.m.Step(s.now, ev)
-	for at := s.m.Deadline(); at != never && !at.After(s.now); at = s.m.Deadline() {
-		effects = append(effects, s.m.Step(s.now, Tick{})...)
-	}
-	for _, e := range effects {
-		switch e := e.(type) {
-		case Status, TakeSnapshot, Ready:
-		case Log:
-			words = append(words, e.String())
-		case StartUnit:
-			words = append(words, "start "+strings.Join(e.Wish.Args(), " "))
-		default:
-			words = append(words, e.String())
-		}
-	}
-	return words
-}
-
-func (s *stage) expect(got []string, want ...string) {
-	s.t.Helper()
-	if !slices.Equal(got, want) {
-		s.t.Errorf("effects\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
-	}
-}
 
 func peer(addr string) probe.Target { return probe.Target{Traddr: addr, Trsvcid: "4420"} }
 
@@ -84,7 +36,7 @@ func TestNameTriesAllAddresses(t *testing.T) {
 	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1", "192.0.2.2")}), "probe 192.0.2.1:4420")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1"), Err: "refused"}), "probe 192.0.2.2:4420")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2"), Err: "refused"}),
-		"log warn: cannot connect: refused; next attempt in 900ms (tcp, 192.0.2.2, 4420, nqn.vol)")
+		"log warn: cannot connect: refused; refused; next attempt in 900ms (tcp, 192.0.2.2, 4420, nqn.vol)")
 	s.now = s.now.Add(2 * time.Second)
 	s.expect(s.step(Tick{}), "resolve array")
 	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.3")}), "probe 192.0.2.3:4420")
@@ -138,6 +90,7 @@ func TestBootTargetIsNotTheConfigurations(t *testing.T) {
 	s.expect(s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true}),
 		"log error: discoverd.conf:3 is redundant: the NBFT names this controller, and it is connected as the NBFT says (tcp, 192.0.2.1, 4420, nqn.vol)",
 		"probe 192.0.2.1:4420 from 192.0.2.9")
+	s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true})
 	via := probe.Target{Traddr: "192.0.2.1", Trsvcid: "4420", HostTraddr: "192.0.2.9"}
 	s.expect(s.step(ProbeDone{Target: via}),
 		"start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.firmware --host-traddr=192.0.2.9")

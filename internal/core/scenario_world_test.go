@@ -67,12 +67,13 @@ const hostNQN = "nqn.host"
 //
 // Snapshots of the world are answered at once; the trace leaves out the regular ones, and all but the last status of a block.
 type world struct {
-	t     *testing.T
-	m     *Machine
-	start time.Time
-	now   time.Time
-	lines []string
-	brief bool // only what goes to the journal
+	shutdown bool
+	t        *testing.T
+	m        *Machine
+	start    time.Time
+	now      time.Time
+	lines    []string
+	brief    bool // only what goes to the journal
 
 	bus     bool
 	names   map[string]wish.Wish // NAME → what it names
@@ -191,7 +192,7 @@ func (w *world) do(c command) error {
 	case "exclusions":
 		return w.exclusions(c.input)
 	case "kick":
-		w.step(Kick{Transport: strings.TrimPrefix(rest, "all")})
+		w.step(Kick{Transport: strings.TrimPrefix(rest, "all"), Why: "a link is up"})
 	case "request":
 		w.step(Request{Op: RequestOp(arg(0)), Target: w.names[arg(1)].TID.Canonical()})
 	case "events":
@@ -570,7 +571,7 @@ func (w *world) deviceOf(unit string) *Device {
 }
 
 func (w *world) snapshot(token uint64) Snapshot {
-	s := Snapshot{Token: token, UnitsKnown: w.bus, Devids: maps.Clone(w.devids)}
+	s := Snapshot{Token: token, UnitsKnown: w.bus, Devids: maps.Clone(w.devids), ShuttingDown: w.shutdown}
 	for _, name := range slices.Sorted(maps.Keys(w.devices)) {
 		d := w.devices[name]
 		d.Seq = w.seq
@@ -701,7 +702,7 @@ func (w *world) answerUnit(words []string) error {
 	case "cannot tell":
 		answer.Known = false
 	case "shutting down":
-		answer.ShuttingDown = true
+		answer.ShuttingDown, w.shutdown = true, true
 	default:
 		answer.Info = UnitInfo{Name: unit, Active: words[1], Job: keyValues(words[2:])["job"], Argv: w.argv(unit)}
 		if words[1] == "inactive" || words[1] == "failed" {

@@ -24,7 +24,12 @@ func (m *Machine) summary() string {
 		return "looking at what is connected"
 	}
 	count := map[State]int{}
-	retrying := 0
+	retrying, unresolved := 0, 0
+	m.eachName(func(n *name) {
+		if m.targetOf(n) == nil {
+			unresolved++
+		}
+	})
 	for _, t := range m.targets {
 		count[t.state]++
 		if t.state == Waiting && t.attempts > 0 {
@@ -32,13 +37,14 @@ func (m *Machine) summary() string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d controllers connected", count[Connected], len(m.targets))
+	fmt.Fprintf(&b, "%d of %d controllers connected", count[Connected], len(m.targets)+unresolved)
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
 		{count[Connecting] + count[Waiting] - retrying, "connecting"},
 		{retrying, "retrying"},
+		{unresolved, "without an address"},
 		{count[Excluded], "excluded"},
 		{count[Foreign], "of other owners"},
 		{count[Stopped], "stopped"},

@@ -293,7 +293,7 @@ func (m *Machine) drop(dropped ...*target) {
 		if m.byUnit[t.unit] == t {
 			delete(m.byUnit, t.unit)
 			if !connected {
-				m.abandon(t.unit, "its connection is no longer wanted")
+				m.abandon(t.unit, "", "its connection is no longer wanted")
 			}
 		}
 		delete(m.byTID, t.wish.TID)

@@ -36,11 +36,6 @@ func (m *Machine) unitOf(name string) *unit {
 	return u
 }
 
-func (m *Machine) unitActive(name string) bool {
-	u := m.units[name]
-	return u != nil && u.active
-}
-
 // unitHolds tells whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
 // the controller was seen.
 func (m *Machine) unitHolds(name string) bool {
@@ -70,14 +65,15 @@ func (m *Machine) end(name, why string) {
 }
 
 // abandon stops a unit that nothing wants and that has no controller any more, now or when systemd can be talked to again.
-func (m *Machine) abandon(name, why string) {
+// device is what it had, "" if that is not known.
+func (m *Machine) abandon(name, device, why string) {
 	u := m.units[name]
 	switch {
 	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
 	case !m.bus:
-		m.orphans[name] = ""
+		m.orphans[name] = device
 	default:
-		m.log(slog.LevelInfo, KindUnwanted, nil, why+": stopping "+name)
+		m.logEnd(name, device, "stopping "+name+": "+why)
 		m.stop(name, why)
 	}
 }
@@ -272,6 +268,13 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 	case Exists:
 		u.active, u.argv = true, nil
 		m.look(t, afterExists)
+	case NoUnit: // it went while our restart of it was on its way
+		u.active, u.argv = false, nil
+		if u.foreign == "stop" {
+			m.byAdmin(t, "an administrator stopped "+ev.Unit)
+		} else {
+			m.fail(t, "its unit is gone", 0)
+		}
 	case Canceled:
 		m.look(t, afterCancel)
 	case Lost:

@@ -52,6 +52,11 @@ func (m *Machine) View() View {
 		explained[t.unit] = true
 		v.Targets = append(v.Targets, m.viewOf(t))
 	}
+	m.eachName(func(n *name) {
+		if m.targetOf(n) == nil {
+			v.Targets = append(v.Targets, viewOfName(n))
+		}
+	})
 	for _, name := range sortedKeys(m.devices) {
 		d := m.devices[name]
 		if d.Unit == "" || d.foreign() {
@@ -95,4 +100,14 @@ func (m *Machine) viewOf(t *target) TargetView {
 		v.Owner = d.Owner
 	}
 	return v
+}
+
+// viewOfName is the target that a name will stand for. Until it has an address, its wish shows the name in its place.
+func viewOfName(n *name) TargetView {
+	w := n.conn.Wish
+	w.TID.Traddr = n.conn.Host
+	return TargetView{
+		Wish: w, Unit: "", State: Waiting, Phase: "resolving", Sources: []string{n.conn.From},
+		Attempts: n.failed, Next: n.next, LastError: n.err,
+	}
 }
