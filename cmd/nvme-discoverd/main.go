@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -18,9 +19,9 @@ import (
 
 var version = "dev" // set by the linker
 
-// Exit statuses. The service is not started again after the first: the same configuration would end it the same way.
+// Exit statuses. The service is not started again after the first: another start would end the same way.
 const (
-	exitConfig  = 1
+	exitConfig  = 1 // the configuration cannot be used, or another daemon runs
 	exitUsage   = 2
 	exitRunning = 3 // something gave way that another start may find in order
 )
@@ -70,7 +71,11 @@ func run() int {
 	err = daemon.Run(context.Background(), daemon.Options{
 		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, daemon.ErrRunning):
+		stderr.Error(err.Error())
+		return exitConfig
+	case err != nil:
 		stderr.Error(err.Error())
 		return exitRunning
 	}

@@ -58,8 +58,14 @@ type arrival struct {
 	done chan<- struct{} // closed when the loop has dealt with it; nil: nobody waits for that
 }
 
-// Run runs the service until ctx ends or SIGTERM or SIGINT comes. The connections stay.
+// Run runs the service until ctx ends or SIGTERM or SIGINT comes. The connections stay. The error wraps ErrRunning when
+// another one runs.
 func Run(ctx context.Context, opts Options) error {
+	only, err := lock(opts.Root)
+	if err != nil {
+		return err
+	}
+	defer only.Close()
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	d := &Daemon{
@@ -91,6 +97,11 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	defer exclusions.close()
 
+	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
+	d.loadExclusions(ctx)
+	d.post(ctx, d.boot.wishes())
+	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
+
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	defer stop() // before Wait: it ends serving
@@ -104,9 +115,6 @@ func Run(ctx context.Context, opts Options) error {
 	go d.watchExclusions(ctx, exclusions)
 	go d.watchReloads(ctx)
 
-	d.loadExclusions(ctx)
-	d.post(ctx, d.boot.wishes())
-	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 	d.Log.Info("nvme-discoverd starts")
 	if active := legacy.Active(opts.Root); len(active) > 0 {
 		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
@@ -144,7 +152,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	watchdog := d.notify.watchdog()
-	sleep := newSleepWatch()
+	sleep := newSleepWatch(suspendedTime)
 	for {
 		var next arrival
 		select {
@@ -157,7 +165,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 			}
 			return err
 		case <-watchdog:
-			d.notify.alive()
+			d.notify.feed()
 			continue
 		case query := <-d.api.queries:
 			query(ctx)

@@ -3,21 +3,33 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // notifier tells the service manager how the daemon does (sd_notify(3)). The socket can block, so a goroutine of its own
-// writes to it and the loop only leaves messages.
+// writes to it and the loop only leaves what is to be said: nothing that matters is dropped when the socket is slow, and
+// nothing that is outdated is sent.
 type notifier struct {
-	log      *slog.Logger
-	messages chan string
-	isReady  bool // told READY=1 once; the loop's own
+	send func(string) error
+	log  *slog.Logger
+	wake chan struct{} // holds one when there may be something to say
+
+	mu      sync.Mutex
+	isReady bool     // told READY=1 once
+	states  []string // READY and RELOADING, in their order
+	alive   bool     // the watchdog is to be fed
+	text    string   // the latest STATUS, "" when it was said
 }
 
 func newNotifier(log *slog.Logger) *notifier {
-	return &notifier{log: log, messages: make(chan string, 64)}
+	send := func(msg string) error {
+		_, err := sd.SdNotify(false, msg)
+		return err
+	}
+	return &notifier{send: send, log: log, wake: make(chan struct{}, 1)}
 }
 
 func (n *notifier) run(ctx context.Context) error {
@@ -25,47 +37,97 @@ func (n *notifier) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case msg := <-n.messages:
-			n.send(msg)
+		case <-n.wake:
+		}
+		for msg := n.next(); msg != ""; msg = n.next() {
+			n.tell(msg)
 		}
 	}
 }
 
-func (n *notifier) send(msg string) {
-	if _, err := sd.SdNotify(false, msg); err != nil {
+func (n *notifier) tell(msg string) {
+	if err := n.send(msg); err != nil {
 		n.log.Warn("cannot notify the service manager: " + err.Error())
 	}
 }
 
-// post leaves a message. When the service manager does not read, the newest ones are dropped: the state comes again.
-func (n *notifier) post(msg string) {
+// next takes the most urgent of what is to be said, "" when all is said.
+func (n *notifier) next() (msg string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.alive:
+		n.alive, msg = false, sd.SdNotifyWatchdog
+	case len(n.states) > 0:
+		msg, n.states = n.states[0], n.states[1:]
+	case n.text != "":
+		msg, n.text = "STATUS="+n.text, ""
+	}
+	return msg
+}
+
+// leave changes what is to be said and has it said.
+func (n *notifier) leave(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
 	select {
-	case n.messages <- msg:
+	case n.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (n *notifier) status(text string) { n.post("STATUS=" + text) }
-func (n *notifier) alive()             { n.post(sd.SdNotifyWatchdog) }
+// enter adds a state. Those that wait behind a socket that blocks are kept to the last few, in pairs, so that each
+// RELOADING keeps the READY after it.
+func (n *notifier) enter(state string) {
+	if len(n.states) == 4 {
+		n.states = n.states[2:]
+	}
+	n.states = append(n.states, state)
+}
+
+func (n *notifier) status(text string) { n.leave(func() { n.text = text }) }
+func (n *notifier) feed()              { n.leave(func() { n.alive = true }) }
 
 // ready tells once that start-up is over.
 func (n *notifier) ready() {
-	n.isReady = true
-	n.post(sd.SdNotifyReady)
+	n.leave(func() {
+		n.isReady = true
+		n.enter(sd.SdNotifyReady)
+	})
 }
 
 // reloading must carry the time: a notify-reload service that leaves it out is never seen as reloaded (FACTS). It is sent
-// at once, before the configuration is read.
-func (n *notifier) reloading() { n.post(sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()) }
+// before the configuration is read.
+func (n *notifier) reloading() {
+	msg := sd.SdNotifyReloading + "\n" + sd.SdNotifyMonotonicUsec()
+	n.leave(func() { n.enter(msg) })
+}
 
 // reloaded ends a reload, whatever came of it.
 func (n *notifier) reloaded() {
-	if n.isReady {
-		n.post(sd.SdNotifyReady)
-	}
+	n.leave(func() {
+		if n.isReady {
+			n.enter(sd.SdNotifyReady)
+		}
+	})
 }
 
-func (n *notifier) stopping() { n.send(sd.SdNotifyStopping) }
+// stopGrace is how long the daemon's end waits for a service manager that does not read.
+const stopGrace = time.Second
+
+// stopping is the last thing that is said, after run has ended.
+func (n *notifier) stopping() {
+	told := make(chan struct{})
+	go func() {
+		n.tell(sd.SdNotifyStopping)
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(stopGrace):
+	}
+}
 
 // watchdog ticks as often as the service manager wants to hear that the loop runs: twice as often, to be safe. Without a
 // watchdog it never ticks.

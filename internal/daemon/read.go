@@ -213,6 +213,10 @@ type systemd interface {
 // snapshot reads everything that the core compares itself with. What cannot be read is told, beside a snapshot that says
 // that it is unknown: it must not keep the rest from being looked at. Where the snapshot cannot say so, there is none.
 func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (core.Snapshot, []error, error) {
+	// Without a sysfs there would seem to be no controllers.
+	if _, err := r.sysfs.UeventSeqnum(); err != nil {
+		return core.Snapshot{}, nil, err
+	}
 	names, err := r.sysfs.Names()
 	if err != nil {
 		return core.Snapshot{}, nil, err

@@ -228,6 +228,11 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("without systemd: %+v, %v", snap, err)
 	}
 
+	_, _, err = newReader(paths.Root(t.TempDir())).snapshot(t.Context(), 9, units)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a sysfs: %v", err)
+	}
+
 	// Devid files that cannot be read are not an empty list of them.
 	if err := os.RemoveAll(filepath.Join(root.State(), "units")); err != nil {
 		t.Fatal(err)

@@ -120,13 +120,17 @@ func (d *Daemon) unitEvent(ctx context.Context) func(unit.Event) {
 }
 
 // sleepWatch notices that the system was suspended: the clock that counts suspended time went ahead of the one that does not.
-type sleepWatch struct{ suspended int64 }
+type sleepWatch struct {
+	clock     func() int64 // suspendedTime, or a stand-in in tests
+	suspended int64
+}
 
-func newSleepWatch() *sleepWatch { return &sleepWatch{suspended: suspendedTime()} }
+func newSleepWatch(clock func() int64) *sleepWatch { return &sleepWatch{clock, clock()} }
 
+// slept tells whether the system was suspended, for more than a second, since it was asked last.
 func (s *sleepWatch) slept() bool {
 	before := s.suspended
-	s.suspended = suspendedTime()
+	s.suspended = s.clock()
 	return s.suspended-before > 1e9
 }
 

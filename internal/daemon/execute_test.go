@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+)
+
+// idle is a daemon whose loop does not run: what is posted stays.
+func idle(t testing.TB, root paths.Root) (d *Daemon, said func() []string) {
+	t.Helper()
+	log, said := lines()
+	d = &Daemon{Options: Options{Root: root, Log: log}, events: make(chan arrival, 16), reader: newReader(root)}
+	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: log})
+	d.effects = newExecutor(d)
+	return d, said
+}
+
+// What a job leaves is told with its end, and what cannot be read is not taken for nothing.
+func TestJobDone(t *testing.T) {
+	const devidA, nvme1 = "units/nvme-discoverd-aaaaaaaaaaaa.devid", "controllers/nvme1/unit"
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		job   job
+		ends  unit.Result
+		want  core.JobDone // the device apart
+		found bool
+	}{
+		{
+			name: "connected", files: map[string]string{devidA: "nvme1\n", nvme1: unitA + "\n"},
+			job: job{op: core.OpStart}, ends: unit.Result{Outcome: unit.Done}, want: core.JobDone{Op: core.OpStart, Outcome: core.Done}, found: true,
+		},
+		{
+			name: "connected by nvme-cli", files: map[string]string{devidA: "nvme1\n"},
+			job: job{op: core.OpStart, nvmeCLI: true}, ends: unit.Result{Outcome: unit.Done}, want: core.JobDone{Op: core.OpStart, Outcome: core.Done}, found: true,
+		},
+		{
+			name: "not by nvme-cli", files: map[string]string{devidA: "nvme1\n"},
+			job: job{op: core.OpStart}, ends: unit.Result{Outcome: unit.Done}, want: core.JobDone{Op: core.OpStart, Outcome: core.Done},
+		},
+		{
+			name: "nvme-cli failed", files: map[string]string{devidA: "nvme1\n"},
+			job: job{op: core.OpRestart, nvmeCLI: true}, ends: unit.Result{Outcome: unit.Failed}, want: core.JobDone{Op: core.OpRestart, Outcome: "failed"},
+		},
+		{
+			name: "a devid file that cannot be read", files: map[string]string{devidA: "garbage\n"},
+			job: job{op: core.OpRestart}, ends: unit.Result{Outcome: unit.Done}, want: core.JobDone{Op: core.OpRestart, Outcome: core.Done, Unread: true},
+		},
+		{
+			name: "a controller that cannot be read", files: map[string]string{devidA: "nvme1\n", nvme1: "garbage\n"},
+			job: job{op: core.OpStart}, ends: unit.Result{Outcome: unit.Failed}, want: core.JobDone{Op: core.OpStart, Outcome: "failed", Unread: true},
+		},
+		{
+			name: "failed", files: map[string]string{"units/" + unitA + ".result": `{"errno":111,"meaning":"refused"}`},
+			job: job{op: core.OpStart}, ends: unit.Result{Outcome: unit.Failed},
+			want: core.JobDone{Op: core.OpStart, Outcome: "failed", Failure: &state.Result{Errno: 111, Meaning: "refused"}},
+		},
+		{
+			name: "stopped", files: map[string]string{devidA: "garbage\n"},
+			job: job{op: core.OpStop}, ends: unit.Result{Outcome: unit.NoUnit, Err: errors.New("no such unit")},
+			want: core.JobDone{Op: core.OpStop, Outcome: core.NoUnit, Err: "no such unit"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d, _ := idle(t, host(t, "nvme1"))
+			for name, content := range test.files {
+				put(t, filepath.Join(d.Root.State(), name), content)
+			}
+			test.job.unit, test.want.Unit = unitA, unitA
+			var during []string
+			test.job.do = func(context.Context) unit.Result {
+				during, _ = d.reader.state.Stopping()
+				return test.ends
+			}
+			d.effects.run(t.Context(), test.job)
+			got := (<-d.events).Event.(core.JobDone)
+			if found := got.Device != nil && got.Device.Name == "nvme1" && got.Device.Unit == unitA; found != test.found {
+				t.Errorf("device %+v, want nvme1 of the unit: %v", got.Device, test.found)
+			}
+			got.Device = nil
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+			if stops := len(during) == 1; stops != (test.job.op != core.OpStart) {
+				t.Errorf("during the job %v are on record as being stopped", during)
+			}
+			if after, err := d.reader.state.Stopping(); len(after) > 0 || err != nil {
+				t.Errorf("after the job %v, %v are on record as being stopped", after, err)
+			}
+		})
+	}
+}
+
+// The record of a stop whose end the daemon did not see stays.
+func TestJobLost(t *testing.T) {
+	d, _ := idle(t, host(t))
+	d.effects.run(t.Context(), job{core.OpStop, unitA, time.Hour, false, func(context.Context) unit.Result { return unit.Result{Outcome: unit.Lost, Err: errors.New("no bus")} }})
+	if left, err := d.reader.state.Stopping(); len(left) != 1 || err != nil {
+		t.Errorf("%v, %v are on record as being stopped, want %s", left, err, unitA)
+	}
+	d.effects.snapshot(t.Context(), core.TakeSnapshot{Token: 1})
+	<-d.events
+	snap := (<-d.events).Event.(core.Snapshot)
+	want := core.Snapshot{
+		Token: 1, Stopping: []string{unitA}, Devids: map[string]string{},
+		UnitsErr: "cannot list the units of connections: there is no connection to the system bus",
+	}
+	if diff := cmp.Diff(want, snap); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+}
+
+// What cannot be recorded is logged with what to do.
+func TestRecordsThatFail(t *testing.T) {
+	d, said := idle(t, host(t))
+	state := d.Root.State()
+	for _, dir := range []string{"stopped", "controllers/nvme1"} {
+		put(t, filepath.Join(state, dir), "a file in the directory's place")
+	}
+	done := make(chan struct{})
+	for _, effect := range []core.Effect{
+		core.MarkStopped{Unit: unitA}, core.UnmarkStopped{Unit: unitA}, core.ForgetState{Unit: unitA, Device: "nvme1"},
+	} {
+		d.effects.do(t.Context(), effect)
+	}
+	d.effects.queue.run(unitA, func() { close(done) })
+	<-done
+	want := []string{
+		"cannot write S/stopped/U: mkdir S/stopped: not a directory; it stays stopped only until nvme-discoverd is restarted: make room in S, it is tried again every minute",
+		"cannot remove S/stopped/U: remove S/stopped/U: not a directory; remove the file by hand, or the unit is taken for stopped by an administrator when nvme-discoverd is restarted",
+		"cannot read S/controllers/nvme1/unit: open S/controllers/nvme1/unit: not a directory; remove the file by hand, or the next start of nvme-discoverd takes nvme1 for lost meanwhile",
+	}
+	var got []string
+	for _, line := range said() {
+		msg, _, _ := strings.Cut(strings.TrimPrefix(line, `msg="`), `" `)
+		got = append(got, strings.NewReplacer(state, "S", unitA, "U").Replace(msg))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("logged (-want +got):\n%s", diff)
+	}
+}

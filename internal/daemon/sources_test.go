@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+func TestSleepWatch(t *testing.T) {
+	var clock int64 = 5e9 // suspended before the start
+	s := newSleepWatch(func() int64 { return clock })
+	for _, step := range []struct {
+		ahead int64
+		want  bool
+	}{
+		{0, false},
+		{3e5, false}, // the two clocks are read one after the other
+		{-3e5, false},
+		{8 * 3600e9, true},
+		{0, false},
+		{2e9, true},
+	} {
+		clock += step.ahead
+		if got := s.slept(); got != step.want {
+			t.Errorf("%d ns later: slept %v, want %v", step.ahead, got, step.want)
+		}
+	}
+	if suspendedTime() < -1e9 {
+		t.Errorf("the system was suspended for %d ns", suspendedTime())
+	}
+}
+
+// Whatever changes the lists is noticed, in directories too that appear later.
+func TestExclusionWatch(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	if err := os.MkdirAll(root.ConfigDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := watchLists(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(what string, f func()) {
+		t.Helper()
+		f()
+		if !w.next(t.Context()) {
+			t.Fatalf("%s: the watch has ended", what)
+		}
+	}
+	file := filepath.Join(root.Exclusions(), "a.conf")
+	change("nvme-cli's file", func() { put(t, root.ExclusionsFile(), "exclusion = nqn=a\n") })
+	change("a new directory", func() {
+		if err := os.Mkdir(root.Exclusions(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	})
+	change("a file in it", func() { put(t, file, "exclusion = nqn=b\n") })
+	change("another content", func() { put(t, file, "exclusion = nqn=c\n") })
+	change("the file is removed", func() {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	})
+	change("a directory of nvme-cli's with a file", func() { put(t, filepath.Join(root.ExclusionsDropIns(), "b.conf"), "") })
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if w.next(ctx) {
+		t.Error("a change after the end")
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+	if w.next(t.Context()) {
+		t.Error("a change after close")
+	}
+}
+
+// A change of the lists reaches the loop.
+func TestWatchExclusions(t *testing.T) {
+	const nqn = "nqn.2024-01.com.example:vol1"
+	d, _ := idle(t, host(t))
+	if err := os.MkdirAll(d.Root.Exclusions(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := watchLists(d.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		d.watchExclusions(t.Context(), w)
+		close(ended)
+	}()
+	put(t, filepath.Join(d.Root.Exclusions(), "a.conf"), "exclusion = nqn="+nqn+"\n")
+	loaded := (<-d.events).Event.(core.ExclusionsLoaded)
+	if _, excluded := loaded.List.Match(tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1", NQN: nqn}); !excluded {
+		t.Errorf("loaded %+v, which does not exclude %s", loaded.List, nqn)
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+}
