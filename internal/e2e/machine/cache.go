@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +52,10 @@ func cached(kind string, ingredients []string, build func(dir string) error) (st
 	}
 	defer unlock()
 	if _, err := os.Stat(final); err == nil {
+		now := time.Now()
+		if err := os.Chtimes(final, now, now); err != nil {
+			return "", fmt.Errorf("cannot mark %q as used: %w", final, err)
+		}
 		return final, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("cannot look at %q: %w", final, err)
@@ -74,14 +80,21 @@ func cached(kind string, ingredients []string, build func(dir string) error) (st
 	return final, nil
 }
 
-// removeStale deletes older versions and abandoned builds of kind; the caller holds the lock. A machine that still runs
-// from one is not disturbed: it has its files open.
+// unusedFor is how long a version is kept after its last use: two trees with different machines take turns without building
+// anew each time, and a run that has not opened its files yet does not lose them.
+const unusedFor = 24 * time.Hour
+
+// removeStale deletes abandoned builds and unused versions of kind; the caller holds the lock.
 func removeStale(cache, kind string) error {
 	old, err := filepath.Glob(filepath.Join(cache, kind+"-*"))
 	if err != nil {
 		return fmt.Errorf("cannot list %q: %w", cache, err)
 	}
 	for _, dir := range old {
+		info, err := os.Stat(dir)
+		if err != nil || time.Since(info.ModTime()) < unusedFor && !strings.HasPrefix(filepath.Base(dir), kind+"-building-") {
+			continue
+		}
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove old %q: %w", dir, err)
 		}
