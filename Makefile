@@ -40,9 +40,9 @@ build: ## compile both programs, static, into bin/
 install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
 	install -d '$(SBINDIR)' '$(UNITDIR)' '$(CATALOGDIR)' '$(UDEVDIR)' '$(CONFDIR)'
 	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
-	install -m 0644 systemd/nvme-discoverd.service '$(UNITDIR)'
+	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-discoverd.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-discoverd.service'
 	install -m 0644 systemd/nvme-discoverd.catalog '$(CATALOGDIR)'
-	install -m 0644 udev/70-nvme-discoverd-registry.rules '$(UDEVDIR)'
+	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' udev/70-nvme-discoverd-registry.rules | install -m 0644 /dev/stdin '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
 	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
 	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
 
@@ -57,7 +57,7 @@ test: ## unit tests, the seeds of the fuzz tests among them, under the race dete
 	go test ./internal/sim
 
 lint: ## formatting, vet and staticcheck, the end-to-end code included
-	@unformatted="$$($(GOFUMPT) -l cmd internal)"; \
+	@unformatted="$$($(GOFUMPT) -l cmd docs internal)"; \
 	if [ -n "$$unformatted" ]; then printf 'not formatted (run gofumpt -w):\n%s\n' "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags e2e ./...

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -58,6 +59,11 @@ func run() int {
 		stderr.Error("not started and nothing touched: correct the configuration")
 		return exitConfig
 	}
+	self, err := os.Executable()
+	if err != nil {
+		stderr.Error("cannot tell where nvme-discoverctl is installed: " + err.Error())
+		return exitRunning
+	}
 	log := stderr
 	if service {
 		fields, err := journal.Connect(level)
@@ -70,6 +76,7 @@ func run() int {
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
+		Ctl: filepath.Join(filepath.Dir(self), "nvme-discoverctl"), // installed side by side
 	})
 	switch {
 	case errors.Is(err, daemon.ErrRunning):

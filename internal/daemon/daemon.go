@@ -30,6 +30,7 @@ const ueventBuffer = 8 << 20
 type Options struct {
 	Root       paths.Root
 	ConfigFile string        // "" is the default one
+	Ctl        string        // path of nvme-discoverctl, which the units run
 	Config     config.Config // as loaded at start
 	Log        *slog.Logger
 	Level      *slog.LevelVar // follows log-level unless Debug

@@ -168,7 +168,7 @@ func (x *executor) log(ctx context.Context, e core.Log) {
 
 func (x *executor) unitConfig() unit.Config {
 	return unit.Config{
-		Ctl:               x.Root.Ctl(),
+		Ctl:               x.Ctl,
 		NVMe:              x.settings.NVMePath,
 		DisconnectTimeout: x.settings.DisconnectTimeout,
 	}

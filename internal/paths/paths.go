@@ -17,9 +17,6 @@ func (r Root) Join(p ...string) string {
 	return filepath.Join(append([]string{"/", string(r)}, p...)...)
 }
 
-// Ctl is the command line for people and for the units.
-func (r Root) Ctl() string { return r.Join("usr/sbin/nvme-discoverctl") }
-
 // DaemonConfig is the TOML configuration, SPEC section 10.
 func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
 
