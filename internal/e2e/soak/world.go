@@ -60,7 +60,8 @@ func build(t guest.T, rng *rand.Rand) *world {
 	w.configure()
 	guest.Run(w, "modprobe", "nvme-tcp")
 	for _, nqn := range []string{guest.DiscoveryNQN, "nqn.2024-01.com.example:users", "nqn.2024-01.com.example:stas"} {
-		guest.Run(w, "nvme", "connect", "-t", "tcp", "-a", w.users.Traddr, "-s", w.users.Trsvcid, "-n", nqn)
+		// With a keep-alive: a target ends a discovery controller without one after two minutes.
+		guest.Run(w, "nvme", "connect", "-t", "tcp", "-a", w.users.Traddr, "-s", w.users.Trsvcid, "-n", nqn, "--keep-alive-tmo=5")
 	}
 	for _, c := range guest.Controllers() {
 		w.others = append(w.others, c.Name)
