@@ -273,8 +273,12 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answer := core.UnitState{Unit: e.Unit}
-	answer.ShuttingDown = x.units.ShuttingDown(limited)
-	info, err := x.units.Get(limited, e.Unit)
+	down, err := x.units.ShuttingDown(limited)
+	answer.ShuttingDown = down
+	var info unit.Info
+	if err == nil {
+		info, err = x.units.Get(limited, e.Unit)
+	}
 	if err != nil {
 		x.Log.Debug(err.Error())
 	} else {

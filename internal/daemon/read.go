@@ -207,7 +207,7 @@ func (r *reader) bindDevid(unit string) error {
 // systemd is what a snapshot asks of it: a *unit.Manager, or a stand-in in tests.
 type systemd interface {
 	List(context.Context) ([]unit.Info, error)
-	ShuttingDown(context.Context) bool
+	ShuttingDown(context.Context) (bool, error)
 }
 
 // snapshot reads everything that the core compares itself with. What cannot be read is told, beside a snapshot that says
@@ -238,6 +238,9 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	list, err := units.List(ctx)
+	if err == nil {
+		snap.ShuttingDown, err = units.ShuttingDown(ctx)
+	}
 	if err != nil {
 		snap.UnitsErr = err.Error()
 		return snap, bad, nil
@@ -246,7 +249,6 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 	for _, info := range list {
 		snap.Units = append(snap.Units, infoOf(info))
 	}
-	snap.ShuttingDown = units.ShuttingDown(ctx)
 	return snap, bad, nil
 }
 

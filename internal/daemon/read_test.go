@@ -180,10 +180,12 @@ type saying struct {
 	units []unit.Info
 	err   error
 	down  bool
+
+	downErr error
 }
 
-func (s saying) List(context.Context) ([]unit.Info, error) { return s.units, s.err }
-func (s saying) ShuttingDown(context.Context) bool         { return s.down }
+func (s saying) List(context.Context) ([]unit.Info, error)  { return s.units, s.err }
+func (s saying) ShuttingDown(context.Context) (bool, error) { return s.down, s.downErr }
 
 func TestSnapshot(t *testing.T) {
 	root := host(t, "nvme1", "nvme2")
@@ -226,6 +228,11 @@ func TestSnapshot(t *testing.T) {
 	snap, _, err = r.snapshot(t.Context(), 8, saying{err: errors.New("no bus")})
 	if err != nil || snap.UnitsKnown || snap.UnitsErr != "no bus" {
 		t.Errorf("without systemd: %+v, %v", snap, err)
+	}
+
+	snap, _, err = r.snapshot(t.Context(), 8, saying{units: units.units, downErr: errors.New("no answer")})
+	if err != nil || snap.UnitsKnown || snap.Units != nil || snap.UnitsErr != "no answer" {
+		t.Errorf("without an answer about a shutdown: %+v, %v", snap, err)
 	}
 
 	_, _, err = newReader(paths.Root(t.TempDir())).snapshot(t.Context(), 9, units)

@@ -569,8 +569,12 @@ func TestShuttingDown(t *testing.T) {
 		f.systemd.with(func(s *systemd) {
 			s.state = state
 		})
-		if got := f.manager.ShuttingDown(t.Context()); got != want {
-			t.Errorf("in state %s the system is shutting down: %t, want %t", state, got, want)
+		if got, err := f.manager.ShuttingDown(t.Context()); got != want || err != nil {
+			t.Errorf("in state %s the system is shutting down: %t, %v, want %t", state, got, err, want)
 		}
+	}
+	_, err := NewManager(ManagerConfig{}).ShuttingDown(t.Context())
+	if want := "cannot tell whether the system is shutting down: there is no connection to the system bus"; err == nil || err.Error() != want {
+		t.Errorf("without a bus: %v, want %s", err, want)
 	}
 }

@@ -241,15 +241,17 @@ func (m *Manager) Get(ctx context.Context, name string) (Info, error) {
 	return Info{}, fmt.Errorf("cannot look at unit %s: %w", name, err)
 }
 
-// ShuttingDown tells whether the system is going down, soft-reboot included. A question without an answer counts as no.
-func (m *Manager) ShuttingDown(ctx context.Context) bool {
-	s, err := m.session()
-	if err != nil {
-		return false
-	}
+// ShuttingDown tells whether the system is going down, soft-reboot included.
+func (m *Manager) ShuttingDown(ctx context.Context) (bool, error) {
 	var state string
-	err = s.property(ctx, managerPath, managerInterface, "SystemState", &state)
-	return err == nil && state == "stopping"
+	s, err := m.session()
+	if err == nil {
+		err = s.property(ctx, managerPath, managerInterface, "SystemState", &state)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot tell whether the system is shutting down: %w", err)
+	}
+	return state == "stopping", nil
 }
 
 // resultOf says what the failure of a call that should have made a job means.
