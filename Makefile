@@ -86,9 +86,9 @@ bench: ## boot the machine and measure, next to nvme connect-all
 	@$(MACHINE) -timeout 60m bench
 
 soak: TIME = 20m
-soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=number repeats a run's faults)
+soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=number repeats them, RUN=regexp picks some)
 	@.ci/setup mmdebstrap mke2fs
-	@$(MACHINE) -timeout 100h soak -time $(TIME) $(if $(SEED),-seed $(SEED))
+	@go run ./internal/e2e/run $(if $(KEEP),-keep '$(KEEP)') -timeout 100h soak -time $(TIME) $(if $(SEED),-seed $(SEED)) $(if $(RUN),-faults '$(RUN)')
 
 check: lint test e2e ## everything: lint, unit tests, end-to-end scenarios
 

@@ -48,7 +48,7 @@ func main() {
 
 func usage() {
 	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
-		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER]\n"+
+		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
 		"       run [-timeout TIME] [-keep DIR] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()
 }

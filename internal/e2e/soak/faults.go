@@ -37,19 +37,18 @@ var faults = []fault{
 	{"systemd re-executed", 1, (*world).reexec},
 }
 
-// pick draws a fault.
+// pick draws one of the faults that are to be played.
 func (w *world) pick() fault {
-	total := 0
+	var drawn []fault
 	for _, f := range faults {
-		total += f.weight
-	}
-	n := w.rng.IntN(total)
-	for _, f := range faults {
-		if n -= f.weight; n < 0 {
-			return f
+		if w.only.MatchString(f.name) {
+			drawn = append(drawn, slices.Repeat([]fault{f}, f.weight)...)
 		}
 	}
-	panic("unreachable")
+	if len(drawn) == 0 {
+		w.Fatalf("cannot play: no fault has a name that matches %q", w.only)
+	}
+	return drawn[w.rng.IntN(len(drawn))]
 }
 
 func (w *world) randomPort() *port { return w.ports[w.rng.IntN(len(w.ports))] }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,8 @@ const (
 	// patience is how long all may take to be well when the faults are over: the kernel gives up after 6 s, the daemon pauses
 	// for 5 s at most, a job that hangs on a mute peer 10 s; the rest is for two emulated CPUs that do thirty connects.
 	patience = 2 * time.Minute
+	// slow is what is worth a look at the journal: the comparison of every minute may have found what an event should have told.
+	slow = 40 * time.Second
 	// What the daemon may hold: some thirty targets are nothing, so that anything beyond is a leak.
 	memoryLimit = 48 << 10 // KiB
 	filesLimit  = 40
@@ -36,10 +39,11 @@ type figures struct {
 }
 
 // soak plays until the time is over.
-func soak(t guest.T, span time.Duration, seed uint64) {
+func soak(t guest.T, span time.Duration, seed uint64, only *regexp.Regexp) {
 	t.Helper()
 	t.Logf("soak for %v with seed %d (the faults are the same for the same seed, their timing is not)", span, seed)
 	w := build(t, rand.New(rand.NewPCG(seed, 0)))
+	w.only = only
 	begin := time.Now()
 	took := guest.WaitConsistent(w, patience, w.wanted(), w.others...)
 	t.Logf("%d controllers connected within %v", len(w.wanted()), took.Round(time.Second))
@@ -135,6 +139,9 @@ func (w *world) check(sum *figures, mark guest.Mark, took time.Duration) {
 	}
 	fmt.Printf("        all %d well after %.1f s, %d KiB, %d files, %d lines for a fault\n",
 		len(w.wanted()), took.Seconds(), memory, files, lines)
+	if took > slow {
+		fmt.Printf("this was slow; the journal of the round:\n%s", journal)
+	}
 
 	sum.rounds++
 	sum.faults += len(w.faults)

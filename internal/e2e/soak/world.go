@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -27,6 +28,7 @@ type port struct {
 type world struct {
 	*guest.Machine
 	rng    *rand.Rand
+	only   *regexp.Regexp // the faults that are played
 	target *guest.Target
 	ports  []*port
 	users  *guest.Port
