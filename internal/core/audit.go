@@ -135,9 +135,15 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 		}
 	}
 	for _, name := range sortedKeys(m.units) {
-		if u := m.units[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
-			u.active, u.begins, u.argv = false, false, nil
+		u := m.units[name]
+		switch {
+		case u.touched > asked || u.op != OpNone:
+		case !listed[name]:
+			u.active, u.begins, u.unended, u.argv = false, false, false, nil
 			m.tidy(name)
+		case u.unended && m.byUnit[name] == nil: // there still: it is stopped again, if it explains nothing
+			u.unended = false
+			m.orphans[name] = ""
 		}
 	}
 }

@@ -128,3 +128,24 @@ func TestTLSPeerIsNotAskedInPlainText(t *testing.T) {
 	s.now = s.now.Add(probeFresh + time.Second)
 	s.expect(s.step(Tick{}), "probe 192.0.2.1:4420")
 }
+
+// systemd is re-executed while a unit that nothing wants is being stopped, and the end of that is not heard. The next
+// comparison finds the unit still there, and it is stopped again.
+func TestStopThatWasNotHeard(t *testing.T) {
+	unit := vol1.TID.UnitName()
+	s := newStage(t, configured())
+	s.step(DeviceSeen{Device: deviceOf(vol1, "nvme1", 7)})
+	s.snapshot(Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}, Devices: []Device{deviceOf(vol1, "nvme1", 7)}})
+	stop := []string{
+		"log info: stopping " + unit + ": its controller is gone and no longer wanted (tcp, 192.0.2.1, 4420, nqn.vol1)",
+		"stop " + unit + ": its controller is gone and no longer wanted",
+	}
+	s.expect(s.step(DeviceRemoved{Name: "nvme1", Seq: 8}), append([]string{"forget nvme1 of " + unit}, stop...)...)
+	s.expect(s.step(JobDone{Unit: unit, Op: OpStop, Outcome: Lost}))
+	again := s.snapshot(Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}})
+	if len(again) != 2 || !strings.HasPrefix(again[1], "stop "+unit) {
+		t.Errorf("a unit that is there still is left alone: %q", again)
+	}
+	s.expect(s.step(JobDone{Unit: unit, Op: OpStop, Outcome: Done}))
+	s.expect(s.snapshot(Snapshot{UnitsKnown: true}))
+}
