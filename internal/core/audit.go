@@ -63,6 +63,9 @@ func (m *Machine) snapshot(ev Snapshot) {
 			m.compareTarget(t, ev.UnitsKnown)
 		}
 	}
+	if ev.UnitsKnown {
+		m.findLeft(asked)
+	}
 	if m.reread {
 		m.reread = false
 		for _, t := range m.targets {
@@ -135,15 +138,9 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 		}
 	}
 	for _, name := range sortedKeys(m.units) {
-		u := m.units[name]
-		switch {
-		case u.touched > asked || u.op != OpNone:
-		case !listed[name]:
-			u.active, u.begins, u.unended, u.argv = false, false, false, nil
+		if u := m.units[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
+			u.active, u.begins, u.argv = false, false, nil
 			m.tidy(name)
-		case u.unended && m.byUnit[name] == nil: // there still: it is stopped again, if it explains nothing
-			u.unended = false
-			m.orphans[name] = ""
 		}
 	}
 }
@@ -159,6 +156,25 @@ func (m *Machine) findOrphans(ev Snapshot) {
 			m.orphans[unit] = device
 		}
 	}
+}
+
+// findLeft notes the units that had a controller while this daemon looked, and have none and no use any more: the end of
+// their stop was not heard, or another wish's connection serves their target since. Units that it knows nothing of are left
+// for the status to show.
+func (m *Machine) findLeft(asked uint64) {
+	for _, name := range sortedKeys(m.units) {
+		if u := m.units[name]; u.had && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
+			if _, known := m.orphans[name]; !known {
+				m.orphans[name] = ""
+			}
+		}
+	}
+}
+
+// needs tells whether a unit has a controller or a target that will connect by it.
+func (m *Machine) needs(unit string) bool {
+	t := m.byUnit[unit]
+	return m.hasDevice(unit) || t != nil && (t.state != Connected || t.via == unit)
 }
 
 func (m *Machine) compareDevices(ev Snapshot, asked uint64) {

@@ -141,7 +141,7 @@ func (m *Machine) begin(t *target) bool {
 		t.phase = clearing
 		return false
 	case !u.active:
-		u.op, u.argv = OpStart, argvOf(t.wish)
+		u.op, u.argv, u.had = OpStart, argvOf(t.wish), true
 		m.emit(StartUnit{Unit: t.unit, Wish: t.wish})
 	case startedAs(u.argv, t.wish):
 		u.op = OpRestart

@@ -85,6 +85,9 @@ func (m *Machine) record(r Device) *device {
 		return nil
 	}
 	d.Device, d.touched = r, m.step
+	if u := m.units[r.Unit]; u != nil {
+		u.had = true
+	}
 	if d.foreign() {
 		for _, t := range m.targets {
 			if t.state == Connected && t.device == d.Name {

@@ -172,7 +172,7 @@ func (m *Machine) decideOrphans() {
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]
 		delete(m.orphans, unit)
-		if m.byUnit[unit] != nil || m.hasDevice(unit) { // it was wanted and connected meanwhile
+		if m.needs(unit) { // it was wanted and connected meanwhile
 			continue
 		}
 		if device != "" {

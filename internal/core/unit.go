@@ -14,7 +14,7 @@ type unit struct {
 	begins  bool     // it was seen while somebody started it
 	argv    []string // its command, nil if unknown
 	op      Op       // our job on it
-	unended bool     // a stop of ours did not end as it should, or its end was not heard
+	had     bool     // this daemon started it, or saw a controller of its
 	foreign string   // type of the last job that was not ours, since our last one
 	touched uint64
 }
@@ -214,10 +214,9 @@ func (m *Machine) jobDone(ev JobDone) {
 }
 
 func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
-	u.unended = true
 	switch ev.Outcome {
 	case Done, NoUnit:
-		u.active, u.unended, u.argv = false, false, nil
+		u.active, u.argv = false, nil
 	case Lost:
 		m.audit("the end of a job was not heard")
 	default:

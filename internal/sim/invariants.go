@@ -273,6 +273,15 @@ func (k *watch) atQuiescence() {
 	for _, x := range k.desired(k.fit) {
 		k.comesBack(x)
 	}
+	k.nothingIsLeft()
+}
+
+// nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
+// another may find some that nothing on record explains; those are for the status to show.)
+func (k *watch) nothingIsLeft() {
+	if left := k.shell.machine.View().Unexplained; k.shell.life == 1 && len(left) > 0 {
+		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
+	}
 }
 
 // fit tells whether nothing stands against a wish.
