@@ -21,10 +21,11 @@ MANPAGES = $(wildcard docs/man/*.[578])
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
 STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
-# What the end-to-end targets are told: RUN picks scenarios by name, KEEP names a directory for the console.
+# What the end-to-end targets are told: RUN picks scenarios by name, COUNT repeats them, KEEP names a directory for the console.
 RUN ?=
+COUNT ?=
 KEEP ?=
-MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(KEEP),-keep '$(value KEEP)')
+MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(COUNT),-count '$(COUNT)') $(if $(KEEP),-keep '$(KEEP)')
 TIME ?= 1m
 
 .DEFAULT_GOAL = help
@@ -73,7 +74,7 @@ fuzz: ## run every fuzz test for TIME=1m each
 		done; \
 	done
 
-e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, KEEP=dir keeps the console)
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, COUNT=number repeats them, KEEP=dir keeps the console)
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) scenarios
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/firmware"
@@ -43,6 +44,7 @@ type program struct {
 type job struct {
 	program program
 	pattern string
+	count   int // how often each scenario is run
 	timeout time.Duration
 	keep    string
 }
@@ -72,6 +74,9 @@ func (j job) run(ctx context.Context) error {
 	arguments := j.program.arguments
 	if j.pattern != "" {
 		arguments = append(arguments, "-test.run="+j.pattern)
+	}
+	if j.program.counted && j.count > 1 {
+		arguments = append(arguments, "-test.count="+strconv.Itoa(j.count))
 	}
 	m := &machine.Machine{
 		Stage: stage, Program: path, Arguments: arguments, Tables: j.program.tables, Dir: dir,

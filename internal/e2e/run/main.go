@@ -17,6 +17,7 @@ import (
 
 func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
+	count := flag.Int("count", 1, "run each scenario this `number` of times")
 	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boot included")
 	keep := flag.String("keep", "", "keep the console and the program's output in this `directory`")
 	flag.Usage = usage
@@ -36,7 +37,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	job := job{program: program, pattern: *pattern, timeout: *timeout, keep: *keep}
+	job := job{program: program, pattern: *pattern, count: *count, timeout: *timeout, keep: *keep}
 	if err := job.run(ctx); err != nil {
 		stop()
 		if !errors.Is(err, errReported) {
@@ -47,7 +48,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
+	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-count NUMBER] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
 		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
 		"       run [-timeout TIME] [-keep DIR] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()

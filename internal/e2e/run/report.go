@@ -4,32 +4,44 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
 // report prints what happens as it happens, each line with the seconds since the start, and counts scenarios.
 type report struct {
-	to      io.Writer
-	start   time.Time
-	order   []string          // names of scenarios begun
-	results map[string]result // of those that ended
+	to        io.Writer
+	start     time.Time
+	scenarios []*scenario // in the order in which they began
 }
 
-// result is how one scenario ended.
-type result struct {
-	outcome string // PASS, FAIL or SKIP
+// scenario is one that began, and how it ended.
+type scenario struct {
+	name    string
+	outcome string // PASS, FAIL or SKIP; "" while it runs
 	took    string
+	said    []string // its own messages
+	journal []string // of the programs, from what it printed when it failed
 }
+
+// What the summary repeats of a scenario that failed: a console of an hour is often cut to its end.
+const (
+	whyMessages = 12
+	whyJournal  = 12
+	whyWidth    = 240
+)
 
 func newReport(to io.Writer) *report {
-	return &report{to: to, start: time.Now(), results: map[string]result{}}
+	return &report{to: to, start: time.Now()}
 }
 
 // Top-level lines of `go test -v` only: those of subtests are indented or have a slash in the name.
 var (
-	runLine    = regexp.MustCompile(`^=== RUN   ([^/\s]+)$`)
-	resultLine = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): ([^/\s]+) \(([^)]*)\)$`)
+	runLine     = regexp.MustCompile(`^=== RUN   ([^/\s]+)$`)
+	messageLine = regexp.MustCompile(`^ +[a-z_]+\.go:[0-9]+: `)
+	journalLine = regexp.MustCompile(` nvme-discover(d|ctl)\[[0-9]+\]: `)
+	resultLine  = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): ([^/\s]+) \(([^)]*)\)$`)
 )
 
 // host prints what the host side does.
@@ -38,12 +50,28 @@ func (r *report) host(text string) { r.print("*", text) }
 // guest prints a line from inside.
 func (r *report) guest(line string) {
 	if match := runLine.FindStringSubmatch(line); match != nil {
-		r.order = append(r.order, match[1])
-	}
-	if match := resultLine.FindStringSubmatch(line); match != nil {
-		r.results[match[2]] = result{outcome: match[1], took: match[3]}
+		r.scenarios = append(r.scenarios, &scenario{name: match[1]})
+	} else if n := len(r.scenarios); n > 0 {
+		r.scenarios[n-1].note(line)
 	}
 	r.print("|", line)
+}
+
+func (s *scenario) note(line string) {
+	match := resultLine.FindStringSubmatch(line)
+	switch {
+	case match != nil && match[2] == s.name:
+		s.outcome, s.took = match[1], match[3]
+	case messageLine.MatchString(line):
+		s.said = append(s.said, strings.TrimSpace(line))
+	case journalLine.MatchString(line):
+		s.journal = append(s.journal, strings.TrimSpace(line))
+	}
+}
+
+// why is what the summary repeats of a scenario that failed.
+func (s *scenario) why() []string {
+	return slices.Concat(s.said[:min(len(s.said), whyMessages)], s.journal[max(0, len(s.journal)-whyJournal):])
 }
 
 func (r *report) print(mark, text string) {
@@ -55,18 +83,26 @@ func (r *report) print(mark, text string) {
 	}
 }
 
-// summary prints every scenario's outcome and the closing line of counts, and tells whether all is well: at least one
+// summary prints every scenario's outcome, why some failed, and the closing line of counts, and tells whether all is well: at least one
 // passed, none failed or was skipped, and the run itself (finished) ended as it should.
 func (r *report) summary(finished bool) bool {
 	fmt.Fprintln(r.to)
 	count := map[string]int{}
-	for _, name := range r.order {
-		end, ok := r.results[name]
-		if !ok {
-			end = result{outcome: "FAIL", took: "never ended"}
+	for _, s := range r.scenarios {
+		if s.outcome == "" {
+			s.outcome, s.took = "FAIL", "never ended"
 		}
-		count[end.outcome]++
-		fmt.Fprintf(r.to, "--- %s: %s (%s)\n", end.outcome, name, end.took)
+		count[s.outcome]++
+		fmt.Fprintf(r.to, "--- %s: %s (%s)\n", s.outcome, s.name, s.took)
+	}
+	for _, s := range r.scenarios {
+		if s.outcome != "FAIL" {
+			continue
+		}
+		fmt.Fprintf(r.to, "\n%s failed:\n", s.name)
+		for _, line := range s.why() {
+			fmt.Fprintf(r.to, "  %.*s\n", whyWidth, line)
+		}
 	}
 	passed, failed, skipped := count["PASS"], count["FAIL"], count["SKIP"]
 	if failed == 0 && !finished {

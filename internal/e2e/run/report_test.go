@@ -20,6 +20,11 @@ func TestSummary(t *testing.T) {
 		{"nothing ran", "testing: warning: no tests to run\nPASS", true, "0 passed, 0 failed, 0 skipped", false},
 		{"skipping is not passing", "=== RUN   TestA\n--- PASS: TestA (0.1s)\n=== RUN   TestB\n--- SKIP: TestB (0.1s)", true, "1 passed, 0 failed, 1 skipped", false},
 		{"died after the last", "=== RUN   TestA\n--- PASS: TestA (1.00s)", false, "1 passed, 1 failed, 0 skipped", false},
+		{"run twice", "=== RUN   TestA\n--- FAIL: TestA (1.00s)\n=== RUN   TestA\n--- PASS: TestA (1.00s)", false, "1 passed, 1 failed, 0 skipped", false},
+		{
+			"the reason is repeated", "=== RUN   TestA\n    a_test.go:7: it is late\nNov 21 host nvme-discoverd[9]: lost\n--- FAIL: TestA (1.00s)", false,
+			"TestA failed:\n  a_test.go:7: it is late\n  Nov 21 host nvme-discoverd[9]: lost\n0 passed, 1 failed, 0 skipped", false,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
