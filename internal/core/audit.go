@@ -174,7 +174,7 @@ func (m *Machine) findLeft(asked uint64) {
 // needs tells whether a unit has a controller or a target that will connect by it.
 func (m *Machine) needs(unit string) bool {
 	t := m.byUnit[unit]
-	return m.hasDevice(unit) || t != nil && (t.state != Connected || t.via == unit)
+	return m.hasDevice(unit) || t != nil && (t.state == Waiting || t.state == Connecting || t.state == Connected && t.via == unit)
 }
 
 func (m *Machine) compareDevices(ev Snapshot, asked uint64) {

@@ -221,7 +221,6 @@ func (m *Machine) decide(t *target) {
 	case !t.desired:
 		m.drop(t)
 	case excluded:
-		m.end(t.unit, "its target is excluded")
 		m.exclude(t, where)
 	case m.endsItself(t):
 		m.end(t.unit, "the discovery controller does not keep its connection")

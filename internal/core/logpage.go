@@ -175,9 +175,11 @@ func (m *Machine) decideOrphans() {
 		if m.needs(unit) { // it was wanted and connected meanwhile
 			continue
 		}
+		why := "it has no controller, and nothing is to be connected by it"
 		if device != "" {
 			m.emit(ForgetState{Unit: unit, Device: device})
+			why = "its controller was lost while nobody looked and is no longer wanted"
 		}
-		m.abandon(unit, device, "its controller was lost while nobody looked and is no longer wanted")
+		m.abandon(unit, device, why)
 	}
 }

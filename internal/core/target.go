@@ -183,11 +183,15 @@ func (m *Machine) served(t *target) bool {
 	return false
 }
 
-// exclude puts t behind the exclusion list. An NBFT target is a boot disk of the host: worth a warning.
+// exclude puts t behind the exclusion list, and stops the unit that a lost connection left for the next attempt. An NBFT
+// target is a boot disk of the host: worth a warning.
 func (m *Machine) exclude(t *target, where string) {
 	level := slog.LevelInfo
 	if t.wish.Owner == wish.OwnerNBFT {
 		level = slog.LevelWarn
+	}
+	if u := m.units[t.unit]; m.byUnit[t.unit] == t && u != nil && u.active && u.op == OpNone {
+		m.end(t.unit, "its target is excluded")
 	}
 	m.log(level, KindExcluded, t, "excluded by "+where)
 	m.transition(t, Excluded)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -279,8 +280,21 @@ func (k *watch) atQuiescence() {
 // nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
 // another may find some that nothing on record explains; those are for the status to show.)
 func (k *watch) nothingIsLeft() {
-	if left := k.shell.machine.View().Unexplained; k.shell.life == 1 && len(left) > 0 {
+	if k.shell.life > 1 {
+		return
+	}
+	view := k.shell.machine.View()
+	if left := view.Unexplained; len(left) > 0 {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
+	}
+	for _, t := range view.Targets {
+		u := k.systemd.find(t.Unit)
+		if t.State == core.Waiting || t.State == core.Connecting || t.State == core.Connected || u == nil || u.phase != exited || u.job != nil {
+			continue
+		}
+		if !slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == t.Unit }) {
+			k.violate("nothingIsLeft", "%s is active without a controller, and its target is %v", short(t.Unit), t.State)
+		}
 	}
 }
 
