@@ -202,10 +202,13 @@ func (m *Machine) jobDone(ev JobDone) {
 		d = m.record(*ev.Device)
 	}
 	t := m.byUnit[ev.Unit]
-	if ev.Op == OpStop {
+	switch {
+	case ev.Op == OpStop:
 		m.stopDone(ev, u, t)
-	} else if t != nil {
+	case t != nil:
 		m.startDone(ev, u, t, d)
+	default:
+		m.startedUnwanted(ev, u)
 	}
 	if t != nil && !t.desired {
 		m.viewDirty = true
@@ -286,6 +289,17 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 	default:
 		u.active, u.argv = false, nil
 		m.fail(t, failureOf(ev), errnoOf(ev))
+	}
+}
+
+// startedUnwanted takes the end of a start whose target went meanwhile: it was connected before the job ended, and no longer
+// wanted since. The unit holds the controller until that drops.
+func (m *Machine) startedUnwanted(ev JobDone, u *unit) {
+	switch u.active = ev.Outcome == Done; {
+	case ev.Outcome == Lost:
+		m.audit("the end of a job was not heard")
+	case !ev.Unread:
+		m.abandon(ev.Unit, "", "its connection is no longer wanted")
 	}
 }
 
