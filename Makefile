@@ -21,7 +21,7 @@ MANPAGES = $(wildcard docs/man/*.[578])
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
 STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
-# What the end-to-end targets are told: RUN picks scenarios by name, COUNT repeats them, KEEP names a directory for the console.
+# What the end-to-end targets are told: RUN picks scenarios by name, COUNT repeats them, KEEP names a directory for the consoles.
 RUN ?=
 COUNT ?=
 KEEP ?=
@@ -74,7 +74,7 @@ fuzz: ## run every fuzz test for TIME=1m each
 		done; \
 	done
 
-e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, COUNT=number repeats them, KEEP=dir keeps the console)
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, COUNT=number repeats them, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) scenarios
 

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,12 +22,25 @@ const pid1Marker = "e2e: PID 1 starts"
 // untilPID1 is how long a boot may take to reach PID 1: the slowest seen took a tenth of this.
 const untilPID1 = 90 * time.Second
 
+// Boot is one start of the machine.
+type Boot struct {
+	// Name is that of the boot's console: <Name>.console in the machine's directory.
+	Name string
+	// Kernel is the one to boot.
+	Kernel Kernel
+	// Arguments are the program's.
+	Arguments []string
+	// Data is the file of a drive, made by NewData, to which the machine writes what the next boot shall find; "" for none.
+	// Inside it is the virtio drive with the serial number "data".
+	Data string
+}
+
 // fatalMarks are words of a kernel that cannot be trusted any more. A machine that shows one is stopped, not waited for.
 var fatalMarks = []string{"Kernel panic - not syncing", "BUG: unable to handle", "Oops: ", "kernel BUG at", "PANIC: double fault"}
 
-// boot starts the machine once.
-func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive string, tables []string) (int, error) {
-	console, err := os.Create(m.consolePath())
+// boot starts the machine once, with the program's drive.
+func (m *Machine) boot(ctx context.Context, b Boot, emulator qemu, image, drive string, tables []string) (int, error) {
+	console, err := os.Create(m.consolePath(b))
 	if err != nil {
 		return 0, fmt.Errorf("cannot keep console: %w", err)
 	}
@@ -42,7 +57,7 @@ func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive st
 	defer programOut.Close()
 
 	// Children get the pipes as file descriptors 3 and 4.
-	words := append(emulator.command, arguments(image, drive, "/proc/self/fd/3", "/proc/self/fd/4")...)
+	words := slices.Concat(emulator.command, arguments(image, drive, "/proc/self/fd/3", "/proc/self/fd/4"), b.arguments(image))
 	for _, table := range tables {
 		words = append(words, "-acpitable", "file="+table)
 	}
@@ -89,16 +104,16 @@ func (m *Machine) boot(ctx context.Context, image image, emulator qemu, drive st
 
 // unused are drivers for what the emulated computer has but nobody uses; loading them takes ten seconds of every boot.
 var unused = []string{
-	"ata_piix", "ata_generic", "button", "drm", "efi_pstore", "evdev", "i2c_piix4", "joydev", "kvm_amd", "kvm_intel", "pcspkr", "psmouse",
-	"qemu_fw_cfg", "serio_raw", "sg",
+	"aesni_intel", "ata_piix", "ata_generic", "binfmt_misc", "button", "crc32_pclmul", "crct10dif_pclmul", "drm", "efi_pstore", "evdev", "floppy",
+	"ghash_clmulni_intel", "i2c_piix4", "joydev", "kvm_amd", "kvm_intel", "pcspkr", "psmouse", "qemu_fw_cfg", "serio_raw", "sg",
+	"sha1_ssse3", "sha256_ssse3", "sha512_ssse3",
 }
 
 // arguments are QEMU's options for one boot. Emulation only, never KVM, so that every host runs the same machine.
-func arguments(image image, drive, console, program string) []string {
+func arguments(image, drive, console, program string) []string {
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048",
-		"-kernel", image.kernel,
 		"-append", "root=/dev/nvme0n1 rw init=/usr/lib/e2e/init console=ttyS0 panic=-1 oops=panic loglevel=4 " +
 			"systemd.show_status=0 systemd.log_target=journal mitigations=off random.trust_cpu=1 " +
 			"modprobe.blacklist=" + strings.Join(unused, ","),
@@ -106,11 +121,25 @@ func arguments(image image, drive, console, program string) []string {
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=program,path=" + program, "-device", "virtserialport,chardev=program,name=e2e",
 		// The disk that the product must leave alone.
-		"-drive", "file=" + image.disk + ",if=none,id=root,format=raw,cache=unsafe,snapshot=on",
+		"-drive", "file=" + filepath.Join(image, rootDisk) + ",if=none,id=root,format=raw,cache=unsafe,snapshot=on",
 		"-device", "nvme,drive=root,serial=root",
 		"-drive", "file=" + drive + ",if=none,id=drive,format=raw,cache=unsafe,snapshot=on",
 		"-device", "virtio-blk-pci,drive=drive",
 	}
+}
+
+// arguments are QEMU's options that this boot has beside those that all have.
+func (b Boot) arguments(image string) []string {
+	kernel, initrd := b.Kernel.files(image)
+	words := []string{"-kernel", kernel}
+	if initrd != "" {
+		words = append(words, "-initrd", initrd)
+	}
+	if b.Data != "" {
+		words = append(words, "-drive", "file="+b.Data+",if=none,id=data,format=raw,cache=unsafe",
+			"-device", "virtio-blk-pci,drive=data,serial=data")
+	}
+	return words
 }
 
 // watch follows one boot.
@@ -123,12 +152,12 @@ type watch struct {
 	sawPID1 bool
 	fatal   string
 	status  *int
+	leaving bool // the program switches the machine off itself
 	gone    bool
 }
 
 // untilEnd returns when the machine has switched itself off, or must be given up.
 func (w *watch) untilEnd() (int, error) {
-	timeout := time.After(w.machine.Timeout)
 	pid1 := time.After(untilPID1)
 	silence := time.NewTimer(w.machine.Silence)
 	for {
@@ -160,8 +189,6 @@ func (w *watch) untilEnd() (int, error) {
 			}
 		case <-silence.C:
 			return 0, fmt.Errorf("cannot go on: no line from inside for %v", w.machine.Silence)
-		case <-timeout:
-			return 0, fmt.Errorf("cannot go on: not finished after %v", w.machine.Timeout)
 		case <-w.ctx.Done():
 			return 0, context.Cause(w.ctx)
 		}
@@ -175,6 +202,8 @@ func (w *watch) verdict() (int, error) {
 		return 0, fmt.Errorf("cannot go on: the machine's kernel died: %s", w.fatal)
 	case w.status != nil:
 		return *w.status, nil
+	case w.leaving:
+		return 0, nil
 	case !w.sawPID1:
 		return 0, ErrBootDied
 	default:
@@ -221,6 +250,7 @@ func (w *watch) readProgram(line string) {
 		w.status = &status
 		return
 	}
+	w.leaving = w.leaving || line == LeaveMarker
 	w.machine.Line(line)
 }
 

@@ -11,25 +11,56 @@ import (
 // driveSize is more than the product, its programs and a race-enabled build of them ever need; the file is sparse.
 const driveSize = "512M"
 
-// makeDrive makes the second drive in dir: the tree to install, the program to run, its arguments.
-func makeDrive(dir, stage, program string, arguments []string) (string, error) {
-	content := filepath.Join(dir, "drive")
-	if err := os.MkdirAll(content, 0o755); err != nil {
-		return "", fmt.Errorf("cannot make drive: %w", err)
-	}
-	if err := os.Rename(stage, filepath.Join(content, "stage")); err != nil {
-		return "", fmt.Errorf("cannot put installed tree on drive: %w", err)
-	}
-	if err := copyFile(program, filepath.Join(content, "program"), 0o755); err != nil {
-		return "", fmt.Errorf("cannot put program on drive: %w", err)
+// makeDrive makes the drive of one boot: the tree to install, the program to run, its arguments, and the consoles of the
+// boots before.
+func (m *Machine) makeDrive(arguments []string) (string, error) {
+	content := filepath.Join(m.Dir, "drive")
+	if err := m.fillDrive(content); err != nil {
+		return "", err
 	}
 	lines := strings.Join(arguments, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(content, "arguments"), []byte(lines), 0o644); err != nil {
 		return "", fmt.Errorf("cannot put arguments on drive: %w", err)
 	}
-	disk := filepath.Join(dir, "drive.ext4")
-	err := run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-L", "e2e-drive", "-d", content, disk, driveSize)
+	for _, console := range m.Consoles() {
+		if err := copyFile(console, filepath.Join(content, "consoles", filepath.Base(console)), 0o644); err != nil {
+			return "", fmt.Errorf("cannot put console on drive: %w", err)
+		}
+	}
+	disk := filepath.Join(m.Dir, "drive.ext4")
+	err := run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-L", "e2e-drive", "-d", content, disk, driveSize)
 	return disk, err
+}
+
+// fillDrive puts into the directory what the drives of all boots have.
+func (m *Machine) fillDrive(content string) error {
+	if _, err := os.Stat(content); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(content, "consoles"), 0o755); err != nil {
+		return fmt.Errorf("cannot make drive: %w", err)
+	}
+	if err := os.Rename(m.Stage, filepath.Join(content, "stage")); err != nil {
+		return fmt.Errorf("cannot put installed tree on drive: %w", err)
+	}
+	if err := copyFile(m.Program, filepath.Join(content, "program"), 0o755); err != nil {
+		return fmt.Errorf("cannot put program on drive: %w", err)
+	}
+	return nil
+}
+
+// dataSize is that of a data drive; the file is sparse.
+const dataSize = 256 << 20
+
+// NewData makes an empty data drive, which boots may have one after the other (Boot.Data).
+func NewData(path string) error {
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		return fmt.Errorf("cannot make data drive: %w", err)
+	}
+	if err := os.Truncate(path, dataSize); err != nil {
+		return fmt.Errorf("cannot make data drive: %w", err)
+	}
+	return nil
 }
 
 func copyFile(from, to string, mode os.FileMode) error {
@@ -38,7 +69,7 @@ func copyFile(from, to string, mode os.FileMode) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}

@@ -9,19 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 )
 
-// packages go into the root file system beside Debian's minimal set. The cloud kernel has NVMe over PCIe and ext4 built
-// in, so that the machine boots without an initial RAM disk.
+// packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-cloud-amd64", "nftables", "nvme-cli", "nvme-stas",
-	"procps", "python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
+	"busybox-static", "dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-amd64", "linux-image-cloud-amd64", "nftables",
+	"nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
 
-// dropped are files that nothing in the machine reads; leaving them out makes the image a third smaller.
-var dropped = []string{"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"}
+// dropped are files that nothing in the machine reads; leaving them out makes the image half as large.
+var dropped = []string{
+	"/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*",
+	"/usr/lib/modules/*/kernel/sound/*", "/usr/lib/modules/*/kernel/drivers/gpu/*", "/usr/lib/modules/*/kernel/drivers/media/*",
+	"/usr/lib/modules/*/kernel/drivers/net/ethernet/*", "/usr/lib/modules/*/kernel/drivers/net/wireless/*",
+}
 
 // masked are things that come with the packages and would get in the way: nvme-cli's udev rule and units reconnect lost
 // controllers behind the product's back, the others only cost time at boot.
@@ -62,31 +64,28 @@ var rootfs embed.FS
 // imageSize leaves room for what a run installs and for namespaces backed by files.
 const imageSize = "2G"
 
-// image is the root file system, ready to boot.
-type image struct {
-	disk   string // ext4 image, never written to
-	kernel string
-}
+// rootDisk is the root file system in the directory of an image, never written to.
+const rootDisk = "root.ext4"
 
-// baseImage returns the root file system, made if need be.
-func baseImage(progress func(string)) (image, error) {
+// baseImage returns the directory with the root file system and the kernels, made if need be.
+func baseImage(progress func(string)) (string, error) {
 	ingredients, err := imageIngredients()
 	if err != nil {
-		return image{}, err
+		return "", err
 	}
 	dir, err := cached("image", ingredients, func(dir string) error {
-		progress("building the machine's root file system (once, about a minute)")
+		progress("building the machine's root file system (once, about two minutes)")
 		return buildImage(dir)
 	})
 	if err != nil {
-		return image{}, fmt.Errorf("cannot build root file system: %w", err)
+		return "", fmt.Errorf("cannot build root file system: %w", err)
 	}
-	return image{disk: filepath.Join(dir, "root.ext4"), kernel: filepath.Join(dir, "vmlinuz")}, nil
+	return dir, nil
 }
 
 // imageIngredients lists everything that decides what the image contains.
 func imageIngredients() ([]string, error) {
-	all := slices.Concat([]string{"1", suite, imageSize}, packages, dropped, masked, disabled)
+	all := slices.Concat([]string{"1", suite, imageSize, makeInitrd, initrdInit}, packages, dropped, masked, disabled)
 	for _, name := range slices.Sorted(maps.Keys(enabled)) {
 		all = append(all, name, enabled[name])
 	}
@@ -113,15 +112,21 @@ func buildImage(dir string) error {
 	if err := bootstrap(tree, uri, "minbase", packages, dropped); err != nil {
 		return err
 	}
-	if err := takeKernel(tree, filepath.Join(dir, "vmlinuz")); err != nil {
-		return err
+	for _, kernel := range []Kernel{Cloud, Ordinary} {
+		if err := kernel.take(tree, dir); err != nil {
+			return err
+		}
+	}
+	// QEMU does not read the kernels from the disk.
+	if err := os.RemoveAll(filepath.Join(tree, "boot")); err != nil {
+		return fmt.Errorf("cannot drop kernels: %w", err)
 	}
 	if err := furnish(tree); err != nil {
 		return err
 	}
 	// Without a journal: nobody reads the disk again after the machine stopped.
 	err = run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=0", "-L", "e2e-root",
-		"-d", tree, filepath.Join(dir, "root.ext4"), imageSize)
+		"-d", tree, filepath.Join(dir, rootDisk), imageSize)
 	if err != nil {
 		return err
 	}
@@ -135,23 +140,6 @@ func bootstrap(tree, uri, variant string, packages, drop []string) error {
 		args = append(args, "--dpkgopt=path-exclude="+pattern)
 	}
 	return run("mmdebstrap", append(args, suite, tree, fmt.Sprintf("deb %s %s main", uri, suite))...)
-}
-
-// takeKernel copies the newest kernel out of tree and drops its boot files, which QEMU does not read from the disk.
-func takeKernel(tree, to string) error {
-	kernels, err := filepath.Glob(filepath.Join(tree, "boot", "vmlinuz-*"))
-	if err != nil || len(kernels) == 0 {
-		return errors.New("cannot find a kernel in the new tree")
-	}
-	sort.Strings(kernels)
-	content, err := os.ReadFile(kernels[len(kernels)-1])
-	if err != nil {
-		return fmt.Errorf("cannot read kernel: %w", err)
-	}
-	if err := os.WriteFile(to, content, 0o644); err != nil {
-		return fmt.Errorf("cannot keep kernel: %w", err)
-	}
-	return os.RemoveAll(filepath.Join(tree, "boot"))
 }
 
 // furnish turns Debian's tree into the machine's.

@@ -11,20 +11,17 @@ import (
 	"time"
 )
 
-// Machine is one run: what is installed and run inside, and how long that may take.
+// Machine is the computer of one run: what is installed and run inside. It may boot several times.
 type Machine struct {
-	// Stage is a directory laid out like a root file system; its content is laid over the machine's. Run moves it away.
+	// Stage is a directory laid out like a root file system; its content is laid over the machine's. The
+	// first Run moves it away.
 	Stage string
 	// Program is a static executable that runs as root once the system is up.
 	Program string
-	// Arguments are the program's.
-	Arguments []string
 	// Tables are ACPI tables that the computer's firmware has besides its own, whole, with their headers.
 	Tables [][]byte
-	// Dir gets the drive, the tables and, as console.log, all that the kernel and PID 1 print. It must exist.
+	// Dir gets the drive, the tables and, in a file for each boot, all that the kernel and PID 1 print. It must exist.
 	Dir string
-	// Timeout bounds the run of the program, boot included.
-	Timeout time.Duration
 	// Silence bounds the time without a line from the program.
 	Silence time.Duration
 	// Line gets every line that the program prints, as it comes.
@@ -42,9 +39,13 @@ const maxBoots = 3
 // exitMarker precedes the program's exit status in the last line from inside.
 const exitMarker = "e2e: program exited with status "
 
-// Run boots the machine, waits for the program to end and returns its exit status. An error means that there is none:
-// the machine could not be built or booted, the kernel died, or time ran out.
-func (m *Machine) Run(ctx context.Context) (int, error) {
+// LeaveMarker is the line after which the machine may go off without an exit status: the program sees to it.
+const LeaveMarker = "e2e: program switches the machine off"
+
+// Run boots the machine once, waits for the program to end and returns its exit status, 0 if it switched the machine off
+// and had said so before. An error means that there is none: the machine could not be built or booted, the kernel died, or the
+// context ended.
+func (m *Machine) Run(ctx context.Context, b Boot) (int, error) {
 	image, err := baseImage(m.Progress)
 	if err != nil {
 		return 0, err
@@ -53,7 +54,7 @@ func (m *Machine) Run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	drive, err := makeDrive(m.Dir, m.Stage, m.Program, m.Arguments)
+	drive, err := m.makeDrive(b.Arguments)
 	if err != nil {
 		return 0, err
 	}
@@ -62,8 +63,8 @@ func (m *Machine) Run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	for attempt := 1; ; attempt++ {
-		m.Progress("booting")
-		status, err := m.boot(ctx, image, emulator, drive, tables)
+		m.Progress(fmt.Sprintf("booting the %s kernel", b.Kernel))
+		status, err := m.boot(ctx, b, emulator, image, drive, tables)
 		if !errors.Is(err, ErrBootDied) || attempt == maxBoots || ctx.Err() != nil {
 			return status, err
 		}
@@ -84,12 +85,20 @@ func (m *Machine) writeTables() ([]string, error) {
 	return files, nil
 }
 
-// consolePath is where the console of the last boot is kept.
-func (m *Machine) consolePath() string { return filepath.Join(m.Dir, "console.log") }
+// consoleSuffix ends the names of the files with consoles.
+const consoleSuffix = ".console"
 
-// ConsoleTail returns the last lines of the console of the last boot.
-func (m *Machine) ConsoleTail(lines int) string {
-	text, err := os.ReadFile(m.consolePath())
+func (m *Machine) consolePath(b Boot) string { return filepath.Join(m.Dir, b.Name+consoleSuffix) }
+
+// Consoles lists the files with the consoles of the boots so far.
+func (m *Machine) Consoles() []string {
+	found, _ := filepath.Glob(filepath.Join(m.Dir, "*"+consoleSuffix))
+	return found
+}
+
+// ConsoleTail returns the last lines of a boot's console.
+func (m *Machine) ConsoleTail(b Boot, lines int) string {
+	text, err := os.ReadFile(m.consolePath(b))
 	if err != nil {
 		return ""
 	}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/firmware"
@@ -19,15 +19,10 @@ var errReported = errors.New("something failed, see above")
 
 // programs are what can be run inside, by the name on the command line.
 var programs = map[string]program{
-	"scenarios": {
-		build:     []string{"test", "-c", "-tags", "e2e", "./internal/e2e/guest"},
-		arguments: []string{"-test.v", "-test.timeout=0"},
-		counted:   true,
-		tables:    firmware.Tables(),
-	},
-	"demo":  {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/demo"}},
-	"bench": {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}},
-	"soak":  {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/soak"}, words: true},
+	"scenarios": {build: []string{"test", "-c", "-tags", "e2e", "./internal/e2e/guest"}, scenarios: true, tables: firmware.Tables()},
+	"demo":      {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/demo"}},
+	"bench":     {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}},
+	"soak":      {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/soak"}, words: true},
 }
 
 // program is one thing to run inside.
@@ -35,7 +30,7 @@ type program struct {
 	build     []string // go's arguments, the output file apart
 	file      string   // instead of build: an executable that is there already
 	arguments []string
-	counted   bool     // prints `go test -v` lines, to be counted and summed up
+	scenarios bool     // is a test binary, whose tests may need several boots and are counted and summed up
 	tables    [][]byte // of the computer's firmware
 	words     bool     // takes the further words of the command line
 }
@@ -43,9 +38,9 @@ type program struct {
 // job is one run of the machine.
 type job struct {
 	program program
+	kernel  machine.Kernel // of programs other than the scenarios
 	pattern string
 	count   int // how often each scenario is run
-	timeout time.Duration
 	keep    string
 }
 
@@ -70,39 +65,88 @@ func (j job) run(ctx context.Context) error {
 			return err
 		}
 	}
-
-	arguments := j.program.arguments
-	if j.pattern != "" {
-		arguments = append(arguments, "-test.run="+j.pattern)
-	}
-	if j.program.counted && j.count > 1 {
-		arguments = append(arguments, "-test.count="+strconv.Itoa(j.count))
+	boots := []boot{{name: "console", kernel: j.kernel}}
+	if j.program.scenarios {
+		if boots, err = j.plan(ctx, path); err != nil {
+			return err
+		}
 	}
 	m := &machine.Machine{
-		Stage: stage, Program: path, Arguments: arguments, Tables: j.program.tables, Dir: dir,
-		Timeout: j.timeout, Silence: 5 * time.Minute,
-		Line: out.guest, Progress: out.host,
+		Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 5 * time.Minute, Line: out.guest, Progress: out.host,
 	}
-	status, err := m.Run(ctx)
+	good := j.bootAll(ctx, m, boots, out)
 	if j.keep != "" {
-		err = errors.Join(err, keepConsole(dir, j.keep))
+		if err := keepConsoles(m, j.keep); err != nil {
+			out.host(err.Error())
+			good = false
+		}
+	}
+	if j.program.scenarios {
+		good = out.summary(good)
+	}
+	if !good {
+		return errReported
+	}
+	return nil
+}
+
+// plan asks the test binary what scenarios it has.
+func (j job) plan(ctx context.Context, path string) ([]boot, error) {
+	output, err := exec.CommandContext(ctx, path, "-test.list=.").Output()
+	if err != nil {
+		return nil, fmt.Errorf("cannot list scenarios: %w", err)
+	}
+	chosen, err := choose(strings.Fields(string(output)), j.pattern)
+	return plan(chosen, j.count), err
+}
+
+// bootAll tells whether every boot ended well. A story ends with its first stage that does not.
+func (j job) bootAll(ctx context.Context, m *machine.Machine, boots []boot, out *report) bool {
+	allGood := true
+	broken := "" // the story that ended early
+	for _, b := range boots {
+		if b.first || b.story != broken {
+			broken = ""
+		}
+		if broken != "" || ctx.Err() != nil {
+			out.host(b.name + " is left out: it needs what was to come before it")
+			continue
+		}
+		if !j.boot(ctx, m, b, out) {
+			allGood, broken = false, b.story
+		}
+	}
+	return allGood
+}
+
+// boot tells whether the boot ended as it should.
+func (j job) boot(ctx context.Context, m *machine.Machine, b boot, out *report) bool {
+	spec := machine.Boot{Name: b.name, Kernel: b.kernel, Arguments: j.program.arguments}
+	if j.program.scenarios {
+		spec.Arguments = b.arguments(j.pattern, j.count)
+	}
+	var err error
+	if b.story != "" {
+		spec.Data = filepath.Join(m.Dir, b.story+".data")
+		if b.first {
+			err = machine.NewData(spec.Data)
+		}
+	}
+	status := 0
+	if err == nil {
+		status, err = m.Run(ctx, spec)
 	}
 	if err != nil {
-		if tail := m.ConsoleTail(40); tail != "" {
+		if tail := m.ConsoleTail(spec, 40); tail != "" {
 			out.host("the end of the machine's console:\n" + tail)
 		}
 		out.host(err.Error())
 	} else if status != 0 {
 		out.host(fmt.Sprintf("the program inside exited with status %d", status))
 	}
-	failed := err != nil || status != 0
-	if j.program.counted {
-		failed = !out.summary(!failed)
-	}
-	if failed {
-		return errReported
-	}
-	return nil
+	good := err == nil && status == 0
+	out.booted(good)
+	return good
 }
 
 // command runs a build step; its output is shown only if it fails, or is a warning.
@@ -116,16 +160,19 @@ func command(ctx context.Context, environment []string, name string, args ...str
 	return nil
 }
 
-func keepConsole(from, to string) error {
+// keepConsoles copies what the machine's boots printed on their consoles.
+func keepConsoles(m *machine.Machine, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return fmt.Errorf("cannot keep console: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(from, "console.log"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(to, "console.log"), text, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot keep console: %w", err)
+	for _, file := range m.Consoles() {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, filepath.Base(file)), text, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot keep console: %w", err)
+		}
 	}
 	return nil
 }

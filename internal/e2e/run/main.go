@@ -13,13 +13,16 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
 
 func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
 	count := flag.Int("count", 1, "run each scenario this `number` of times")
-	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boot included")
-	keep := flag.String("keep", "", "keep the console and the program's output in this `directory`")
+	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boots included")
+	keep := flag.String("keep", "", "keep the consoles in this `directory`")
+	kernel := flag.String("kernel", string(machine.Cloud), "boot this `kernel`, cloud or ordinary; scenarios choose theirs themselves")
 	flag.Usage = usage
 	flag.Parse()
 	program, ok := programs[flag.Arg(0)]
@@ -37,7 +40,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	job := job{program: program, pattern: *pattern, count: *count, timeout: *timeout, keep: *keep}
+	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("cannot go on: not finished after %v", *timeout))
+	defer cancel()
+	job := job{program: program, kernel: machine.Kernel(*kernel), pattern: *pattern, count: *count, keep: *keep}
 	if err := job.run(ctx); err != nil {
 		stop()
 		if !errors.Is(err, errReported) {
@@ -50,6 +55,6 @@ func main() {
 func usage() {
 	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-count NUMBER] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
 		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
-		"       run [-timeout TIME] [-keep DIR] exec FILE   (a script or static executable of your own)\n")
+		"       run [-timeout TIME] [-keep DIR] [-kernel KERNEL] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
 
 // report prints what happens as it happens, each line with the seconds since the start, and counts scenarios.
@@ -19,6 +21,8 @@ type report struct {
 // scenario is one that began, and how it ended.
 type scenario struct {
 	name    string
+	began   time.Time
+	leaves  bool   // it said that it switches the machine off
 	outcome string // PASS, FAIL or SKIP; "" while it runs
 	took    string
 	said    []string // its own messages
@@ -50,7 +54,7 @@ func (r *report) host(text string) { r.print("*", text) }
 // guest prints a line from inside.
 func (r *report) guest(line string) {
 	if match := runLine.FindStringSubmatch(line); match != nil {
-		r.scenarios = append(r.scenarios, &scenario{name: match[1]})
+		r.scenarios = append(r.scenarios, &scenario{name: match[1], began: time.Now()})
 	} else if n := len(r.scenarios); n > 0 {
 		r.scenarios[n-1].note(line)
 	}
@@ -60,12 +64,24 @@ func (r *report) guest(line string) {
 func (s *scenario) note(line string) {
 	match := resultLine.FindStringSubmatch(line)
 	switch {
+	case line == machine.LeaveMarker:
+		s.leaves = true
 	case match != nil && match[2] == s.name:
 		s.outcome, s.took = match[1], match[3]
 	case messageLine.MatchString(line):
 		s.said = append(s.said, strings.TrimSpace(line))
 	case journalLine.MatchString(line):
 		s.journal = append(s.journal, strings.TrimSpace(line))
+	}
+}
+
+// booted is told how a boot ended: well for the scenario that ended it.
+func (r *report) booted(good bool) {
+	if len(r.scenarios) == 0 {
+		return
+	}
+	if last := r.scenarios[len(r.scenarios)-1]; good && last.leaves && last.outcome == "" {
+		last.outcome, last.took = "PASS", fmt.Sprintf("%.2fs, until the machine was off", time.Since(last.began).Seconds())
 	}
 }
 

@@ -22,6 +22,17 @@ func TestSummary(t *testing.T) {
 		{"died after the last", "=== RUN   TestA\n--- PASS: TestA (1.00s)", false, "1 passed, 1 failed, 0 skipped", false},
 		{"run twice", "=== RUN   TestA\n--- FAIL: TestA (1.00s)\n=== RUN   TestA\n--- PASS: TestA (1.00s)", false, "1 passed, 1 failed, 0 skipped", false},
 		{
+			"switched off", "=== RUN   TestA_1\ne2e: program switches the machine off\n", true,
+			"1 passed, 0 failed, 0 skipped", true,
+		},
+		{
+			"hung while it switched off", "=== RUN   TestA_1\ne2e: program switches the machine off\n", false,
+			"0 passed, 1 failed, 0 skipped", false,
+		},
+		{
+			"gone without a word", "=== RUN   TestA_1", true, "0 passed, 1 failed, 0 skipped", false,
+		},
+		{
 			"the reason is repeated", "=== RUN   TestA\n    a_test.go:7: it is late\nNov 21 host nvme-discoverd[9]: lost\n--- FAIL: TestA (1.00s)", false,
 			"TestA failed:\n  a_test.go:7: it is late\n  Nov 21 host nvme-discoverd[9]: lost\n0 passed, 1 failed, 0 skipped", false,
 		},
@@ -33,6 +44,7 @@ func TestSummary(t *testing.T) {
 			for line := range strings.Lines(test.lines) {
 				r.guest(strings.TrimRight(line, "\n"))
 			}
+			r.booted(test.finished)
 			if ok := r.summary(test.finished); ok != test.ok {
 				t.Errorf("summary: got %v, want %v", ok, test.ok)
 			}
