@@ -23,7 +23,8 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
-// ueventBuffer is the receive buffer of the uevent socket in bytes: FACTS has 3000 of 3000 events kept in such a one.
+// ueventBuffer is the receive buffer of the uevent socket in bytes, room for thousands of events. The service's sandbox cuts
+// it to net.core.rmem_max, room for hundreds: an overrun is found out and made up for.
 const ueventBuffer = 8 << 20
 
 // Options are what main knows.

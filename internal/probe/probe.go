@@ -110,6 +110,8 @@ func (t Target) remote() (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr, uint16(port)), nil
 }
 
+// bindToDevice pins a socket to an interface. Any process may do that to a socket that is not pinned yet since Linux 5.7;
+// before that it takes CAP_NET_RAW.
 func bindToDevice(raw syscall.RawConn, iface string) error {
 	if iface == "" {
 		return nil

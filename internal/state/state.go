@@ -246,7 +246,7 @@ func check(unit, device string) error {
 // write makes the directory and the file. The directory may go between the two, when Forget finds it empty.
 func write(path, data string) error {
 	for attempt := 1; ; attempt++ {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := makeDir(filepath.Dir(path)); err != nil {
 			return fmt.Errorf("cannot write %s: %w", path, err)
 		}
 		err := atomicfile.Write(path, []byte(data), 0o644)
@@ -254,6 +254,22 @@ func write(path, data string) error {
 			return err
 		}
 	}
+}
+
+// makeDir makes a directory that everybody may read, and those above it, whatever the umask: the daemon's is strict.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { // another may have been faster
+		return err
+	}
+	return os.Chmod(dir, 0o755)
 }
 
 // readChecked returns the line that path holds, which must pass check; "" if there is no such file.

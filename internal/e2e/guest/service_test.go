@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,4 +60,31 @@ func TestForeignDiscoveryController(t *testing.T) {
 	if entries := guest.RegistryEntries(); len(entries) != 0 {
 		t.Errorf("registry entries: got %v, want none", entries)
 	}
+}
+
+// The service may do little besides its work: what systemd makes of its sandbox is at most 2.0, and its memory is bounded. What
+// it writes is readable for everybody all the same, as the documentation says.
+func TestServiceSandbox(t *testing.T) {
+	f, _ := guest.Connected(t, 1)
+	judged := guest.Run(t, "systemd-analyze", "security", "--no-pager", guest.Service)
+	level := regexp.MustCompile(`Overall exposure level for nvme-discoverd\.service: (\d+\.\d)`).FindStringSubmatch(judged)
+	if level == nil {
+		t.Fatalf("systemd-analyze security: got\n%s", judged)
+	}
+	exposure, err := strconv.ParseFloat(level[1], 64)
+	t.Logf("exposure: %.1f", exposure)
+	if err != nil || exposure > 2.0 {
+		t.Errorf("exposure: got %s, want at most 2.0:\n%s", level[1], judged)
+	}
+	for key, unwanted := range map[string]string{"MemoryMax": "infinity", "LimitCORE": "infinity", "NoNewPrivileges": "no"} {
+		if got := guest.Property(t, guest.Service, key); got == unwanted {
+			t.Errorf("%s: got %q", key, got)
+		}
+	}
+	nqn := f.Subsystems[0].NQN
+	guest.Run(t, "systemctl", "stop", f.Unit(nqn))
+	guest.Eventually(t, connectTimeout, "the stop is remembered where everybody may look", func() (bool, string) {
+		seen := guest.Try(t, "setpriv", "--reuid=65534", "--clear-groups", "ls", "/run/nvme/discoverd/stopped")
+		return strings.Contains(seen.Stdout, f.Unit(nqn)), seen.Stdout + seen.Stderr
+	})
 }
