@@ -90,6 +90,10 @@ func CheckDevice(name string) error {
 // SysClassNVMe lists the controllers of the host, local PCIe ones among them.
 func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
 
+// FCDiscovery is the file that has the kernel announce the discovery controllers on Fibre Channel when "add" is written to
+// it. It is there while the kernel has NVMe over Fibre Channel.
+func (r Root) FCDiscovery() string { return r.Join("sys/class/fc/fc_udev_device/nvme_discovery") }
+
 // ACPITables is the directory of the tables that firmware gave the kernel, each a file with its signature as name.
 func (r Root) ACPITables() string { return r.Join("sys/firmware/acpi/tables") }
 
