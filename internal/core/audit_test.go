@@ -84,7 +84,7 @@ func TestUnitsUnknown(t *testing.T) {
 	s.step(configured())
 	s.step(BusUp{})
 	const why = "log warn: cannot ask systemd for the units, nothing is connected until it answers: timeout"
-	s.expect(s.snapshot(Snapshot{UnitsErr: "timeout"}), why) // the one that BusUp asked for follows at once
+	s.expect(s.snapshot(Snapshot{UnitsErr: "timeout"}), why, "kickstart Fibre Channel") // the one that BusUp asked for follows at once
 	s.snapshot(Snapshot{UnitsErr: "timeout"})
 	if soon := s.m.nextAudit.Sub(s.now); soon != auditRetry {
 		t.Errorf("systemd is asked again after %v", soon)

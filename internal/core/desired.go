@@ -21,7 +21,7 @@ type wanted struct {
 	found   config.Discovered // parameters of what its log page names
 }
 
-// view computes the desired set: what is configured, and whatever the log pages say of the DCs reachable from there.
+// view computes the desired set: what is configured or announced, and whatever the log pages say of the DCs reachable from there.
 // Pages that refer in circles reach each DC once. The first source of a TID wins, so configured parameters go before
 // discovered ones.
 func (m *Machine) view() []*wanted {
@@ -71,6 +71,11 @@ func (m *Machine) view() []*wanted {
 			continue
 		}
 		want(w, from, true, true, c.Discovered)
+	}
+	if m.cfg.HostNQN != "" {
+		for _, p := range m.fc.ports {
+			want(m.fcWish(p), FCSource, true, false, m.cfg.Discovered)
+		}
 	}
 	follow(true)
 	for _, t := range m.targets {

@@ -197,6 +197,9 @@ func (m *Machine) lose(t *target, d *device) {
 	} else {
 		t.attempts++
 	}
+	if t.wish.TID.Transport == tid.FC {
+		m.kickstartIn(kickstartDelay)
+	}
 	if m.byUnit[d.Unit] != t { // its connection was another target's, whose unit is looked at
 		t.next = m.now
 		return
@@ -225,11 +228,16 @@ func (m *Machine) decide(t *target) {
 	case m.endsItself(t):
 		m.end(t.unit, "the discovery controller does not keep its connection")
 		m.park(t)
-	case t.attempts > 0:
-		delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
+	case t.wish.TID.Transport == tid.FC || t.attempts > 0:
+		if t.wish.TID.Transport == tid.FC {
+			m.end(t.unit, "it is connected anew when its port answers")
+		}
+		delay := m.backoff(max(t.attempts, 1), m.cfg.Settings.ReconnectMaxDelay)
 		m.transition(t, Waiting)
 		t.next = m.now.Add(delay)
-		m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
+		if t.attempts > 0 {
+			m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
+		}
 	default:
 		m.attempt(t)
 	}

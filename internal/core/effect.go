@@ -40,6 +40,8 @@ type (
 		Device string
 		Token  uint64
 	}
+	// Kickstart has the kernel announce the discovery controllers on Fibre Channel.
+	Kickstart struct{ Token uint64 }
 	// TakeSnapshot reads sysfs, the units and the state files.
 	TakeSnapshot struct {
 		Token uint64
@@ -73,6 +75,7 @@ func (RestartUnit) effect()   {}
 func (StopUnit) effect()      {}
 func (AskUnit) effect()       {}
 func (ReadLog) effect()       {}
+func (Kickstart) effect()     {}
 func (TakeSnapshot) effect()  {}
 func (ForgetState) effect()   {}
 func (MarkStopped) effect()   {}
@@ -97,6 +100,7 @@ func (e RestartUnit) String() string   { return "restart " + e.Unit }
 func (e StopUnit) String() string      { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
 func (e AskUnit) String() string       { return "ask about " + e.Unit }
 func (e ReadLog) String() string       { return "read the log page of " + e.Device }
+func (Kickstart) String() string       { return "kickstart Fibre Channel" }
 func (e TakeSnapshot) String() string  { return "take a snapshot: " + e.Why }
 func (e ForgetState) String() string   { return fmt.Sprintf("forget %s of %s", e.Device, e.Unit) }
 func (e MarkStopped) String() string   { return "remember that an administrator stopped " + e.Unit }

@@ -6,6 +6,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
@@ -148,6 +149,15 @@ type (
 		Token  uint64
 		Err    string
 	}
+	// FCDiscovered is the uevent of a remote port with a discovery controller on Fibre Channel, which the kernel sends
+	// when the port appears and upon a kickstart.
+	FCDiscovered struct{ fc.Announcement }
+	// Kickstarted answers Kickstart. The announcements have been sent by then, and may still come.
+	Kickstarted struct {
+		Token  uint64
+		NoFC   bool // the kernel has no Fibre Channel, and so no port
+		Failed bool // it could not be asked
+	}
 	// Kick says that waiting targets of a transport may have better luck now. Transport "" is every one.
 	Kick struct{ Transport, Why string }
 	// BusUp tells that systemd can be talked to.
@@ -174,6 +184,8 @@ func (ForeignJob) event()       {}
 func (UnitState) event()        {}
 func (LogRead) event()          {}
 func (LogFailed) event()        {}
+func (FCDiscovered) event()     {}
+func (Kickstarted) event()      {}
 func (Kick) event()             {}
 func (BusUp) event()            {}
 func (BusDown) event()          {}

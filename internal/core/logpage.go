@@ -159,9 +159,9 @@ func (m *Machine) park(t *target) {
 }
 
 // decideOrphans ends the units whose controller was lost while the daemon was away and that nothing wants: when every DC
-// has been read or has failed once, so that all wishes are known (SPEC 7.8).
+// has been read or has failed once, and Fibre Channel was asked, so that all wishes are known (SPEC 7.8).
 func (m *Machine) decideOrphans() {
-	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.viewDirty {
+	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.viewDirty || !m.fc.settled {
 		return
 	}
 	for _, t := range m.targets {

@@ -60,6 +60,7 @@ type Machine struct {
 
 	names map[nameKey]*name // configured connections whose controller is named, not addressed
 	boot  boot
+	fc    fibreChannel
 
 	viewDirty bool
 	kicks     map[string]kicked // by transport
@@ -135,6 +136,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		}
 		m.reread = true
 		m.audit(ev.Why)
+		m.fc.lost = true
+		m.kickstartIn(0)
 	case ProbeDone:
 		m.probeDone(ev)
 	case JobDone:
@@ -147,6 +150,10 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.logRead(ev)
 	case LogFailed:
 		m.logFailed(ev)
+	case FCDiscovered:
+		m.fcDiscovered(ev)
+	case Kickstarted:
+		m.kickstarted(ev)
 	case Kick:
 		m.kick(ev)
 	case Request:
@@ -172,6 +179,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 func (m *Machine) settle() {
 	m.auditDue()
 	if m.configured && !m.shutdown {
+		m.kickstarts()
 		m.refreshView()
 		m.due()
 		m.decideOrphans()
@@ -243,6 +251,8 @@ func (m *Machine) Deadline() time.Time {
 	for _, k := range m.kicks {
 		sooner(k.at)
 	}
+	sooner(m.fc.closes)
+	sooner(m.nextKickstart())
 	for _, t := range m.targets {
 		sooner(t.next)
 		sooner(t.nextRead)

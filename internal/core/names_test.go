@@ -88,6 +88,7 @@ func TestBootTargetIsNotTheConfigurations(t *testing.T) {
 	s.step(cfg)
 	s.step(BusUp{})
 	s.expect(s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true}),
+		"kickstart Fibre Channel",
 		"log error: discoverd.conf:3 is redundant: the NBFT names this controller, and it is connected as the NBFT says (tcp, 192.0.2.1, 4420, nqn.vol)",
 		"probe 192.0.2.1:4420 from 192.0.2.9")
 	s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true})

@@ -16,7 +16,7 @@ const (
 	RequestStart  RequestOp = "start"  // connect what was stopped or parked
 	RequestStop   RequestOp = "stop"   // disconnect and stay away
 	RequestRetry  RequestOp = "retry"  // try now what waits
-	RequestRescan RequestOp = "rescan" // read log pages again
+	RequestRescan RequestOp = "rescan" // read log pages again; all of them: and kickstart Fibre Channel
 )
 
 // Request is answered by Answer with the same ID, in the same Step. Target is a unit, nvmeN, an NQN or a canonical TID; for
@@ -63,6 +63,9 @@ func (m *Machine) request(ev Request) {
 		for _, transport := range []string{tid.TCP, tid.RDMA} {
 			m.kickNames(transport)
 		}
+	}
+	if ev.Op == RequestRescan && ev.Target == "" {
+		m.kickstartIn(0)
 	}
 	named := m.named(ev.Target)
 	if len(named) == 0 && ev.Target != "" {

@@ -18,6 +18,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
@@ -56,6 +57,9 @@ const hostNQN = "nqn.host"
 //	  self [epcsd]
 //	  warning TEXT                                 what the reader says of it
 //	exclusions                           the lists are loaded, of lines as they are in a file
+//	ports                                what Fibre Channel announces upon a kickstart from now on, of lines NAME ADDR HOST-ADDR
+//	announce NAME ADDR HOST-ADDR         a port appears on it
+//	kickstarts answered|unanswered|refused
 //	kick TRANSPORT|all                   an address or a link came up
 //	events lost TEXT
 //	hold snapshots                       they are taken when they are asked for, but delivered by: snapshot [failed TEXT]
@@ -65,7 +69,8 @@ const hostNQN = "nqn.host"
 //	journal SPAN                         the same, but the trace has only the lines of the journal
 //	targets                              prints the table of targets
 //
-// Snapshots of the world are answered at once; the trace leaves out the regular ones, and all but the last status of a block.
+// Snapshots of the world and kickstarts are answered at once; the trace leaves out the regular snapshots, the kickstarts of a
+// host without Fibre Channel, and all but the last status of a block.
 type world struct {
 	shutdown bool
 	t        *testing.T
@@ -88,6 +93,8 @@ type world struct {
 	jobs     map[string]Effect // unit → our job on it
 	reads    map[string][]ReadLog
 	standing map[string]command
+	ports    []fc.Announcement // nil: there is no Fibre Channel
+	kick     string            // how kickstarts are answered
 	held     *Snapshot
 	holding  bool
 	pending  []func() // answers that go without saying
@@ -193,6 +200,26 @@ func (w *world) do(c command) error {
 		return w.exclusions(c.input)
 	case "kick":
 		w.step(Kick{Transport: strings.TrimPrefix(rest, "all"), Why: "a link is up"})
+	case "ports":
+		w.ports = []fc.Announcement{}
+		for _, line := range c.input {
+			a, err := w.announcement(strings.Fields(line))
+			if err != nil {
+				return err
+			}
+			w.ports = append(w.ports, a)
+		}
+	case "announce":
+		a, err := w.announcement(args)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(w.ports, a) {
+			w.ports = append(w.ports, a)
+		}
+		w.step(FCDiscovered{a})
+	case "kickstarts":
+		w.kick = rest
 	case "request":
 		w.step(Request{Op: RequestOp(arg(0)), Target: w.names[arg(1)].TID.Canonical()})
 	case "events":
@@ -252,6 +279,11 @@ func (w *world) note(e Effect) {
 	case ReadLog:
 		w.reads[e.Device] = append(w.reads[e.Device], e)
 		key = "page " + e.Device
+	case Kickstart:
+		w.pending = append(w.pending, func() { w.kickstart(e) })
+		if w.ports == nil {
+			return
+		}
 	case ForgetState:
 		if w.devids[e.Unit] == e.Device {
 			delete(w.devids, e.Unit)
@@ -359,6 +391,33 @@ func (w *world) nameOfUnit(unit string) string {
 	return name
 }
 
+// announcement is what Fibre Channel says of the port that a scenario calls words[0].
+func (w *world) announcement(words []string) (fc.Announcement, error) {
+	if len(words) != 3 {
+		return fc.Announcement{}, fmt.Errorf("it needs a name and two addresses")
+	}
+	named, err := endpoint(tid.Discovery, []string{words[0], words[1], "transport=fc", "host-traddr=" + words[2]})
+	if err == nil {
+		err = w.name(words[0], named)
+	}
+	return fc.Announcement{Traddr: words[1], HostTraddr: words[2]}, err
+}
+
+// kickstart announces what there is.
+func (w *world) kickstart(e Kickstart) {
+	switch w.kick {
+	case "unanswered":
+		return
+	case "refused":
+		w.step(Kickstarted{Token: e.Token, Failed: true})
+		return
+	}
+	for _, a := range slices.Clone(w.ports) {
+		w.step(FCDiscovered{a})
+	}
+	w.step(Kickstarted{Token: e.Token, NoFC: w.ports == nil})
+}
+
 func keyValues(words []string) map[string]string {
 	kv := map[string]string{}
 	for _, word := range words {
@@ -442,6 +501,8 @@ func set(s *config.Settings, key, value string) error {
 		return err
 	case "discovery-retention-time":
 		return span(&s.DiscoveryRetention)
+	case "fc-kickstart-interval":
+		return span(&s.FCKickstartInterval)
 	case "reconnect-max-delay":
 		return span(&s.ReconnectMaxDelay)
 	default:

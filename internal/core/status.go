@@ -65,7 +65,7 @@ func (m *Machine) summary() string {
 // that runs for years must not remember more than there is.
 func (m *Machine) Size() int {
 	n := len(m.targets) + len(m.byTID) + len(m.byUnit) + len(m.groups) + len(m.queue) + len(m.stopped) + len(m.devices) +
-		len(m.removed) + len(m.units) + len(m.probes) + len(m.kicks) + len(m.orphans)
+		len(m.removed) + len(m.units) + len(m.probes) + len(m.kicks) + len(m.orphans) + len(m.fc.ports)
 	for _, t := range m.targets {
 		n += len(t.sources) + len(t.page) + len(t.children) + len(t.ended)
 	}

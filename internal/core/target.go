@@ -76,7 +76,7 @@ const muteErrno = 11
 type group struct{ transport, traddr, trsvcid, nqn, hostnqn string }
 
 func groupOf(w wish.Wish) group {
-	g := group{w.TID.Transport, w.TID.Traddr, w.TID.Trsvcid, w.TID.NQN, w.TID.HostNQN}
+	g := group{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, w.TID.NQN, w.TID.HostNQN}
 	if w.Kind == tid.Discovery {
 		g.nqn = tid.DiscoveryNQN
 	}
@@ -237,6 +237,7 @@ func (m *Machine) fail(t *target, err string, errno int) {
 		err, n.round = strings.Join(n.round, "; "), nil
 	}
 	m.complain(t, err, delay)
+	m.doubt(t)
 }
 
 // complain logs a failure: the first of its kind at once, the same again only once in a while and with a count.

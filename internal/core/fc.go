@@ -1,0 +1,157 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+const (
+	kickstartDelay    = time.Second     // after a loss: many come at once, and the kernel knows a dead port a moment longer than its controllers
+	kickstartGrace    = 5 * time.Second // for announcements that are on their way when a kickstart has been carried out
+	kickstartPatience = time.Minute     // with a kickstart that does not come back
+	kickstartRetry    = time.Minute     // after one that failed
+	doubtEvery        = time.Minute     // between kickstarts because a port cannot be connected
+)
+
+// FCSource is the source of TargetView of what Fibre Channel announces.
+const FCSource = "Fibre Channel"
+
+// fibreChannel is what Fibre Channel has announced (SPEC section 12). The kernel tells of a remote port when it appears and,
+// of all there are, on a kickstart; it never tells that one went away. So a port counts as there until a round, which is a
+// kickstart with the announcements that answer it, passes without it.
+type fibreChannel struct {
+	ports   []fcPort  // in the order in which they were first announced
+	round   uint64    // step of the kickstart whose round runs, 0 is none
+	closes  time.Time // when it ends
+	carried bool      // its kickstart was carried out
+	lost    bool      // announcements may have been lost: what was not heard may have been said
+	settled bool      // a round has ended: what is there is known
+	asked   time.Time // when the last one began
+	due     time.Time // when the next one is to begin, whatever the interval says
+}
+
+// fcPort is a remote port with a discovery controller, as one port of this host sees it.
+type fcPort struct {
+	fc.Announcement
+	heard uint64 // step of its last announcement
+}
+
+// fcDiscovered takes an announcement in. It is a reason to try what waits on Fibre Channel (SPEC 7.3), unless it only says
+// what was known in answer to our own question: that would have a target that flaps never back off.
+func (m *Machine) fcDiscovered(ev FCDiscovered) {
+	i := m.fcPort(ev.Announcement)
+	if i < 0 {
+		i = len(m.fc.ports)
+		m.fc.ports = append(m.fc.ports, fcPort{Announcement: ev.Announcement})
+		m.viewDirty = true
+		if m.configured && m.cfg.HostNQN == "" {
+			m.log(slog.LevelError, KindNone, nil, fmt.Sprintf("cannot connect the discovery controller at %s that Fibre Channel announces: this host has no NQN: put one into /etc/nvme/hostnqn", ev.Traddr))
+		}
+	} else if m.fc.round != 0 {
+		m.fc.ports[i].heard = m.step
+		return
+	}
+	m.fc.ports[i].heard = m.step
+	if t := m.byTID[m.fcWish(m.fc.ports[i]).TID]; t != nil && t.state == Parked {
+		t.next = m.now
+	}
+	m.kick(Kick{Transport: tid.FC, Why: "Fibre Channel announced " + ev.Traddr})
+}
+
+func (m *Machine) fcPort(a fc.Announcement) int {
+	return slices.IndexFunc(m.fc.ports, func(p fcPort) bool { return p.Announcement == a })
+}
+
+// fcWish is the wish for the discovery controller of an announced port.
+func (m *Machine) fcWish(p fcPort) wish.Wish {
+	return wish.Wish{
+		Kind: tid.Discovery, Owner: wish.OwnerDiscoverd, Params: m.cfg.Discovered.Discovery,
+		TID: tid.TID{
+			Transport: tid.FC, Traddr: p.Traddr, NQN: tid.DiscoveryNQN, HostTraddr: p.HostTraddr,
+			HostNQN: m.cfg.HostNQN, HostID: m.cfg.HostID,
+		},
+	}
+}
+
+// kickstartIn asks for a round after a delay, or when the one that runs has ended.
+func (m *Machine) kickstartIn(delay time.Duration) {
+	if at := m.now.Add(delay); m.fc.due == never || at.Before(m.fc.due) {
+		m.fc.due = at
+	}
+}
+
+// doubt asks for a round because an announced DC could not be connected: its port may have gone unseen.
+func (m *Machine) doubt(t *target) {
+	announced := func(p fcPort) bool { return m.fcWish(p).TID == t.wish.TID }
+	if t.wish.Kind == tid.Discovery && t.wish.TID.Transport == tid.FC && slices.ContainsFunc(m.fc.ports, announced) {
+		m.kickstartIn(max(kickstartDelay, m.fc.asked.Add(doubtEvery).Sub(m.now)))
+	}
+}
+
+// nextKickstart is when the next round is to begin, never while one runs.
+func (m *Machine) nextKickstart() time.Time {
+	f := &m.fc
+	next := f.due
+	switch interval := m.cfg.Settings.FCKickstartInterval; {
+	case f.round != 0:
+		return never
+	case f.asked == never:
+		return m.now
+	case interval > 0 && (next == never || f.asked.Add(interval).Before(next)):
+		return f.asked.Add(interval)
+	}
+	return next
+}
+
+// kickstarts begins and ends rounds when it is time to.
+func (m *Machine) kickstarts() {
+	if m.fc.round != 0 && m.reached(m.fc.closes) {
+		m.closeRound()
+	}
+	if m.audited && m.reached(m.nextKickstart()) {
+		m.fc.round, m.fc.carried, m.fc.lost = m.step, false, false
+		m.fc.asked, m.fc.due, m.fc.closes = m.now, never, m.now.Add(kickstartPatience)
+		m.emit(Kickstart{Token: m.step})
+	}
+}
+
+// kickstarted goes on with a round whose kickstart was carried out, or could not be. Where there is no Fibre Channel there
+// is nothing to wait for.
+func (m *Machine) kickstarted(ev Kickstarted) {
+	if ev.Token != m.fc.round {
+		return
+	}
+	m.fc.carried, m.fc.closes = !ev.Failed, m.now
+	switch {
+	case ev.Failed:
+		m.kickstartIn(kickstartRetry)
+	case !ev.NoFC:
+		m.fc.closes = m.now.Add(kickstartGrace)
+	}
+}
+
+// closeRound ends a round. The ports that it passed without are no source any more: from now on retention decides.
+func (m *Machine) closeRound() {
+	f := &m.fc
+	begun := f.round
+	f.round, f.closes, f.settled = 0, never, true
+	if !f.carried || f.lost {
+		return
+	}
+	f.ports = slices.DeleteFunc(f.ports, func(p fcPort) bool {
+		if p.heard >= begun {
+			return false
+		}
+		if t := m.byTID[m.fcWish(p).TID]; t != nil {
+			m.log(slog.LevelInfo, KindNone, t, "Fibre Channel announces it no more")
+		}
+		m.viewDirty = true
+		return true
+	})
+}
