@@ -20,6 +20,9 @@ func deeds() []deed {
 		{"all ports go away and come back", 0.3, (*world).reboot},
 		{"a log page changes", 3, (*world).changePage},
 		{"the HCA is reset", 0.3, (*world).resetRDMA},
+		{"a Fibre Channel port leaves", 2, (*world).leaveFabric},
+		{"Fibre Channel equipment is replaced", 1, (*world).replace},
+		{"an administrator rescans", 0.5, func(w *world) { w.shell.postIf(core.Request{Op: core.RequestRescan}) }},
 		{"a user connects", 1, (*world).userConnects},
 		{"a user disconnects", 2, (*world).userDisconnects},
 		{"a user discovers", 1, (*world).userDiscovers},
@@ -62,7 +65,7 @@ func (w *world) fall(p *port, h health) {
 }
 
 func (w *world) rise(p *port) {
-	if !p.up() {
+	if p.health != healthy {
 		w.tracef("target: %s %s is back", p.nqn, p.traddr)
 		p.health = healthy
 	}
@@ -110,6 +113,55 @@ func (w *world) resetRDMA() {
 		}
 	}
 	w.after(w.between(100*time.Millisecond, 10*time.Second), func() { w.shell.postIf(core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"}) })
+}
+
+// anyFCPort returns a port of the Fibre Channel fabric, nil if none is there.
+func (w *world) anyFCPort() *port {
+	var there []*port
+	for _, p := range w.fabric.ports {
+		if p.transport == tid.FC && !p.absent {
+			there = append(there, p)
+		}
+	}
+	if there == nil {
+		return nil
+	}
+	return there[w.rng.IntN(len(there))]
+}
+
+// leaveFabric takes a port out of the Fibre Channel fabric for a while. The kernel tells when it is back.
+func (w *world) leaveFabric() {
+	p := w.anyFCPort()
+	if p == nil {
+		return
+	}
+	p.absent = true
+	w.fall(p, p.health)
+	w.after(w.between(10*time.Millisecond, 2*time.Minute), func() { w.enterFabric(p) })
+}
+
+func (w *world) enterFabric(p *port) {
+	if p.absent && !p.dead {
+		p.absent = false
+		w.tracef("target: %s %s is in the fabric", p.nqn, p.traddr)
+		w.kernel.announce(p)
+	}
+}
+
+// replace puts another port in the place of one, for good. What log pages say of it becomes true when they change.
+func (w *world) replace() {
+	old := w.anyFCPort()
+	n := 100 + len(w.fabric.ports)
+	if old == nil || n > 130 {
+		return
+	}
+	next := *old
+	w.zone(&next, n)
+	next.absent, next.health, next.dead = true, healthy, false
+	old.absent, old.dead = true, true
+	w.fall(old, old.health)
+	w.fabric.ports = append(w.fabric.ports, &next)
+	w.after(w.between(0, time.Minute), func() { w.enterFabric(&next) })
 }
 
 // connectAs is a connect by somebody else, who does not look at our lock.
@@ -253,6 +305,7 @@ func (w *world) calmDown() {
 	for _, p := range w.fabric.ports {
 		if !p.dead {
 			w.rise(p)
+			w.enterFabric(p)
 		}
 	}
 	if !w.systemd.bus {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,7 +37,10 @@ type port struct {
 	transport, traddr, trsvcid, nqn string
 	discovery                       bool
 	health                          health
-	dead                            bool // does not come back when the time of faults is over
+	dead                            bool     // does not come back when the time of faults is over
+	seenBy                          []string // fc: the ports of this host that see it
+	announced                       bool     // fc: the kernel tells of it
+	absent                          bool     // fc: it is not in the fabric
 
 	entries   []discoverylog.Entry
 	gen       uint64
@@ -45,7 +49,12 @@ type port struct {
 	endsAfter time.Duration // a DC that does not keep connections; 0 keeps them
 }
 
-func (p *port) up() bool { return p.health == healthy }
+func (p *port) up() bool { return p.health == healthy && !p.absent }
+
+// serves tells whether a connect as t gets through to the port.
+func (p *port) serves(t tid.TID) bool {
+	return p.up() && (p.transport != tid.FC || slices.Contains(p.seenBy, t.HostTraddr))
+}
 
 // answer is what a connect to the port takes and gives.
 func (p *port) answer(w *world, t tid.TID) (time.Duration, syscall.Errno) {
@@ -101,7 +110,7 @@ func (w *world) newFabric() {
 		p.traddr = "192.0.2." + strconv.Itoa(n)
 		switch {
 		case p.transport == tid.FC:
-			p.traddr = fmt.Sprintf("nn-0x%x:pn-0x%x", n, n)
+			w.zone(p, n)
 		case p.discovery:
 			p.trsvcid = "8009"
 		default:
@@ -135,6 +144,16 @@ func (w *world) newFabric() {
 		}
 	}
 	w.newConfig()
+}
+
+// The ports of this host on Fibre Channel.
+var hbas = []string{"nn-0xd0:pn-0xd0", "nn-0xd1:pn-0xd1"}
+
+// zone puts a port into the Fibre Channel fabric under the number n.
+func (w *world) zone(p *port, n int) {
+	p.transport, p.traddr, p.trsvcid = tid.FC, fmt.Sprintf("nn-0x%x:pn-0x%x", n, n), ""
+	p.seenBy = hbas[:1+w.rng.IntN(2)]
+	p.announced, p.absent = p.discovery && w.chance(0.7), w.chance(0.1)
 }
 
 // newPage writes the log page of a DC anew.
@@ -176,7 +195,10 @@ func (w *world) wishFor(p *port) wish.Wish {
 			t.NQN = tid.DiscoveryNQN
 		}
 	}
-	if w.chance(w.mix.pins) && p.transport != tid.FC {
+	switch {
+	case p.transport == tid.FC: // the kernel asks for it
+		t.HostTraddr = hbas[w.rng.IntN(len(hbas))]
+	case w.chance(w.mix.pins):
 		switch w.rng.IntN(4) {
 		case 0:
 			t.HostIface = eth0
@@ -212,6 +234,7 @@ func (w *world) newConfig() {
 	s.DiscoveryPersistence = w.mix.persistence
 	s.MaxParallelConnects = w.mix.parallel
 	s.EPCSDPollInterval = w.mix.poll
+	s.FCKickstartInterval = w.mix.kickstart
 	*c = config.Config{Settings: s, HostNQN: hostNQN, HostID: hostID}
 	c.Discovered.IO, c.Discovered.Discovery = w.params(), w.params()
 	there := map[tid.TID]bool{}
@@ -228,7 +251,7 @@ func (w *world) newConfig() {
 	}
 }
 
-// desired is what should be connected when all is well: every wish, and for each the port that it leads to. An unfit wish and
+// desired is what should be connected when all is well: every wish, whatever Fibre Channel announces, and for each the port that it leads to. An unfit wish and
 // what only it leads to is left out.
 func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 	var list []wish.Wish
@@ -243,6 +266,15 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 	}
 	for _, c := range w.fabric.config.Connections {
 		add(c.Wish)
+	}
+	for _, p := range w.fabric.ports {
+		for _, hba := range p.seenBy {
+			if p.announced && !p.absent {
+				add(wish.Wish{Kind: tid.Discovery, TID: tid.TID{
+					Transport: tid.FC, Traddr: p.traddr, NQN: tid.DiscoveryNQN, HostTraddr: hba, HostNQN: hostNQN, HostID: hostID,
+				}})
+			}
+		}
 	}
 	for i := 0; i < len(list); i++ {
 		if list[i].Kind != tid.Discovery {

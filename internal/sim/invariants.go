@@ -25,6 +25,7 @@ type watch struct {
 	wishes     map[string]wish.Wish     // of every unit that there ever was
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
+	wanted     map[string]bool          // the units of all targets at that time
 	ticks      int                      // in a row that asked for another one at once
 	inSecond   int                      // of the second that runs
 	second     time.Duration
@@ -55,11 +56,10 @@ func (k *watch) reloading() {
 func (k *watch) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.StartUnit:
-		_, known := k.wishes[e.Unit]
 		k.wishes[e.Unit] = e.Wish
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
-		if known { // a DC that is polled may bring new ones at any time
+		if k.wanted[e.Unit] { // a DC that is polled may bring others at any time
 			k.staysCalm(e.Unit, e)
 		}
 	case core.RestartUnit:
@@ -240,13 +240,21 @@ func (k *watch) memoryIsBounded() {
 	}
 }
 
+// settled begins the time in which nothing is left to do.
+func (k *watch) settled() {
+	k.quiet, k.wanted = k.now, map[string]bool{}
+	for _, t := range k.shell.machine.View().Targets {
+		k.wanted[t.Unit] = true
+	}
+}
+
 // staysCalm: when everything has settled, no unit of a target that is there is started, restarted or stopped any more.
 func (k *watch) staysCalm(unit string, e core.Effect) {
 	if k.quiet == 0 {
 		return
 	}
 	x := k.wishes[unit]
-	if p := k.fabric.port(x.TID); p != nil && p.up() && !k.polled(x) {
+	if p := k.fabric.port(x.TID); p != nil && p.serves(x.TID) && !k.polled(x) {
 		k.violate("staysCalm", "%v, though nothing has happened since %s", e, stamp(k.quiet))
 	}
 }
@@ -275,6 +283,21 @@ func (k *watch) atQuiescence() {
 		k.comesBack(x)
 	}
 	k.nothingIsLeft()
+	for _, t := range k.shell.machine.View().Targets {
+		k.goneIsForgotten(t)
+	}
+}
+
+// goneIsForgotten: a discovery controller on Fibre Channel whose port is gone is tried no longer than retention says, however
+// its going went unheard, if nothing else names it.
+func (k *watch) goneIsForgotten(t core.TargetView) {
+	now := epoch.Add(k.now)
+	switch p := k.fabric.port(t.Wish.TID); {
+	case !t.RetainUntil.IsZero() && (t.RetainUntil.Before(now) || k.mix.retention < config.Infinity && t.RetainUntil.After(now.Add(k.mix.retention))):
+		k.violate("goneIsForgotten", "%v is kept until %v", t.Wish.TID, t.RetainUntil.Sub(epoch))
+	case t.State == core.Waiting && p != nil && p.absent && slices.Contains(t.Sources, core.FCSource):
+		k.violate("goneIsForgotten", "the port of %v is gone and it is still said to be announced", t.Wish.TID)
+	}
 }
 
 // nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
@@ -301,7 +324,7 @@ func (k *watch) nothingIsLeft() {
 // fit tells whether nothing stands against a wish.
 func (k *watch) fit(x wish.Wish) bool {
 	p := k.fabric.port(x.TID)
-	if p == nil || !p.up() || k.parked(x) {
+	if p == nil || !p.serves(x.TID) || k.parked(x) {
 		return false
 	}
 	if _, excluded := k.lab.exclusions[k.disk.exclusions].Match(x.TID); excluded {

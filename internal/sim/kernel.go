@@ -2,9 +2,12 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -116,6 +119,10 @@ func (k *kernel) carryOut(wr *write) {
 		return
 	}
 	port := k.fabric.port(t)
+	if t.Transport == tid.FC && (port == nil || port.absent || !slices.Contains(port.seenBy, t.HostTraddr)) {
+		k.after(time.Millisecond, func() { k.finish(wr, syscall.ENOENT) })
+		return
+	}
 	wr.made = k.create(wr, port)
 	took, errno := port.answer(k.world, t)
 	if t.Transport == tid.FC { // the association is tried afterwards
@@ -248,14 +255,46 @@ func (k *kernel) reconnect(c *controller, outage int, since time.Duration) {
 	if c.outage != outage || c.removing {
 		return
 	}
+	patience := c.lossTMO
+	if c.port.absent {
+		patience = min(patience, devLossTMO)
+	}
 	switch {
 	case c.port.up():
 		k.live(c)
-	case k.now-since >= c.lossTMO:
+	case k.now-since >= patience:
 		k.tracef("kernel: gives %s up", c.Name)
 		k.delete(c, nil)
 	default:
-		k.after(min(k.between(time.Second, 10*time.Second), since+c.lossTMO-k.now), func() { k.reconnect(c, outage, since) })
+		k.after(min(k.between(time.Second, 10*time.Second), since+patience-k.now), func() { k.reconnect(c, outage, since) })
+	}
+}
+
+// devLossTMO is how long the kernel keeps the controllers of a Fibre Channel port that is gone.
+const devLossTMO = 60 * time.Second
+
+// kickstart announces every port that the kernel knows, which is one that is gone, too, as long as it has controllers.
+func (k *kernel) kickstart() {
+	for _, p := range k.fabric.ports {
+		if !p.absent || slices.ContainsFunc(k.slots, func(c *controller) bool { return c != nil && c.port == p }) {
+			k.announce(p)
+		}
+	}
+}
+
+// announce tells of a port with a discovery controller, for each port of this host that sees it.
+func (k *kernel) announce(p *port) {
+	if !p.announced {
+		return
+	}
+	for _, hba := range p.seenBy {
+		k.seq++
+		if k.deaf || !k.shell.running {
+			continue
+		}
+		k.shell.within(k.latency(3*time.Millisecond), func() {
+			k.shell.post(core.FCDiscovered{Announcement: fc.Announcement{Traddr: p.traddr, HostTraddr: hba}})
+		})
 	}
 }
 

@@ -29,6 +29,7 @@ type mix struct {
 	reconnectMax time.Duration
 	retention    time.Duration
 	poll         time.Duration
+	kickstart    time.Duration
 	persistence  config.Persistence
 	parallel     int
 
@@ -52,6 +53,7 @@ func (w *world) newMix() mix {
 		reconnectMax: pick(5*time.Second, 20*time.Second, time.Minute),
 		retention:    pick(0, 5*time.Second, 2*time.Minute, 72*time.Hour, config.Infinity),
 		poll:         pick(time.Minute, 15*time.Minute),
+		kickstart:    pick(0, 0, time.Minute, 10*time.Minute),
 		persistence:  config.PersistenceAuto,
 		parallel:     []int{1, 2, 8}[w.rng.IntN(3)],
 		transports:   w.chance(0.2),
@@ -103,8 +105,8 @@ func (m mix) String() string {
 		names = append(names, d.name)
 	}
 	return fmt.Sprintf("%s, something every %s; slow %.2f, duplicates %.2f, connect fails %.2f, command fails %.2f, results lost %.2f, log fails %.2f, reads fail %.2f; "+
-		"back-off to %s, retention %s, persistence %s, parallel %d; deeds: %s", m.length, m.interval, m.slow, m.duplicates, m.connectFails, m.commandFails,
-		m.lostResults, m.logFails, m.readFails, m.reconnectMax, m.retention, m.persistence, m.parallel, strings.Join(names, ", "))
+		"back-off to %s, retention %s, kickstart %s, persistence %s, parallel %d; deeds: %s", m.length, m.interval, m.slow, m.duplicates, m.connectFails, m.commandFails,
+		m.lostResults, m.logFails, m.readFails, m.reconnectMax, m.retention, m.kickstart, m.persistence, m.parallel, strings.Join(names, ", "))
 }
 
 // happen does one deed and plans the next.

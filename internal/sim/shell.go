@@ -2,10 +2,12 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
@@ -153,6 +155,8 @@ func (s *shell) do(effect core.Effect) {
 		s.ask(e)
 	case core.ReadLog:
 		s.readLog(e)
+	case core.Kickstart:
+		s.kickstart(e)
 	case core.TakeSnapshot:
 		s.snapshot(e)
 	case core.ForgetState:
@@ -327,6 +331,17 @@ func (s *shell) readLog(e core.ReadLog) {
 		page := discoverylog.Page{Generation: c.port.gen, Entries: c.port.entries}
 		c.aenOut = false
 		s.within(s.latency(2*time.Millisecond), func() { s.post(core.LogRead{Device: e.Device, Token: e.Token, Page: page}) })
+	})
+}
+
+func (s *shell) kickstart(e core.Kickstart) {
+	s.within(s.latency(time.Millisecond), func() {
+		done := core.Kickstarted{Token: e.Token, Failed: !s.calm && s.chance(s.mix.readFails)}
+		done.NoFC = !slices.ContainsFunc(s.fabric.ports, func(p *port) bool { return p.transport == tid.FC })
+		if !done.Failed {
+			s.kernel.kickstart()
+		}
+		s.post(done)
 	})
 }
 

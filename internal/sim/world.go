@@ -78,7 +78,7 @@ func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation)
 	w.calmDown()
 	w.run(w.now + w.bound())
 	w.watch.atQuiescence()
-	w.watch.quiet = w.now
+	w.watch.settled()
 	w.run(w.now + 3*time.Minute)
 	w.watch.atQuiescence()
 	return w.stats, w.broken
