@@ -60,7 +60,7 @@ type Settings struct {
 	Zeroconf      bool // browse mDNS for discovery controllers, SPEC section 13; not supported yet
 	FabricsConfig bool // read nvme-fabrics.conf too
 
-	FCKickstartInterval  time.Duration // whole minutes; 0 never asks after the start
+	FCKickstartInterval  time.Duration // whole minutes; 0 never asks by the clock
 	DiscoveryRetention   time.Duration // 0 to Infinity
 	ReconnectMaxDelay    time.Duration // 1 s to 24 h
 	DisconnectTimeout    time.Duration // 1 s to Infinity

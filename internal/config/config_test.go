@@ -135,7 +135,6 @@ controller = [
 	}, connections(got))
 	diff(t, "warnings", []string{
 		"/etc/nvme/discoverd.conf:3:1: zeroconf is not supported by this version: no discovery controller is found by mDNS",
-		"/etc/nvme/discoverd.conf:7:1: fc-kickstart-interval-minutes has no effect in this version: Fibre Channel is not asked for discovery controllers",
 	}, got.Warnings)
 	diff(t, "host", []string{testNQN, testID}, []string{got.HostNQN, got.HostID})
 }

@@ -120,9 +120,6 @@ func settingsOf(t table, found *findings) (Settings, map[string]position) {
 			found.errors.add(t.place("iface-pinning"), "cannot set iface-pinning to false with zeroconf: what mDNS finds is connected through the interface that it was heard on")
 		}
 	}
-	if all.FCKickstartInterval > 0 {
-		found.warnings.add(t.place("fc-kickstart-interval-minutes"), "fc-kickstart-interval-minutes has no effect in this version: Fibre Channel is not asked for discovery controllers")
-	}
 	return all, set
 }
 

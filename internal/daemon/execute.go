@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -92,6 +94,8 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 		go x.ask(ctx, e)
 	case core.ReadLog:
 		go x.within(ctx, x.reads, func() { x.readLog(ctx, e) })
+	case core.Kickstart:
+		go x.kickstart(ctx, e)
 	case core.TakeSnapshot:
 		go x.snapshot(ctx, e)
 	case core.ForgetState:
@@ -297,6 +301,17 @@ func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
 		return
 	}
 	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Page: page})
+}
+
+// kickstart asks Fibre Channel for discovery controllers. A host without is not told so every time.
+func (x *executor) kickstart(ctx context.Context, e core.Kickstart) {
+	err := fc.Kickstart(x.Root)
+	done := core.Kickstarted{Token: e.Token, NoFC: errors.Is(err, fs.ErrNotExist)}
+	if err != nil && !done.NoFC {
+		done.Failed = true
+		x.note("", err)
+	}
+	x.post(ctx, done)
 }
 
 func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {

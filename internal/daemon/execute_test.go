@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
@@ -24,6 +27,53 @@ func idle(t testing.TB, root paths.Root) (d *Daemon, said func() []string) {
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: log})
 	d.effects = newExecutor(d)
 	return d, said
+}
+
+// A host without Fibre Channel is silent about that; a kickstart that fails is told of, in the journal and to the core.
+func TestKickstart(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	d, said := idle(t, root)
+	kickstart := func() core.Event {
+		d.effects.kickstart(t.Context(), core.Kickstart{Token: 7})
+		return (<-d.events).Event
+	}
+	if got, want := kickstart(), (core.Kickstarted{Token: 7, NoFC: true}); got != want {
+		t.Errorf("no Fibre Channel: got %+v, want %+v", got, want)
+	}
+	put(t, root.FCDiscovery(), "")
+	if got, want := kickstart(), (core.Kickstarted{Token: 7}); got != want {
+		t.Errorf("Fibre Channel: got %+v, want %+v", got, want)
+	}
+	if diff := cmp.Diff([]string{""}, said()); diff != "" {
+		t.Errorf("journal (-want +got):\n%s", diff)
+	}
+	if err := os.Remove(root.FCDiscovery()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(root.FCDiscovery(), "directory"), "")
+	if got, want := kickstart(), (core.Kickstarted{Token: 7, Failed: true}); got != want {
+		t.Errorf("a file that cannot be written: got %+v, want %+v", got, want)
+	}
+	want := []string{`msg="cannot ask Fibre Channel for discovery controllers: open ` + root.FCDiscovery() + `: is a directory"`}
+	if diff := cmp.Diff(want, said()); diff != "" {
+		t.Errorf("journal (-want +got):\n%s", diff)
+	}
+}
+
+// A uevent of Fibre Channel is an announcement, of another kind, or told to be wrong.
+func TestAnnounced(t *testing.T) {
+	d, said := idle(t, paths.Root(t.TempDir()))
+	const there, here = "nn-0x20000000000000cc:pn-0x10000000000000cc", "nn-0x20000000000000dd:pn-0x10000000000000dd"
+	d.announced(t.Context(), uevent.Event{Vars: map[string]string{"FC_EVENT": "linkup"}})
+	d.announced(t.Context(), uevent.Event{Vars: map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_TRADDR": "nowhere", "NVMEFC_HOST_TRADDR": here}})
+	d.announced(t.Context(), uevent.Event{Vars: map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_TRADDR": there, "NVMEFC_HOST_TRADDR": here}})
+	want := core.FCDiscovered{Announcement: fc.Announcement{Traddr: there, HostTraddr: here}}
+	if got := (<-d.events).Event; got != want || len(d.events) > 0 {
+		t.Errorf("got %+v and %d more, want %+v", got, len(d.events), want)
+	}
+	if got := said(); len(got) != 1 || !strings.Contains(got[0], "cannot use NVMEFC_TRADDR=") {
+		t.Errorf("journal: %q", got)
+	}
 }
 
 // What a job leaves is told with its end, and what cannot be read is not taken for nothing.

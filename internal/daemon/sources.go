@@ -9,6 +9,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -36,6 +37,10 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 			d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
 			continue
 		}
+		if ev.Subsystem == "fc" {
+			d.announced(ctx, ev)
+			continue
+		}
 		name, ok := uevent.DeviceName(ev)
 		if !ok {
 			continue
@@ -52,6 +57,16 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 		case "connected", "rediscover", "log page changed":
 			d.effects.queue.run(name, func() { d.seen(ctx, name, why) })
 		}
+	}
+}
+
+func (d *Daemon) announced(ctx context.Context, ev uevent.Event) {
+	announcement, ok, err := fc.Parse(ev.Vars)
+	if err != nil {
+		d.effects.warnings.warn(err.Error())
+	}
+	if ok {
+		d.post(ctx, core.FCDiscovered{Announcement: announcement})
 	}
 }
 
