@@ -254,7 +254,16 @@ func remove(handle *os.File, controller sysfs.Controller) error {
 	if err == nil || errors.Is(err, syscall.ENODEV) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return fmt.Errorf("cannot disconnect %s: %w", controller.Name, err)
+	return refusal(controller.Name, err)
+}
+
+// refusal says why the kernel did not delete a controller. EBUSY is for one that has never been live (nvme_sysfs_delete in
+// drivers/nvme/host/sysfs.c); on Fibre Channel, where the kernel tries on in the background, that may last.
+func refusal(device string, err error) error {
+	if errors.Is(err, syscall.EBUSY) {
+		return fmt.Errorf("cannot disconnect %s: it has never reached its target, and the kernel lets nobody delete such a controller: it gives it up by itself after ctrl-loss-tmo: %w", device, err)
+	}
+	return fmt.Errorf("cannot disconnect %s: %w", device, err)
 }
 
 // shown is controller in the log form of a TID.

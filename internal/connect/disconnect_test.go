@@ -2,12 +2,27 @@ package connect
 
 import (
 	"context"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
+
+func TestRefusal(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.EBUSY, "cannot disconnect nvme1: it has never reached its target, and the kernel lets nobody delete such a controller: it gives it up by itself after ctrl-loss-tmo: device or resource busy"},
+		{syscall.EACCES, "cannot disconnect nvme1: permission denied"},
+	} {
+		if got := refusal("nvme1", test.err).Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
 
 func TestDisconnectUnit(t *testing.T) {
 	otherTarget := ioc().TID
