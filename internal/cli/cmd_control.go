@@ -56,8 +56,9 @@ func (a *app) rescanCommand() *cobra.Command {
 		use: "rescan [DC]", short: "Read the log pages of discovery controllers again", method: "Rescan", args: cobra.MaximumNArgs(1),
 		done: "log pages of %s are read again",
 		long: `Read the log page of a discovery controller again, or those of all. DC is a unit,
-nvmeN, an NQN or a transport ID. It is needed only where a discovery controller
-does not tell that its log page changed.` + controlJSON,
+nvmeN, an NQN or a transport ID. For all, Fibre Channel is asked for discovery
+controllers too. It is needed only where a discovery controller does not tell that
+its log page changed.` + controlJSON,
 	})
 }
 

@@ -811,7 +811,7 @@ func (m Retry_methods) Upgrade(ctx context.Context, c *varlink.Connection, targe
 	}, nil
 }
 
-// Read the log page of a discovery controller again; without target, of all.
+// Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
 type Rescan_methods struct{}
 
 func Rescan() Rescan_methods { return Rescan_methods{} }
@@ -1147,7 +1147,7 @@ func (s *VarlinkInterface) Retry(ctx context.Context, c VarlinkCall, target_ *st
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Retry")
 }
 
-// Read the log page of a discovery controller again; without target, of all.
+// Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
 func (s *VarlinkInterface) Rescan(ctx context.Context, c VarlinkCall, target_ *string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Rescan")
 }
@@ -1407,7 +1407,7 @@ method Stop(target: string) -> (count: int)
 # Try now what waits; without target, everything.
 method Retry(target: ?string) -> (count: int)
 
-# Read the log page of a discovery controller again; without target, of all.
+# Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
 method Rescan(target: ?string) -> (count: int)
 
 # Read the configuration again. The reply comes when it is in force.
