@@ -16,14 +16,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"net/netip"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -100,7 +98,7 @@ type Connection struct {
 	Wish wish.Wish
 
 	// Host is the name that stands for the address of the controller; "" where the address itself is configured. While it
-	// is set, Wish.TID.Traddr is empty and the wish not to be connected: At completes it. Its letters are lower case.
+	// is set, Wish.TID.Traddr is empty and the wish not to be connected: Wish.At completes it. Its letters are lower case.
 	Host string
 
 	// Discovered holds, for a discovery controller, the parameters of what its log page names: the type defaults of the
@@ -108,22 +106,6 @@ type Connection struct {
 	Discovered Discovered
 
 	From string // "file:line" of its controller table, for people
-}
-
-// At returns the wish of a connection that has a Host for one of the host's addresses. An address that the connection's
-// host-traddr cannot reach, being of the other IP version, is an error.
-func (c Connection) At(addr netip.Addr) (wish.Wish, error) {
-	w := c.Wish
-	addr = addr.Unmap()
-	if from, err := netip.ParseAddr(w.TID.HostTraddr); err == nil && from.Is4() != addr.Is4() {
-		return wish.Wish{}, fmt.Errorf("cannot connect %s at %s: host-traddr %s is of the other IP version", c.Host, addr, from)
-	}
-	w.TID.Traddr = addr.String()
-	var err error
-	if w.TID, err = tid.New(w.TID, w.Kind); err != nil {
-		return wish.Wish{}, fmt.Errorf("cannot connect %s at %s: %w", c.Host, addr, err)
-	}
-	return w, nil
 }
 
 // Config is the whole of what is configured, checked and complete.

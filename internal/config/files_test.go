@@ -329,14 +329,14 @@ controller = [
 	tcp, rdma := got.Connections[0], got.Connections[1]
 	diff(t, "names", []string{"array-1.example.com", "array."}, []string{tcp.Host, rdma.Host})
 	diff(t, "addresses", []string{"", ""}, []string{tcp.Wish.TID.Traddr, rdma.Wish.TID.Traddr})
-	w, problem := tcp.At(netip.MustParseAddr("::ffff:192.0.2.1"))
+	w, problem := tcp.Wish.At(tcp.Host, netip.MustParseAddr("::ffff:192.0.2.1"))
 	diff(t, "wish", "(tcp, 192.0.2.1, 4420, nqn.a)", w.TID.String())
 	diff(t, "parameters", tcp.Wish.Params, w.Params)
 	diff(t, "error", nil, problem)
-	w, problem = tcp.At(netip.MustParseAddr("fe80::1%eth0"))
+	w, problem = tcp.Wish.At(tcp.Host, netip.MustParseAddr("fe80::1%eth0"))
 	diff(t, "wish", "(tcp, fe80::1%eth0, 4420, nqn.a)", w.TID.String())
 	diff(t, "error", nil, problem)
-	_, problem = rdma.At(netip.MustParseAddr("2001:db8::1"))
+	_, problem = rdma.Wish.At(rdma.Host, netip.MustParseAddr("2001:db8::1"))
 	diff(t, "error", "cannot connect array. at 2001:db8::1: host-traddr 192.0.2.7 is of the other IP version", problem.Error())
 
 	label := strings.Repeat("a", 63)

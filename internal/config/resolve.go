@@ -343,22 +343,10 @@ func sameness(id tid.TID) tid.TID {
 	return id
 }
 
-// hostName returns the traddr of a TID in lower case if it is the name of a host (RFC 1123, section 2.1), else "". What ends
-// in a number is meant to be an address.
+// hostName returns the traddr of a TID if it is the name of a host, in lower case, else "".
 func hostName(id *tid.TID) string {
 	if id.Transport != tid.TCP && id.Transport != tid.RDMA {
 		return ""
 	}
-	name := strings.ToLower(id.Traddr)
-	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
-	if len(name) > 253 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
-		return ""
-	}
-	for _, label := range labels {
-		if len(label) < 1 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return ""
-		}
-	}
-	return name
+	return tid.HostName(id.Traddr)
 }

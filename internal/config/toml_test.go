@@ -91,7 +91,7 @@ func fuzzResolve(t *testing.T, s *source, places bool) {
 		w := c.Wish
 		if c.Host != "" {
 			var err error
-			if w, err = c.At(netip.MustParseAddr("192.0.2.1")); err != nil && w.TID.HostTraddr != "" {
+			if w, err = c.Wish.At(c.Host, netip.MustParseAddr("192.0.2.1")); err != nil && w.TID.HostTraddr != "" {
 				t.Error(err)
 			}
 		}

@@ -26,10 +26,9 @@ func (m *Machine) nbftLoaded(ev NBFTLoaded) {
 	m.boot.connections, m.viewDirty = ev.Connections, true
 }
 
-// bootWish is the wish of one connection of the tables.
-func (m *Machine) bootWish(c nbft.Connection) wish.Wish {
-	w := c.Wish
-	if m.boot.anySource[c.Wish.TID] {
+// fromHere is a wish without the host-traddr that turned out not to be this host's any more.
+func (m *Machine) fromHere(w wish.Wish) wish.Wish {
+	if m.boot.anySource[w.TID] {
 		w.TID.HostTraddr = ""
 	}
 	return w
@@ -39,8 +38,9 @@ func (m *Machine) bootWish(c nbft.Connection) wish.Wish {
 // A wish that pins another path is one of its own.
 func (m *Machine) covers(w wish.Wish) bool {
 	for _, c := range m.boot.connections {
-		a, b := m.bootWish(c).TID, w.TID
-		if c.Wish.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || a.NQN != b.NQN {
+		booted, ok := m.addressed(c.Host, c.Wish)
+		a, b := booted.TID, w.TID
+		if !ok || booted.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || a.NQN != b.NQN {
 			continue
 		}
 		if (b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface) {
@@ -66,11 +66,11 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 		return false
 	}
 	for _, c := range m.boot.connections {
-		if c.DHCP && c.Wish.TID == t.wish.TID {
+		if w, ok := m.addressed(c.Host, c.Wish); ok && c.DHCP && w.TID == t.wish.TID {
 			m.log(slog.LevelInfo, KindSourceGone, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
-			m.boot.anySource[c.Wish.TID] = true
+			m.boot.anySource[w.TID] = true
 			m.transition(t, Waiting)
-			m.moveTo(t, m.bootWish(c))
+			m.moveTo(t, m.fromHere(w))
 			t.next = m.now
 			return true
 		}

@@ -55,16 +55,18 @@ func (m *Machine) view() []*wanted {
 		}
 	}
 	for _, c := range m.boot.connections {
-		want(m.bootWish(c), "NBFT: "+c.From, true, true, m.cfg.Discovered)
+		if w, ok := m.addressed(c.Host, c.Wish); ok {
+			want(w, "NBFT: "+c.From, true, true, m.cfg.Discovered)
+		}
 	}
 	for _, c := range m.cfg.Connections {
-		w, from := c.Wish, c.From
+		w, ok := m.addressed(c.Host, c.Wish)
+		if !ok {
+			continue
+		}
+		from := c.From
 		if c.Host != "" {
-			n := m.names[keyOf(c)]
-			if len(n.wishes) == 0 {
-				continue
-			}
-			w, from = n.wishes[n.at], from+" ("+c.Host+")"
+			from += " (" + c.Host + ")"
 		}
 		if m.covers(w) {
 			m.tellRedundant(w, from)

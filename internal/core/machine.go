@@ -58,9 +58,10 @@ type Machine struct {
 	units   map[string]*unit
 	probes  map[probeKey]*probeState
 
-	names map[nameKey]*name // configured connections whose controller is named, not addressed
-	boot  boot
-	fc    fibreChannel
+	names     map[nameKey]*name // connections whose controller is named, not addressed
+	nameOrder []*name           // the same, in the order of their sources
+	boot      boot
+	fc        fibreChannel
 
 	viewDirty bool
 	kicks     map[string]kicked // by transport

@@ -4,16 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// name is a configured connection whose controller is named instead of addressed (SPEC section 10). Its addresses are
-// tried in order; when all of them have failed, the name is resolved anew for the next attempt.
+// name is a connection whose controller is named instead of addressed, a configured one (SPEC section 10) or one of the boot
+// firmware's. Its addresses are tried in order; when all of them have failed, the name is resolved anew for the next attempt.
 type name struct {
-	conn   config.Connection
+	key    nameKey
+	from   string      // its place, for people
+	answer Resolved    // the last one with addresses
 	wishes []wish.Wish // one for each usable address; empty before the first answer
 	at     int         // which of them is wished for
 	asking bool        // a Resolve is under way
@@ -29,31 +31,56 @@ type nameKey struct {
 	wish wish.Wish
 }
 
-func keyOf(c config.Connection) nameKey { return nameKey{c.Host, c.Wish} }
-
-// syncNames makes the names those of the configuration.
+// syncNames makes the names those of the boot firmware and the configuration. One that is new, or wished for in another way,
+// begins with what is known of its host: a reload while nobody resolves names costs no connection.
 func (m *Machine) syncNames() {
-	kept := map[nameKey]*name{}
-	for _, c := range m.cfg.Connections {
-		if c.Host == "" {
-			continue
+	before, kept := m.nameOrder, map[nameKey]*name{}
+	keep := func(host string, w wish.Wish, from string) {
+		key := nameKey{host, w}
+		if host == "" || kept[key] != nil {
+			return
 		}
-		n := m.names[keyOf(c)]
+		n := m.names[key]
 		if n == nil {
-			n = &name{next: m.now}
+			n = &name{key: key, next: m.now}
+			if i := slices.IndexFunc(before, func(old *name) bool { return old.key.host == host && old.wishes != nil }); i >= 0 {
+				m.take(n, before[i].answer)
+			}
 		}
-		n.conn = c
-		kept[keyOf(c)] = n
+		n.from = from
+		kept[key] = n
+		m.nameOrder = append(m.nameOrder, n)
+	}
+	m.nameOrder = nil
+	for _, c := range m.boot.connections {
+		keep(c.Host, c.Wish, "NBFT: "+c.From)
+	}
+	for _, c := range m.cfg.Connections {
+		keep(c.Host, c.Wish, c.From)
 	}
 	m.names = kept
 }
 
-// eachName calls f for every name in the order of the configuration.
+// addressed returns a wish as it is, or where a host name stands for its address, that for the address that is tried now;
+// false while there is none.
+func (m *Machine) addressed(host string, w wish.Wish) (wish.Wish, bool) {
+	if host == "" {
+		return m.fromHere(w), true
+	}
+	n := m.names[nameKey{host, w}]
+	if n == nil || len(n.wishes) == 0 {
+		return wish.Wish{}, false
+	}
+	return m.wishOf(n), true
+}
+
+// wishOf is the wish for the address that a name stands for now.
+func (m *Machine) wishOf(n *name) wish.Wish { return m.fromHere(n.wishes[n.at]) }
+
+// eachName calls f for every name, those of the boot firmware first.
 func (m *Machine) eachName(f func(*name)) {
-	for _, c := range m.cfg.Connections {
-		if n := m.names[keyOf(c)]; c.Host != "" && n != nil {
-			f(n)
-		}
+	for _, n := range m.nameOrder {
+		f(n)
 	}
 }
 
@@ -62,7 +89,7 @@ func (m *Machine) askNames() {
 	asked := map[string]bool{}
 	m.eachName(func(n *name) {
 		if n.asking {
-			asked[n.conn.Host] = true
+			asked[n.key.host] = true
 		}
 	})
 	m.eachName(func(n *name) {
@@ -70,16 +97,16 @@ func (m *Machine) askNames() {
 			return
 		}
 		n.asking, n.next = true, never
-		if !asked[n.conn.Host] {
-			asked[n.conn.Host] = true
-			m.emit(Resolve{Host: n.conn.Host})
+		if !asked[n.key.host] {
+			asked[n.key.host] = true
+			m.emit(Resolve{Host: n.key.host})
 		}
 	})
 }
 
 func (m *Machine) resolved(ev Resolved) {
 	m.eachName(func(n *name) {
-		if n.conn.Host == ev.Host && n.asking {
+		if n.key.host == ev.Host && n.asking {
 			n.asking = false
 			m.answered(n, ev)
 		}
@@ -92,46 +119,52 @@ func (m *Machine) answered(n *name, ev Resolved) {
 	if t := m.targetOf(n); t != nil && (t.state != Waiting || t.phase != idle) {
 		return
 	}
-	wishes, err := usable(n.conn, ev)
-	if err != nil {
+	before := m.targetOf(n)
+	if err := m.take(n, ev); err != nil {
 		n.failed++
 		delay := m.backoff(n.failed, m.cfg.Settings.ReconnectMaxDelay)
 		if n.err != err.Error() {
 			n.err = err.Error()
-			m.log(slog.LevelWarn, KindUnresolved, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.conn.From, err, delay.Round(100*time.Millisecond)))
+			m.log(slog.LevelWarn, KindUnresolved, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.from, err, delay.Round(100*time.Millisecond)))
 		}
 		if len(n.wishes) == 0 {
 			n.next = m.now.Add(delay)
 			return
 		}
-		wishes = n.wishes
+		_ = m.take(n, n.answer) // which was good
 	} else {
 		n.failed, n.err = 0, ""
 	}
-	before := m.targetOf(n)
-	n.wishes, n.at, n.round = wishes, 0, nil
-	for i, w := range wishes {
-		if m.serving(w.TID) != nil { // after a restart of the daemon: the address that is connected
-			n.at = i
-			break
-		}
-	}
 	m.viewDirty = true
 	if before != nil {
-		m.moveTo(before, n.wishes[n.at])
+		m.moveTo(before, m.wishOf(n))
 		before.next = m.now
 	}
 }
 
+// take makes a name stand for the addresses of an answer: for the one that is connected, after a restart of the daemon, or
+// else the first. An answer without any that is of use is an error and changes nothing.
+func (m *Machine) take(n *name, answer Resolved) error {
+	wishes, err := usable(n.key, answer)
+	if err != nil {
+		return err
+	}
+	n.answer, n.wishes, n.at, n.round = answer, wishes, 0, nil
+	if i := slices.IndexFunc(wishes, func(w wish.Wish) bool { return m.serving(w.TID) != nil }); i >= 0 {
+		n.at = i
+	}
+	return nil
+}
+
 // usable returns the wishes for those addresses of an answer that the connection can use.
-func usable(c config.Connection, ev Resolved) ([]wish.Wish, error) {
+func usable(key nameKey, ev Resolved) ([]wish.Wish, error) {
 	if ev.Err != "" {
 		return nil, errors.New(ev.Err)
 	}
 	var wishes []wish.Wish
-	err := fmt.Errorf("cannot resolve %s: it has no address", c.Host)
+	err := fmt.Errorf("cannot resolve %s: it has no address", key.host)
 	for _, addr := range ev.Addrs {
-		w, bad := c.At(addr)
+		w, bad := key.wish.At(key.host, addr)
 		if bad != nil {
 			err = bad
 			continue
@@ -148,7 +181,7 @@ func usable(c config.Connection, ev Resolved) ([]wish.Wish, error) {
 func (m *Machine) kickNames(transport string) int {
 	kicked := 0
 	m.eachName(func(n *name) {
-		if n.conn.Wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking {
+		if n.key.wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking {
 			n.failed, n.next = 0, m.now
 			kicked++
 		}
@@ -161,7 +194,7 @@ func (m *Machine) targetOf(n *name) *target {
 	if len(n.wishes) == 0 {
 		return nil
 	}
-	return m.byTID[n.wishes[n.at].TID]
+	return m.byTID[m.wishOf(n).TID]
 }
 
 // nameOf returns the name that a target stands for, nil for one that is configured by its address.
@@ -182,7 +215,7 @@ func (m *Machine) nextAddress(t *target, n *name, err string) bool {
 		return false
 	}
 	n.at++
-	m.moveTo(t, n.wishes[n.at])
+	m.moveTo(t, m.wishOf(n))
 	m.transition(t, Waiting)
 	t.next = m.now
 	return true

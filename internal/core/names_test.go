@@ -7,6 +7,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -71,6 +72,23 @@ func TestNameKeepsConnectedAddress(t *testing.T) {
 		"log info: connected already, keeping it (tcp, 192.0.2.2, 4420, nqn.vol)")
 }
 
+// A reload that changes what is wished for of a named host does not wait for the name to be resolved anew.
+func TestNameKeepsItsAddressOverReload(t *testing.T) {
+	s := newStage(t, named("array"))
+	s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1")})
+	s.step(ProbeDone{Target: peer("192.0.2.1"), Err: "refused"})
+	changed := named("array")
+	w := &changed.Config.Connections[0].Wish
+	w.Params, _ = w.Params.With(param.CtrlLossTMO, "60")
+	s.expect(s.step(changed), "log info: the configuration was loaded anew", "resolve array")
+	s.expect(s.step(Resolved{Host: "array", Err: "cannot resolve array: no such host"}),
+		"log warn: discoverd.conf:3: cannot resolve array: no such host; next attempt in 1s", "probe 192.0.2.1:4420")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1")}), "start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --ctrl-loss-tmo=60")
+	if n := len(s.m.targets); n != 1 {
+		t.Errorf("%d targets stand for one name", n)
+	}
+}
+
 func booted(dhcp bool) NBFTLoaded {
 	w := wish.Wish{Owner: wish.OwnerNBFT, TID: tid.TID{
 		Transport: tid.TCP, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol", HostTraddr: "192.0.2.9", HostNQN: "nqn.firmware",
@@ -109,5 +127,31 @@ func TestBootAddressByDHCP(t *testing.T) {
 		} else {
 			s.expect(got, "log warn: cannot connect 192.0.2.9 → 192.0.2.1: not ours; next attempt in 900ms (tcp, 192.0.2.1, 4420, nqn.vol, 192.0.2.9)")
 		}
+	}
+}
+
+// The boot firmware names the host of a discovery controller instead of its address: it is resolved as a configured one is,
+// and what this host has lost of the firmware's binding is given up at each of its addresses.
+func TestBootHostName(t *testing.T) {
+	table := booted(true)
+	c := &table.Connections[0]
+	c.Host, c.Wish.TID.Traddr = "array", ""
+	s := newStage(t, table, ConfigLoaded{config.Config{Settings: config.Defaults()}})
+	s.expect(s.step(Resolved{Host: "array", Err: "cannot resolve array: no such host"}),
+		"log warn: NBFT: NBFT, SSNS 1: cannot resolve array: no such host; next attempt in 900ms")
+	s.now = s.now.Add(2 * time.Second)
+	s.expect(s.step(Tick{}), "resolve array")
+	via := func(addr string) probe.Target {
+		return probe.Target{Traddr: addr, Trsvcid: "4420", HostTraddr: "192.0.2.9"}
+	}
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1", "192.0.2.2")}), "probe 192.0.2.1:4420 from 192.0.2.9")
+	s.expect(s.step(ProbeDone{Target: via("192.0.2.1"), Err: "refused"}), "probe 192.0.2.2:4420 from 192.0.2.9")
+	s.expect(s.step(ProbeDone{Target: via("192.0.2.2"), Err: "not ours", Errno: noSuchSource}),
+		"log info: the address 192.0.2.9 that the firmware got by DHCP is not this host's: connecting from any (tcp, 192.0.2.2, 4420, nqn.vol, 192.0.2.9)",
+		"probe 192.0.2.2:4420")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2")}),
+		"start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.firmware")
+	if n := len(s.m.targets); n != 1 {
+		t.Errorf("%d targets stand for one name", n)
 	}
 }

@@ -104,10 +104,10 @@ func (m *Machine) viewOf(t *target) TargetView {
 
 // viewOfName is the target that a name will stand for. Until it has an address, its wish shows the name in its place.
 func viewOfName(n *name) TargetView {
-	w := n.conn.Wish
-	w.TID.Traddr = n.conn.Host
+	w := n.key.wish
+	w.TID.Traddr = n.key.host
 	return TargetView{
-		Wish: w, Unit: "", State: Waiting, Phase: "resolving", Sources: []string{n.conn.From},
+		Wish: w, Unit: "", State: Waiting, Phase: "resolving", Sources: []string{n.from},
 		Attempts: n.failed, Next: n.next, LastError: n.err,
 	}
 }

@@ -577,8 +577,15 @@ func check(t *testing.T, data []byte) {
 	}
 	connections, warnings := nbft.Wishes(table, param.Set{}, param.Set{})
 	for i, c := range connections {
-		if again, err := tid.New(c.Wish.TID, c.Wish.Kind); err != nil || again != c.Wish.TID {
-			t.Errorf("TID %+v is not one: %v", c.Wish.TID, err)
+		id := c.Wish.TID
+		if c.Host != "" {
+			if id.Traddr != "" || tid.HostName(c.Host) != c.Host {
+				t.Errorf("host %q with TID %+v", c.Host, id)
+			}
+			id.Traddr = "192.0.2.1"
+		}
+		if again, err := tid.New(id, c.Wish.Kind); err != nil || again != id {
+			t.Errorf("TID %+v is not one: %v", id, err)
 		}
 		if i > 0 && connections[i-1] == c {
 			t.Errorf("%v is there twice", c)

@@ -20,6 +20,10 @@ type Connection struct {
 	// Wish has the persona of the table and is owned as nbft. Its host-traddr is the HFI's address, its host-iface unset.
 	Wish wish.Wish
 
+	// Host is the name that a discovery URI has in the place of an address, in lower case; "" where there is an address. While
+	// it is set, Wish.TID.Traddr is empty and the wish not to be connected: Wish.At completes it.
+	Host string
+
 	// Link is what host-iface is to be at connect time, Link.Interface finding its name. Zero: no interface is pinned.
 	Link Link
 
@@ -75,6 +79,7 @@ type wisher struct {
 type target struct {
 	kind tid.Kind
 	tid  tid.TID
+	host string
 	link Link
 }
 
@@ -149,8 +154,8 @@ func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, swi
 	}
 	target, err := netip.ParseAddr(id.Traddr)
 	switch {
-	case err != nil || !hfi.Address.IsValid():
-	case target.Unmap().Is4() != hfi.Address.Is4():
+	case !hfi.Address.IsValid():
+	case err == nil && target.Unmap().Is4() != hfi.Address.Is4():
 		w.warnf("%s: it is connected without host-traddr: %v and %s are of different families", name, hfi.Address, id.Traddr)
 	default:
 		id.HostTraddr = hfi.Address.String()
@@ -174,12 +179,18 @@ func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.P
 	if uuid, ok := strings.CutPrefix(id.HostNQN, uuidNQNPrefix); ok && id.HostID == "" {
 		id.HostID = strings.ToLower(uuid)
 	}
+	if c.Host = tid.HostName(id.Traddr); c.Host != "" {
+		id.Traddr = "::" // stands in while the rest is checked
+	}
 	id, err := tid.New(id, kind)
 	if err != nil {
 		w.warnf("%s: it is not connected: %v", c.From, err)
 		return
 	}
-	key := target{kind, id, c.Link}
+	if c.Host != "" {
+		id.Traddr = ""
+	}
+	key := target{kind, id, c.Host, c.Link}
 	i, known := w.at[key]
 	if !known {
 		c.Wish = wish.Wish{Kind: kind, TID: id, Params: w.defaults[kind], Owner: wish.OwnerNBFT}
@@ -193,8 +204,8 @@ func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.P
 	}
 }
 
-// parseURI returns the address in the URI of a discovery controller: nvme+tcp://host:port/, an IPv6 address in brackets. A
-// path behind it means nothing here.
+// parseURI returns the address in the URI of a discovery controller: nvme+tcp://host:port/, an IPv6 address in brackets, or
+// its name. A path behind it means nothing here.
 func parseURI(text string) (tid.TID, error) {
 	uri, err := url.Parse(text)
 	var urlErr *url.Error

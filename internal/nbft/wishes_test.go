@@ -23,6 +23,9 @@ func describe(c nbft.Connection) string {
 		}
 	}
 	line := fmt.Sprintf("%s: %s %s", c.From, c.Wish.Kind, strings.Join(kept, " "))
+	if c.Host != "" {
+		line += " at " + c.Host
+	}
 	if c.Link != (nbft.Link{}) {
 		line += " via " + c.Link.String()
 	}
@@ -131,10 +134,25 @@ func TestWishes(t *testing.T) {
 			warnings: []string{"SSNS 2: it requires authentication: an NBFT holds no secret, give one in the configuration"},
 		},
 		{
+			name: "host names",
+			discovery: []nbft.Discovery{
+				{Index: 1, HFI: 2, URI: "nvme+tcp://DC.example:4420/path"},
+				{Index: 2, HFI: 2, URI: "nvme+tcp://dc.example:4420/"},
+				{Index: 3, HFI: 3, URI: "nvme+tcp://dc.example"},
+				{Index: 4, URI: "nvme+tcp://other/"},
+			},
+			want: []string{
+				"discovery 1 over HFI 2: Discovery trsvcid=4420 nqn=nqn.2014-08.org.nvmexpress.discovery host-traddr=192.0.2.12 keep-alive-tmo=30 at dc.example via 52:54:00:00:00:02 by DHCP",
+				"discovery 3 over HFI 3: Discovery trsvcid=8009 nqn=nqn.2014-08.org.nvmexpress.discovery host-traddr=2001:db8::13 keep-alive-tmo=30 at dc.example via 52:54:00:00:00:03 VLAN 5",
+				"discovery 4: Discovery trsvcid=8009 nqn=nqn.2014-08.org.nvmexpress.discovery keep-alive-tmo=30 at other",
+			},
+			warnings: []string{"discovery 4: it names no HFI of the table; it is connected over any interface"},
+		},
+		{
 			name: "bad URIs",
 			discovery: []nbft.Discovery{
 				{Index: 1, HFI: 1, URI: "nvme+rdma://192.0.2.1/"},
-				{Index: 2, HFI: 1, URI: "nvme+tcp://dc.example/"},
+				{Index: 2, HFI: 1, URI: "nvme+tcp://dc_1.example/"},
 				{Index: 3, HFI: 1, URI: "nvme+tcp://192.0.2.1:70000/"},
 				{Index: 4, HFI: 1, URI: "nvme+tcp://192.0.2.1:x/"},
 				{Index: 5, HFI: 1, URI: "nvme+tcp://user@192.0.2.1/"},
@@ -145,7 +163,7 @@ func TestWishes(t *testing.T) {
 			},
 			warnings: []string{
 				`discovery 1: it is not connected: cannot use URI "nvme+rdma://192.0.2.1/": its scheme must be nvme+tcp`,
-				`discovery 2 over HFI 1: it is not connected: cannot use traddr "dc.example": transport tcp needs an IP address`,
+				`discovery 2 over HFI 1: it is not connected: cannot use traddr "dc_1.example": transport tcp needs an IP address`,
 				`discovery 3 over HFI 1: it is not connected: cannot use trsvcid "70000": a port is a number from 1 to 65535`,
 				`discovery 4: it is not connected: cannot use URI "nvme+tcp://192.0.2.1:x/": invalid port ":x" after host`,
 				`discovery 5: it is not connected: cannot use URI "nvme+tcp://user@192.0.2.1/": it must be nvme+tcp://address:port/, an IPv6 address in brackets`,

@@ -220,6 +220,23 @@ func checkText(s string) error {
 	return nil
 }
 
+// HostName returns s in lower case if it is the name of a host (RFC 1123, section 2.1), else "". What ends in a number is
+// meant to be an address.
+func HostName(s string) string {
+	name := strings.ToLower(s)
+	labels := strings.Split(strings.TrimSuffix(name, "."), ".")
+	if len(name) > 253 || strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return ""
+	}
+	for _, label := range labels {
+		if len(label) < 1 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return ""
+		}
+	}
+	return name
+}
+
 // Canonical returns the set fields as "key=value" joined by ";", in the order that the unit name is a hash of.
 func (t TID) Canonical() string {
 	var b strings.Builder

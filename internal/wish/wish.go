@@ -6,6 +6,7 @@ package wish
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -29,6 +30,21 @@ type Wish struct {
 	TID    tid.TID
 	Params param.Set
 	Owner  Owner
+}
+
+// At returns a wish that lacks its traddr, because its controller is at a host that has a name, for one of the host's
+// addresses. An address that the wish's host-traddr cannot reach, being of the other IP version, is an error.
+func (w Wish) At(host string, addr netip.Addr) (Wish, error) {
+	addr = addr.Unmap()
+	if from, err := netip.ParseAddr(w.TID.HostTraddr); err == nil && from.Is4() != addr.Is4() {
+		return Wish{}, fmt.Errorf("cannot connect %s at %s: host-traddr %s is of the other IP version", host, addr, from)
+	}
+	w.TID.Traddr = addr.String()
+	var err error
+	if w.TID, err = tid.New(w.TID, w.Kind); err != nil {
+		return Wish{}, fmt.Errorf("cannot connect %s at %s: %w", host, addr, err)
+	}
+	return w, nil
 }
 
 // Args returns the options that `nvme-discoverctl connect` and `nvme connect` both understand, as they are spelled there.
