@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,4 +56,29 @@ func TestStrays(t *testing.T) {
 	if want := "cannot read " + f.root.Registry() + "/nvme3/odd: read " + f.root.Registry() + "/nvme3/odd: is a directory"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
+}
+
+// TestNoEntry: a file or a link that leads nowhere under the name of a device owns nothing, and gives way to an entry.
+func TestNoEntry(t *testing.T) {
+	f := newFixture(t)
+	f.put("nvme3", "rubbish")
+	f.must(os.Symlink("/nonexistent", f.entryPath("nvme4")))
+	for _, device := range []string{"nvme3", "nvme4"} {
+		owner, err := f.Owner(device)
+		f.must(err)
+		if owner != "" {
+			t.Errorf("owner of %s: %q, want none", device, owner)
+		}
+		f.must(f.Create(device, map[string]string{Owner: "discoverd"}))
+	}
+	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n", "nvme4/owner": "discoverd\n"})
+	f.put("nvme5", "rubbish")
+	f.must(f.Set("nvme5", Owner, "stas"))
+	f.put("nvme6", "rubbish")
+	removed, err := f.Prune("nvme6", 1)
+	f.must(err)
+	if !removed {
+		t.Error("what is no entry outlives the device of its name")
+	}
+	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n", "nvme4/owner": "discoverd\n", "nvme5/owner": "stas\n"})
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 
@@ -101,7 +102,8 @@ func (r Registry) create(device string, attrs map[string]string) error {
 	}
 	for attempt := 1; ; attempt++ {
 		err := os.Rename(fresh, r.entryPath(device))
-		if !errors.Is(err, fs.ErrExist) || attempt == 3 { // ENOTEMPTY is fs.ErrExist too
+		inTheWay := errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) // ENOTEMPTY is fs.ErrExist too
+		if !inTheWay || attempt == 3 {
 			return err
 		}
 		if err := r.Remove(device); err != nil {
@@ -120,13 +122,18 @@ func (r Registry) Get(device, attr string) (string, error) {
 
 func read(path string) (string, error) {
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return strings.TrimSuffix(string(data), "\n"), nil
+}
+
+// absent tells whether an attribute is not there. What has the name of a device and is no directory is no entry.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // Owner returns who owns device, "" if nobody does.
@@ -142,7 +149,7 @@ func (r Registry) Set(device, attr, value string) error {
 	}
 	path := filepath.Join(r.entryPath(device), attr)
 	err := atomicfile.Write(path, []byte(value+"\n"), 0o644)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return r.Create(device, map[string]string{attr: value})
 	}
 	return err
@@ -154,7 +161,7 @@ func (r Registry) Unset(device, attr string) error {
 		return err
 	}
 	err := os.Remove(filepath.Join(r.entryPath(device), attr))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !absent(err) {
 		return fmt.Errorf("cannot remove %s of %s from the registry: %w", attr, device, err)
 	}
 	return nil
