@@ -2,9 +2,7 @@
 
 package guest
 
-import (
-	"os"
-)
+import "os"
 
 // The services of nvme-stas: the one that keeps discovery controllers, and the one that keeps I/O controllers.
 const (
@@ -28,6 +26,13 @@ func ConfigureStas(t T, port *Port, nqn string) {
 			}
 		}
 	})
+}
+
+// ReleaseByStas takes the discovery controller away from nvme-stas.
+func ReleaseByStas(t T) {
+	t.Helper()
+	put(t, "/etc/stas/stafd.conf", "[Service Discovery]\nzeroconf = disabled\n")
+	Run(t, "systemctl", "reload", Stafd)
 }
 
 // StartStas starts both services of nvme-stas.
