@@ -20,6 +20,7 @@ const (
 const (
 	MAC       = "02:00:00:00:00:77"
 	Address   = "192.0.2.2" // of this host, on the interface with MAC
+	Second    = "192.0.2.3" // on the same interface, if a scenario gives it to this host
 	VLAN      = 5           // on the same interface
 	OnVLAN    = "192.0.3.2" // of this host, on that VLAN
 	Target    = "192.0.2.1"
@@ -27,7 +28,8 @@ const (
 	Nowhere   = "192.0.2.9" // nobody answers there
 	Port      = 4477        // of the discovery controller and of BootNQN, at Target
 	LeasePort = 4478        // of LeaseNQN, at Target
-	VLANPort  = 4479        // of VLANNQN, at FarOnVLAN
+	VLANPort  = 4479        // of VLANNQN, at FarOnVLAN, and of a discovery controller that is named by Host
+	Host      = "boot.array.example"
 )
 
 // What the table names.
@@ -35,6 +37,7 @@ const (
 	BootNQN  = "nqn.2024-01.com.example:boot"  // two namespaces of it; also at Nowhere, which the firmware could not reach either
 	LeaseNQN = "nqn.2024-01.com.example:lease" // from an address that the firmware had by DHCP and this host does not have
 	VLANNQN  = "nqn.2024-01.com.example:vlan"
+	PathsNQN = "nqn.2024-01.com.example:paths" // from Address and from Second, at Target
 )
 
 // Why is what is wrong with the second table.
@@ -45,6 +48,7 @@ const (
 	cable = 1 + iota
 	lease
 	vlan
+	second
 )
 
 // Tables returns the tables in the order of their numbers in /sys/firmware/acpi/tables.
@@ -65,14 +69,19 @@ func table() nbft.Table {
 			{Index: cable, Link: nbft.Link{MAC: mac}, Address: near, Prefix: 24},
 			{Index: lease, Link: nbft.Link{MAC: absent}, Flags: dhcp, Address: netip.MustParseAddr("192.0.2.222"), Prefix: 24},
 			{Index: vlan, Link: nbft.Link{MAC: mac, VLAN: VLAN}, Address: netip.MustParseAddr(OnVLAN), Prefix: 24},
+			{Index: second, Link: nbft.Link{MAC: mac}, Address: netip.MustParseAddr(Second), Prefix: 24},
 		},
-		Discovery: []nbft.Discovery{{Index: 1, HFI: cable, URI: "nvme+tcp://" + Target + ":4477/"}},
+		Discovery: []nbft.Discovery{
+			{Index: 1, HFI: cable, URI: "nvme+tcp://" + Target + ":4477/"},
+			{Index: 2, HFI: vlan, URI: "nvme+tcp://" + Host + ":4479/"},
+		},
 		SSNS: []nbft.SSNS{
 			{Index: 1, Traddr: target, Trsvcid: "4477", NQN: BootNQN, NSID: 1, HFIs: []uint8{cable}, Discovery: 1},
 			{Index: 2, Traddr: target, Trsvcid: "4477", NQN: BootNQN, NSID: 2, HFIs: []uint8{cable}, Discovery: 1},
 			{Index: 3, Traddr: netip.MustParseAddr(Nowhere), Trsvcid: "4477", NQN: BootNQN, NSID: 1, HFIs: []uint8{cable}, Flags: unavailable},
 			{Index: 4, Traddr: target, Trsvcid: "4478", NQN: LeaseNQN, NSID: 1, HFIs: []uint8{lease}},
 			{Index: 5, Traddr: netip.MustParseAddr(FarOnVLAN), Trsvcid: "4479", NQN: VLANNQN, NSID: 1, HFIs: []uint8{vlan}},
+			{Index: 6, Traddr: target, Trsvcid: "4477", NQN: PathsNQN, NSID: 1, HFIs: []uint8{cable, second}, Discovery: 1},
 		},
 	}
 }

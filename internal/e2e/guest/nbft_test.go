@@ -5,6 +5,7 @@ package guest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ func bootIDs() map[string]guest.TID {
 	return map[string]guest.TID{
 		guest.DiscoveryNQN: at(firmware.Target, firmware.Port, guest.DiscoveryNQN, firmware.Address, guest.FarLink),
 		firmware.BootNQN:   at(firmware.Target, firmware.Port, firmware.BootNQN, firmware.Address, guest.FarLink),
+		firmware.PathsNQN:  at(firmware.Target, firmware.Port, firmware.PathsNQN, firmware.Address, guest.FarLink),
 		firmware.LeaseNQN:  at(firmware.Target, firmware.LeasePort, firmware.LeaseNQN, "", ""),
 		firmware.VLANNQN:   at(firmware.FarOnVLAN, firmware.VLANPort, firmware.VLANNQN, firmware.OnVLAN, vlanLink),
 	}
@@ -74,9 +76,9 @@ func bootScene(t *testing.T) *guest.Machine {
 		return s
 	}
 	boot, behind := subsystem(firmware.BootNQN), subsystem(behindNQN)
-	leased, tagged := subsystem(firmware.LeaseNQN), subsystem(firmware.VLANNQN)
+	paths, leased, tagged := subsystem(firmware.PathsNQN), subsystem(firmware.LeaseNQN), subsystem(firmware.VLANNQN)
 	far.There(func() {
-		port.Link(boot, behind)
+		port.Link(boot, behind, paths)
 		lease.Link(leased)
 		vlan.Link(tagged)
 	})
@@ -84,10 +86,13 @@ func bootScene(t *testing.T) *guest.Machine {
 	return m
 }
 
+// bootNQNs are the names of what the first NBFT asks for, but for the second path.
+func bootNQNs() []string { return slices.Collect(maps.Keys(bootIDs())) }
+
 // waitBoot waits until what the firmware names, and what is behind it, is connected; it returns the devices by NQN.
 func waitBoot(t *testing.T) map[string]string {
 	t.Helper()
-	return guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, firmware.BootNQN, firmware.LeaseNQN, firmware.VLANNQN, behindNQN)
+	return guest.WaitLive(t, connectTimeout, append(bootNQNs(), behindNQN)...)
 }
 
 // checkBoot checks that a controller is as the firmware's table wants it: its unit, its owner, and the identity of the
@@ -143,8 +148,71 @@ func TestBootTables(t *testing.T) {
 	if strings.Contains(journal, "Starting "+nowhereUnit()) {
 		t.Errorf("journal: the unit of %s was started:\n%s", firmware.Nowhere, journal)
 	}
-	if status := guest.Property(t, guest.Service, "StatusText"); !strings.HasPrefix(status, "5 of 6 controllers connected") {
-		t.Errorf("status: got %q, want 5 of 6 controllers connected", status)
+	if status := guest.Property(t, guest.Service, "StatusText"); !strings.HasPrefix(status, "6 of 9 controllers connected") {
+		t.Errorf("status: got %q, want 6 of 9 controllers connected", status)
+	}
+}
+
+// The firmware names one subsystem over two of its interfaces, and the address of the second one comes to this host only
+// later. Each interface has a path of its own then, from its own address, with the firmware's identity, under its own unit.
+func TestBootTwoPaths(t *testing.T) {
+	m := bootScene(t)
+	guest.Start(t)
+	devices := waitBoot(t)
+	guest.Run(t, "ip", "address", "add", firmware.Second+"/24", "dev", guest.FarLink)
+	second := bootIDs()[firmware.PathsNQN]
+	second.HostTraddr = firmware.Second
+	m.WaitUnit(second.Unit(), "active")
+	live := guest.Live(firmware.PathsNQN)
+	if len(live) != 2 || !slices.Contains(live, devices[firmware.PathsNQN]) {
+		t.Fatalf("paths to %s: got %v, want two, %s among them", firmware.PathsNQN, live, devices[firmware.PathsNQN])
+	}
+	var from []string
+	for _, device := range live {
+		_, source, _ := strings.Cut(guest.ControllerAttribute(device, "address"), "src_addr=")
+		from = append(from, source)
+		owner, host := guest.RegistryAttribute(device, "owner"), guest.ControllerAttribute(device, "hostnqn")
+		if owner != "nbft" || host != firmware.HostNQN {
+			t.Errorf("%s: got owner %q and host NQN %q, want nbft and the firmware's", device, owner, host)
+		}
+	}
+	if got := sorted(from); !slices.Equal(got, []string{firmware.Address, firmware.Second}) {
+		t.Errorf("source addresses: got %v, want those of the two interfaces", got)
+	}
+}
+
+// The firmware names one discovery controller by its host. While nobody knows that name everything else is connected; when
+// it has addresses they are tried in their order, over the interface that the firmware names, and the controller is the
+// firmware's.
+func TestBootControllerByHostName(t *testing.T) {
+	m := bootScene(t)
+	hosts(t)
+	guest.Start(t)
+	devices := waitBoot(t)
+	guest.Eventually(t, connectTimeout, "the journal tells that the name does not resolve", func() (bool, string) {
+		journal := m.Journal()
+		return strings.Contains(journal, "NBFT1, discovery 2 over HFI 3: cannot resolve "+firmware.Host), journal
+	})
+	hosts(t, "192.0.3.9 "+firmware.Host, firmware.FarOnVLAN+" "+firmware.Host)
+	id := bootIDs()[firmware.VLANNQN]
+	id.NQN = guest.DiscoveryNQN
+	m.WaitUnit(id.Unit(), "active")
+	found := ""
+	for _, c := range guest.Controllers() {
+		if c.NQN == id.NQN && c.Traddr == id.Traddr {
+			found = c.Name
+		} else if devices[c.NQN] != c.Name {
+			t.Errorf("%s: want nothing but what was there before, %v", c, devices)
+		}
+	}
+	if got := guest.RegistryAttribute(found, "owner"); found == "" || got != "nbft" {
+		t.Errorf("owner of %q at %s: got %q, want nbft", found, id.Traddr, got)
+	}
+	argv := guest.Argv(m, id.Unit(), "ExecStart")
+	for option, want := range map[string]string{"owner": "nbft", "host-traddr": id.HostTraddr, "host-iface": id.HostIface, "hostnqn": firmware.HostNQN} {
+		if got, _ := guest.Option(argv, option); got != want {
+			t.Errorf("ExecStart of %s: --%s: got %q, want %q", id.Unit(), option, got, want)
+		}
 	}
 }
 
@@ -209,7 +277,7 @@ func TestBootControllerExcluded(t *testing.T) {
 	guest.Exclude(t, "e2e", entry)
 	mark := m.Mark()
 	guest.Start(t)
-	rest := []string{guest.DiscoveryNQN, firmware.LeaseNQN, firmware.VLANNQN, behindNQN}
+	rest := append(slices.DeleteFunc(bootNQNs(), func(nqn string) bool { return nqn == firmware.BootNQN }), behindNQN)
 	guest.WaitLive(t, connectTimeout, rest...)
 	guest.Always(t, quietSpan, "it is not connected", func() (bool, string) { return len(guest.Devices()) == len(rest), "" })
 	if got := m.Complaints(mark, guest.Service); strings.Count(got, "excluded by /etc/nvme/exclusions/e2e.conf:1") != 1 {
@@ -268,6 +336,7 @@ func TestBootTablesShown(t *testing.T) {
 		"2 tcp - 02:00:00:00:00:78 - 192.0.2.222/24 0000:00:00.0",
 		"3 tcp fabric.5 02:00:00:00:00:77 5 192.0.3.2/24 0000:00:00.0",
 		"1 1 nvme+tcp://192.0.2.1:4477/",
+		"2 3 nvme+tcp://" + firmware.Host + ":4479/",
 		"warning: SSNS 3: firmware says that it is unavailable; it is connected all the same",
 	} {
 		if !slices.Contains(lines, want) {
@@ -302,10 +371,10 @@ func TestBootTablesShown(t *testing.T) {
 	if table.Host.NQN != firmware.HostNQN || table.Host.ID != firmware.HostID || table.Size != len(firmware.Tables()[0]) {
 		t.Errorf("nbft show --json: got host %+v, size %d", table.Host, table.Size)
 	}
-	if len(table.HFIs) != 3 || table.HFIs[2].VLAN != firmware.VLAN || table.HFIs[2].Interface != vlanLink || table.HFIs[0].MAC != firmware.MAC {
+	if len(table.HFIs) != 4 || table.HFIs[2].VLAN != firmware.VLAN || table.HFIs[2].Interface != vlanLink || table.HFIs[0].MAC != firmware.MAC {
 		t.Errorf("nbft show --json: got interfaces %+v", table.HFIs)
 	}
-	if len(table.Subsystems) != 5 || !table.Subsystems[2].Unavailable || table.Subsystems[2].Traddr != firmware.Nowhere {
+	if len(table.Subsystems) != 6 || !table.Subsystems[2].Unavailable || table.Subsystems[2].Traddr != firmware.Nowhere {
 		t.Errorf("nbft show --json: got subsystems %+v", table.Subsystems)
 	}
 }

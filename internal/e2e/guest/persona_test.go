@@ -61,6 +61,7 @@ func TestTwoPersonas(t *testing.T) {
 			return slices.Equal(got, want), "\n\t" + strings.Join(got, "\n\t")
 		})
 	}
+	mark := f.Mark()
 	guest.Start(t)
 	connected("each identity has its own")
 	for _, c := range guest.Controllers() {
@@ -70,6 +71,12 @@ func TestTwoPersonas(t *testing.T) {
 	}
 	if got := len(guest.Units(t)); got != len(want) {
 		t.Errorf("units: got %d, want %d", got, len(want))
+	}
+	kernel := guest.Run(t, "journalctl", "--dmesg", "--quiet", "--output=cat", "--after-cursor="+string(mark))
+	for _, nqn := range []string{salesNQN, labNQN} {
+		if seen := "for subsystem " + shared.NQN + " for NQN " + nqn; !strings.Contains(kernel, seen) {
+			t.Errorf("the target's log: want %q, got:\n%s", seen, kernel)
+		}
 	}
 	for _, c := range guest.Controllers() {
 		guest.Delete(t, c.Name)
