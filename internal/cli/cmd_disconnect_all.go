@@ -74,7 +74,7 @@ func (a *app) wanted(match func(connect.Owned) bool) ([]string, error) {
 		case c.Owner == "":
 			names = append(names, c.Name)
 		default:
-			names = append(names, fmt.Sprintf("%s (%s)", c.Name, c.Owner))
+			names = append(names, fmt.Sprintf("%s (%s)", c.Name, printable(c.Owner)))
 		}
 	}
 	return names, nil

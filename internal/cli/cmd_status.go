@@ -100,7 +100,7 @@ func (a *app) printDetails(controllers []client.Controller) {
 		}
 		line("device", joined(" ", value(c.Device), value(c.Device_state)))
 		line("unit", c.Unit)
-		line("owner", value(c.Owner))
+		line("owner", printable(value(c.Owner)))
 		if c.Last_error != nil {
 			line("last error", s.paint(bad, *c.Last_error))
 			if c.Error_since != nil && c.Error_count != nil {
@@ -188,7 +188,7 @@ func (a *app) stateOf(c client.Controller) string {
 		return text
 	case "foreign":
 		if owner := value(c.Owner); owner != "" {
-			return "of another owner, " + owner
+			return "of another owner, " + printable(owner)
 		}
 	}
 	return c.State

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,4 +82,13 @@ func TestNoEntry(t *testing.T) {
 		t.Error("what is no entry outlives the device of its name")
 	}
 	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n", "nvme4/owner": "discoverd\n", "nvme5/owner": "stas\n"})
+}
+
+// TestNoRegistry: a file in the place of the registry is not taken for one in which nobody owns anything.
+func TestNoRegistry(t *testing.T) {
+	f := newFixture(t)
+	f.must(os.MkdirAll(filepath.Dir(f.root.Registry()), 0o755))
+	f.must(os.WriteFile(f.root.Registry(), nil, 0o644))
+	_, err := f.Owner("nvme3")
+	wantError(t, err, "cannot read "+f.root.Registry()+"/nvme3/owner: open "+f.root.Registry()+"/nvme3/owner: not a directory")
 }

@@ -117,12 +117,12 @@ func (r Registry) Get(device, attr string) (string, error) {
 	if err := check(device, attr); err != nil {
 		return "", err
 	}
-	return read(filepath.Join(r.entryPath(device), attr))
+	return r.read(filepath.Join(r.entryPath(device), attr))
 }
 
-func read(path string) (string, error) {
+func (r Registry) read(path string) (string, error) {
 	data, err := os.ReadFile(path)
-	if absent(err) {
+	if r.absent(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -131,9 +131,14 @@ func read(path string) (string, error) {
 	return strings.TrimSuffix(string(data), "\n"), nil
 }
 
-// absent tells whether an attribute is not there. What has the name of a device and is no directory is no entry.
-func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+// absent tells whether an attribute is not there. What has the name of a device and is no directory is no entry; where the
+// whole registry is none, nobody can tell who owns what.
+func (r Registry) absent(err error) bool {
+	if errors.Is(err, syscall.ENOTDIR) {
+		info, statErr := os.Stat(r.root.Registry())
+		return statErr == nil && info.IsDir()
+	}
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Owner returns who owns device, "" if nobody does.
@@ -149,7 +154,7 @@ func (r Registry) Set(device, attr, value string) error {
 	}
 	path := filepath.Join(r.entryPath(device), attr)
 	err := atomicfile.Write(path, []byte(value+"\n"), 0o644)
-	if absent(err) {
+	if r.absent(err) {
 		return r.Create(device, map[string]string{attr: value})
 	}
 	return err
@@ -161,7 +166,7 @@ func (r Registry) Unset(device, attr string) error {
 		return err
 	}
 	err := os.Remove(filepath.Join(r.entryPath(device), attr))
-	if err != nil && !absent(err) {
+	if err != nil && !r.absent(err) {
 		return fmt.Errorf("cannot remove %s of %s from the registry: %w", attr, device, err)
 	}
 	return nil
@@ -314,7 +319,7 @@ func (r Registry) gone(device string) (bool, error) {
 // while there is no such device.
 func (r Registry) stale(device, path string, seqnum uint64) (bool, error) {
 	path = filepath.Join(path, Seqnum)
-	value, err := read(path)
+	value, err := r.read(path)
 	if err != nil {
 		return false, err
 	}
