@@ -1,6 +1,10 @@
 package config
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
 
 func TestIdentity(t *testing.T) {
 	const (
@@ -87,4 +91,24 @@ func TestIdentity(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the identity files hold, the identity is a whole one that a kernel takes, or none, or an error.
+func FuzzIdentity(f *testing.F) {
+	f.Add(testNQN+"\n", testID+"\n", "0123456789abcdef0123456789abcdef\n")
+	f.Add("nqn.h", "", "")
+	f.Add("", "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE", "uninitialized")
+	f.Add("", "", "0123456789ABCDEF0123456789abcdef")
+	f.Add("nqn.h,tls", "0", "\x00")
+	f.Fuzz(func(t *testing.T, nqn, id, machine string) {
+		root := write(t, map[string]string{"etc/nvme/hostnqn": nqn, "etc/nvme/hostid": id, "etc/machine-id": machine})
+		got, err := readIdentity(root)
+		switch {
+		case err != nil && got != (identity{}):
+			t.Errorf("an identity beside an error: %+v, %v", got, err)
+		case err != nil || got.nqn == "" && got.id == "":
+		case tid.CheckNQN(got.nqn) != nil || !isUUID(got.id):
+			t.Errorf("got host NQN %q with ID %q", got.nqn, got.id)
+		}
+	})
 }

@@ -80,3 +80,19 @@ func TestLinkString(t *testing.T) {
 		}
 	}
 }
+
+// The kernel's list of VLANs holds names that people give, and may be of a kernel to come.
+func FuzzVLANs(f *testing.F) {
+	f.Add("VLAN Dev name\t | VLAN ID\nName-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD\neth0.5         | 5  | eth0\n", "52:54:00:00:00:01", uint16(5))
+	f.Add("eth0.5|65536|eth0", "52:54:00:00:00:01", uint16(0))
+	f.Add("|||\n\n|5", "80:00:02:08:fe:80:00:00:00:00:00:00:52:54:00:00:00:01:02:03", uint16(5))
+	f.Fuzz(func(t *testing.T, list, mac string, vlan uint16) {
+		root := paths.Root(t.TempDir())
+		write(t, filepath.Join(root.SysClassNet(), "eth0.5", "address"), []byte(mac))
+		write(t, root.VLANs(), []byte(list))
+		l := nbft.Link{MAC: [6]byte{0x52, 0x54, 0, 0, 0, 1}, VLAN: vlan}
+		if got, err := l.Interface(root); err != nil || got != "" && got != "eth0.5" {
+			t.Errorf("%v: %q, %v", l, got, err)
+		}
+	})
+}

@@ -117,6 +117,9 @@ func fromKernel(from unix.Sockaddr, oob []byte) bool {
 		return false
 	}
 	for _, m := range msgs {
+		if len(m.Data) < unix.SizeofUcred { // it is read unlooked at
+			continue
+		}
 		if cred, err := unix.ParseUnixCredentials(&m); err == nil {
 			return cred.Uid == 0 && cred.Pid == 0
 		}

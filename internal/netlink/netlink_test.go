@@ -155,3 +155,18 @@ func TestFromKernel(t *testing.T) {
 		}
 	}
 }
+
+// Whatever comes with a message, only the kernel's port and the kernel's process make it the kernel's.
+func FuzzFromKernel(f *testing.F) {
+	kernel := unix.UnixCredentials(&unix.Ucred{})
+	f.Add(uint32(0), uint32(1), kernel)
+	f.Add(uint32(17), uint32(1), kernel)
+	f.Add(uint32(0), uint32(1), unix.UnixCredentials(&unix.Ucred{Pid: 17, Uid: 1000}))
+	f.Add(uint32(0), uint32(1), kernel[:20])
+	f.Fuzz(func(t *testing.T, port, groups uint32, oob []byte) {
+		got := fromKernel(&unix.SockaddrNetlink{Pid: port, Groups: groups}, oob)
+		if got && (port != 0 || groups == 0 || len(oob) < unix.CmsgLen(unix.SizeofUcred)) {
+			t.Errorf("port %d, groups %d, %x: taken for the kernel", port, groups, oob)
+		}
+	})
+}

@@ -1,6 +1,9 @@
 package param
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestWith(t *testing.T) {
 	for _, tt := range []struct {
@@ -57,4 +60,28 @@ func TestByName(t *testing.T) {
 	if _, ok := ByName("dhchap-secret"); ok {
 		t.Error("a secret is a parameter: it would reach a command line")
 	}
+}
+
+// What a parameter takes cannot end one option of the kernel's string and begin another, and is taken again as it is.
+func FuzzWith(f *testing.F) {
+	f.Add("ctrl-loss-tmo", "-1")
+	f.Add("tls", "Yes")
+	f.Add("queue-size", "1,tls")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		p, ok := ByName(name)
+		if !ok {
+			return
+		}
+		set, err := Set{}.With(p, value)
+		if err != nil {
+			return
+		}
+		got, _ := set.Get(p)
+		if strings.Trim(got, "-0123456789") != "" && got != "true" {
+			t.Errorf("%s: %q became %q", name, value, got)
+		}
+		if again, err := (Set{}).With(p, got); err != nil || again != set {
+			t.Errorf("%s: %q is not taken again: %v", name, got, err)
+		}
+	})
 }

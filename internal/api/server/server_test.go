@@ -123,6 +123,25 @@ func testServer(backend Backend, l limits) (*Server, *lines) {
 // client returns the other end of a connection that s handles as one of the user uid.
 func client(t *testing.T, s *Server, uid uint32) *net.UnixConn {
 	t.Helper()
+	ours, theirs := pair(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer ours.Close()
+		s.handle(ctx, newConn(ours, &unix.Ucred{Uid: uid, Pid: 7}, s.limits))
+	}()
+	t.Cleanup(func() {
+		cancel()
+		theirs.Close()
+		<-done
+	})
+	return theirs
+}
+
+// pair returns both ends of a connection.
+func pair(t *testing.T) (ours, theirs *net.UnixConn) {
+	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -137,19 +156,7 @@ func client(t *testing.T, s *Server, uid uint32) *net.UnixConn {
 		file.Close()
 		ends[i] = c.(*net.UnixConn)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer ends[0].Close()
-		s.handle(ctx, newConn(ends[0], &unix.Ucred{Uid: uid, Pid: 7}, s.limits))
-	}()
-	t.Cleanup(func() {
-		cancel()
-		ends[1].Close()
-		<-done
-	})
-	return ends[1]
+	return ends[0], ends[1]
 }
 
 // exchange sends a message and returns the reply, "" if the server hung up.
@@ -532,6 +539,42 @@ func FuzzWithParameters(f *testing.F) {
 		}
 		if before.Method != after.Method || len(after.Parameters) == 0 || bytes.Equal(after.Parameters, []byte("null")) {
 			t.Errorf("%q became %q", message, out)
+		}
+	})
+}
+
+// Whatever an ordinary user sends, nothing is asked of the daemon that is for root alone, and no call goes wrong within.
+func FuzzCall(f *testing.F) {
+	for _, seed := range []string{
+		`{"method":"org.nvmexpress.discoverd.ListControllers"}`,
+		`{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme1"}}`,
+		`{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs","parameters":{"controller":"nvme1"}}`,
+		`{"method":"org.nvmexpress.discoverd.Monitor","more":true}`,
+		`{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`,
+		`{"method":"org.nvmexpress.discoverd.Reload","oneway":true}`,
+		`{"method":"org.varlink.service.GetInterfaceDescription","parameters":{"interface":"org.nvmexpress.discoverd"}}`,
+		`{"method":"org.varlink.service.GetInfo","parameters":[]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		backend := &fake{state: twoTargets()}
+		s, log := testServer(backend, defaultLimits)
+		ours, theirs := pair(t)
+		defer ours.Close()
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			_, _ = io.Copy(io.Discard, theirs)
+			theirs.Close()
+		}()
+		c := newConn(ours, &unix.Ucred{Uid: 1000, Pid: 7}, s.limits)
+		close(c.gone) // the end of Monitor
+		_ = s.answer(t.Context(), c, message)
+		ours.Close()
+		<-drained
+		if len(backend.asked) > 0 || log.String() != "" {
+			t.Errorf("%q: asked of the daemon %v, log %q", message, backend.asked, log)
 		}
 	})
 }
