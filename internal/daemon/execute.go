@@ -25,7 +25,6 @@ const (
 	probeTimeout   = 3 * time.Second
 	muteTimeout    = 5 * time.Second
 	parallelProbes = 64
-	parallelReads  = 16
 	parallelStops  = 8
 	askTimeout     = 10 * time.Second
 	resolveTimeout = 20 * time.Second
@@ -38,8 +37,8 @@ type executor struct {
 	settings config.Settings
 	queue    *queue
 	probes   chan struct{} // places for what may run at one time
-	reads    chan struct{}
 	stops    chan struct{}
+	logs     *logReader
 	stopping *stops
 	warnings *warnings
 }
@@ -48,8 +47,10 @@ func newExecutor(d *Daemon) *executor {
 	return &executor{
 		Daemon: d, queue: newQueue(),
 		probes: make(chan struct{}, parallelProbes),
-		reads:  make(chan struct{}, parallelReads),
 		stops:  make(chan struct{}, parallelStops),
+		logs: newLogReader(func(ctx context.Context, device string) (discoverylog.Page, error) {
+			return discoverylog.Read(ctx, d.Root, device)
+		}),
 
 		stopping: newStops(d.reader.state),
 		warnings: newWarnings(d.Log),
@@ -93,7 +94,7 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.AskUnit:
 		go x.ask(ctx, e)
 	case core.ReadLog:
-		go x.within(ctx, x.reads, func() { x.readLog(ctx, e) })
+		go x.readLog(ctx, e)
 	case core.Kickstart:
 		go x.kickstart(ctx, e)
 	case core.TakeSnapshot:
@@ -295,7 +296,7 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 }
 
 func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
-	page, err := discoverylog.Read(ctx, x.Root, e.Device)
+	page, err := x.logs.page(ctx, e.Device)
 	if err != nil {
 		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})
 		return

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+)
+
+const (
+	// parallelLogReads is how many log pages are read at one time, those that are slow apart.
+	parallelLogReads = 16
+	// slowLogRead is when a read goes on without a place: those that are stuck must not keep the places of the others.
+	slowLogRead = 2 * time.Second
+	// logPatience is how long a read may take. The kernel ends a command after a minute, and a large page takes thousands.
+	logPatience = 5 * time.Minute
+	// maxLogReads bounds the reads that are under way or given up and still in the kernel: each costs a thread.
+	maxLogReads = 128
+)
+
+// logReader reads log pages for the loop. A command to a controller that does not answer stays in the kernel for a minute,
+// or for good where the kernel itself is stuck. It must not hold up the log pages of others, and its own must be told as
+// unread, so that what is known of it stays and it is tried again.
+type logReader struct {
+	read   func(ctx context.Context, device string) (discoverylog.Page, error)
+	places chan struct{}
+
+	mu      sync.Mutex
+	pending map[string]bool // devices whose read has not come back
+}
+
+func newLogReader(read func(context.Context, string) (discoverylog.Page, error)) *logReader {
+	return &logReader{read: read, places: make(chan struct{}, parallelLogReads), pending: map[string]bool{}}
+}
+
+// page reads the log page of device. It returns when the read does, when that took too long, or when ctx ends.
+func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page, error) {
+	failed := func(why string) (discoverylog.Page, error) {
+		return discoverylog.Page{}, fmt.Errorf("cannot read the discovery log page of %s: %s", device, why)
+	}
+	if why := r.begin(device); why != "" {
+		return failed(why)
+	}
+	ctx, cancel := context.WithTimeout(ctx, logPatience)
+	defer cancel()
+	type answer struct {
+		page discoverylog.Page
+		err  error
+	}
+	came := make(chan answer, 1)
+	go func() {
+		defer r.end(device)
+		select {
+		case r.places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		leave := sync.OnceFunc(func() { <-r.places })
+		defer leave()
+		defer time.AfterFunc(slowLogRead, leave).Stop()
+		page, err := r.read(ctx, device)
+		came <- answer{page, err}
+	}()
+	select {
+	case a := <-came:
+		return a.page, a.err
+	case <-ctx.Done():
+		return failed(fmt.Sprintf("no answer within %v", logPatience))
+	}
+}
+
+// begin notes that a read begins, or says why it must not.
+func (r *logReader) begin(device string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.pending[device]:
+		return "an earlier read has not come back from the kernel"
+	case len(r.pending) == maxLogReads:
+		return fmt.Sprintf("%d reads have not come back from the kernel", maxLogReads)
+	}
+	r.pending[device] = true
+	return ""
+}
+
+func (r *logReader) end(device string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pending, device)
+}
