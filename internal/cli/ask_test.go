@@ -11,24 +11,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
 
 // desk is where a person or a script runs commands: one tree, and a connector that pretends.
 type desk struct {
 	*testing.T
-	root     paths.Root
-	fake     *fakeConnector
-	typed    string // by the person at the terminal; with noTerminal there is none
-	env      map[string]string
-	program  func(argv []string) error // stands for other programs
-	programs []string                  // that were run
+	root      paths.Root
+	fake      *fakeConnector
+	typed     string // by the person at the terminal; with noTerminal there is none
+	env       map[string]string
+	program   func(argv []string) error // stands for other programs
+	programs  []string                  // that were run
+	listeners func() ([]rdma.Listener, error)
 }
 
 const noTerminal = "\x00"
 
 func newDesk(t *testing.T) *desk {
-	return &desk{T: t, root: paths.Root(t.TempDir()), fake: &fakeConnector{}, typed: noTerminal, env: map[string]string{}}
+	return &desk{
+		T: t, root: paths.Root(t.TempDir()), fake: &fakeConnector{}, typed: noTerminal, env: map[string]string{},
+		listeners: func() ([]rdma.Listener, error) { return nil, nil },
+	}
 }
 
 // run returns what a command printed, standard output first, without the root; "status N" comes last unless it is 0.
@@ -42,6 +47,7 @@ func (d *desk) run(args ...string) string {
 			Terminal: func() bool { return d.typed != noTerminal },
 		},
 		connector: func() connector { return d.fake },
+		listeners: d.listeners,
 		program: func(_ context.Context, argv ...string) error {
 			d.programs = append(d.programs, strings.ReplaceAll(strings.Join(argv, " "), string(d.root), ""))
 			if d.program == nil {

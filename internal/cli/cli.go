@@ -18,6 +18,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -61,12 +62,13 @@ type app struct {
 	program   func(ctx context.Context, argv ...string) error // runs another program on Stdin, Stdout and Stderr
 	lines     *bufio.Reader                                   // of Stdin, once somebody was asked
 	now       func() time.Time
+	listeners func() ([]rdma.Listener, error) // on RDMA devices
 }
 
 // Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
 // is on env.Stderr in one line for each thing.
 func Run(ctx context.Context, env Env) int {
-	a := &app{Env: env, now: time.Now}
+	a := &app{Env: env, now: time.Now, listeners: rdma.Listeners}
 	a.connector = func() connector {
 		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
 	}
@@ -124,6 +126,6 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.AddCommand(a.statusCommand(), a.listCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand())
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.configCommand(), a.versionCommand())
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.versionCommand())
 	return cmd
 }

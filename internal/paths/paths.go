@@ -97,6 +97,18 @@ func (r Root) FCDiscovery() string { return r.Join("sys/class/fc/fc_udev_device/
 // ACPITables is the directory of the tables that firmware gave the kernel, each a file with its signature as name.
 func (r Root) ACPITables() string { return r.Join("sys/firmware/acpi/tables") }
 
+// InfiniBand has a directory for each RDMA device of the host, of whatever kind.
+func (r Root) InfiniBand() string { return r.Join("sys/class/infiniband") }
+
+// NVMeT is where the kernel's own NVMe target is configured, if this host has one.
+func (r Root) NVMeT() string { return r.Join("sys/kernel/config/nvmet") }
+
+// Unlinked is where it is noted which subsystems are being taken off a port of the kernel's target, to be linked again.
+func (r Root) Unlinked(port string) string { return r.Join("run/nvme/discoverd/nvmet", port) }
+
+// NVMeTLock is the file that the commands lock which change the kernel's target.
+func (r Root) NVMeTLock() string { return r.Join("run/nvme/discoverd/locks/nvmet") }
+
 // SysClassNet has a directory for each network interface of the host.
 func (r Root) SysClassNet() string { return r.Join("sys/class/net") }
 
