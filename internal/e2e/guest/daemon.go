@@ -24,8 +24,8 @@ func ConfigureDiscovery(t T, ports ...*Port) {
 	t.Helper()
 	text := ""
 	for _, p := range ports {
-		text += fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n\n",
-			p.Traddr, p.Trsvcid)
+		text += fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = %q, traddr = %q, trsvcid = %s }]\n\n",
+			p.Transport, p.Traddr, p.Trsvcid)
 	}
 	Configure(t, text)
 }

@@ -18,13 +18,14 @@ const (
 
 // discoveryConfig names a discovery controller.
 func discoveryConfig(p *guest.Port) string {
-	return fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n", p.Traddr, p.Trsvcid)
+	return fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = %q, traddr = %q, trsvcid = %s }]\n",
+		p.Transport, p.Traddr, p.Trsvcid)
 }
 
 // subsystemConfig names a subsystem, with more of its keys.
 func subsystemConfig(p *guest.Port, nqn, more string) string {
-	return fmt.Sprintf("[[subsystem]]\nnqn = %q\n%scontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n",
-		nqn, more, p.Traddr, p.Trsvcid)
+	return fmt.Sprintf("[[subsystem]]\nnqn = %q\n%scontroller = [{ transport = %q, traddr = %q, trsvcid = %s }]\n",
+		nqn, more, p.Transport, p.Traddr, p.Trsvcid)
 }
 
 // unchanged tells whether the controllers are still those of before: the same names, all live. A reconnect would show as

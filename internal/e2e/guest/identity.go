@@ -22,7 +22,7 @@ type TID struct {
 // TID returns the transport ID under which the host reaches an NQN on the port.
 func (p *Port) TID(nqn string) TID {
 	return TID{
-		Transport: "tcp", Traddr: p.Traddr, Trsvcid: p.Trsvcid, NQN: nqn, HostNQN: HostNQN, HostID: HostID,
+		Transport: p.Transport, Traddr: p.Traddr, Trsvcid: p.Trsvcid, NQN: nqn, HostNQN: HostNQN, HostID: HostID,
 	}
 }
 

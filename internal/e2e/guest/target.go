@@ -12,17 +12,18 @@ import (
 // nvmet is where the kernel's own target is configured.
 const nvmet = "/sys/kernel/config/nvmet"
 
-// Target is the kernel's NVMe target on loopback TCP: one discovery controller per port, subsystems behind it.
+// Target is the kernel's NVMe target on this host: one discovery controller per port, subsystems behind it.
 type Target struct {
 	t T
 }
 
-// Port is one TCP port of the target. It listens while at least one subsystem is linked to it.
+// Port is one port of the target. It listens while at least one subsystem is linked to it.
 type Port struct {
-	t       T
-	dir     string
-	Traddr  string
-	Trsvcid string
+	t         T
+	dir       string
+	Transport string
+	Traddr    string
+	Trsvcid   string
 }
 
 // Subsystem is one subsystem of the target.
@@ -48,12 +49,18 @@ func (g *Target) Port(trsvcid int) *Port {
 // PortAt adds a port that listens on an address of this host.
 func (g *Target) PortAt(traddr string, trsvcid int) *Port {
 	g.t.Helper()
+	return g.PortOver("tcp", traddr, trsvcid)
+}
+
+// PortOver adds a port of a transport, such as "rdma", that listens on an address of this host.
+func (g *Target) PortOver(transport, traddr string, trsvcid int) *Port {
+	g.t.Helper()
 	p := &Port{
-		t: g.t, Traddr: traddr, Trsvcid: strconv.Itoa(trsvcid),
+		t: g.t, Transport: transport, Traddr: traddr, Trsvcid: strconv.Itoa(trsvcid),
 		dir: filepath.Join(nvmet, "ports", strconv.Itoa(trsvcid)),
 	}
 	mkdir(g.t, p.dir)
-	write(g.t, filepath.Join(p.dir, "addr_trtype"), "tcp")
+	write(g.t, filepath.Join(p.dir, "addr_trtype"), transport)
 	write(g.t, filepath.Join(p.dir, "addr_adrfam"), "ipv4")
 	write(g.t, filepath.Join(p.dir, "addr_traddr"), p.Traddr)
 	write(g.t, filepath.Join(p.dir, "addr_trsvcid"), p.Trsvcid)
@@ -156,7 +163,7 @@ func (p *Port) Refer(to *Port) {
 	p.t.Helper()
 	dir := filepath.Join(p.dir, "referrals", to.Trsvcid)
 	mkdir(p.t, dir)
-	write(p.t, filepath.Join(dir, "addr_trtype"), "tcp")
+	write(p.t, filepath.Join(dir, "addr_trtype"), to.Transport)
 	write(p.t, filepath.Join(dir, "addr_adrfam"), "ipv4")
 	write(p.t, filepath.Join(dir, "addr_traddr"), to.Traddr)
 	write(p.t, filepath.Join(dir, "addr_trsvcid"), to.Trsvcid)

@@ -1,0 +1,81 @@
+//go:build e2e
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+)
+
+// Writer writes to a namespace, block after block, until the scenario ends. An error fails the scenario.
+type Writer struct {
+	t      T
+	blocks atomic.Int64
+}
+
+// WriteOn begins to write on the only namespace of a subsystem that is connected.
+func WriteOn(t T, s *Subsystem) *Writer {
+	t.Helper()
+	found, _ := filepath.Glob("/sys/class/nvme-subsystem/*/subsysnqn")
+	node := ""
+	for _, file := range found {
+		if heads, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "nvme*n1")); read(file) == s.NQN && len(heads) == 1 {
+			node = filepath.Join("/dev", filepath.Base(heads[0]))
+		}
+	}
+	if node == "" {
+		t.Fatalf("cannot find the namespace of %s", s.NQN)
+	}
+	device, err := os.OpenFile(node, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatalf("cannot write: %v", err)
+	}
+	w := &Writer{t: t}
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- w.write(device, stop) }()
+	t.Cleanup(func() {
+		defer device.Close()
+		close(stop)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("writing to %s: %v after %d blocks", node, err, w.blocks.Load())
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("writing to %s: stuck after %d blocks", node, w.blocks.Load())
+		}
+	})
+	return w
+}
+
+func (w *Writer) write(device *os.File, stop <-chan struct{}) error {
+	block := make([]byte, 4096)
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		n := w.blocks.Load()
+		if _, err := device.WriteAt(block, n%1024*int64(len(block))); err != nil {
+			return err
+		}
+		if err := device.Sync(); err != nil {
+			return err
+		}
+		w.blocks.Add(1)
+	}
+}
+
+// WaitMore waits until that many more blocks have reached the target.
+func (w *Writer) WaitMore(blocks int64) {
+	w.t.Helper()
+	before := w.blocks.Load()
+	Eventually(w.t, 2*time.Minute, fmt.Sprintf("%d more blocks written", blocks), func() (bool, string) {
+		now := w.blocks.Load() - before
+		return now >= blocks, fmt.Sprint(now)
+	})
+}
