@@ -94,6 +94,23 @@ func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
 // it. It is there while the kernel has NVMe over Fibre Channel.
 func (r Root) FCDiscovery() string { return r.Join("sys/class/fc/fc_udev_device/nvme_discovery") }
 
+// SysClassBlock is the directory of the block device that the kernel calls name, a disk or a partition.
+func (r Root) SysClassBlock(name string) string { return r.Join("sys/class/block", name) }
+
+// SysDevBlock is the link to the block device with a number such as "259:3".
+func (r Root) SysDevBlock(number string) string { return r.Join("sys/dev/block", number) }
+
+// BtrfsDevices is the link to device, one of those that a btrfs file system is made of. Both may be patterns.
+func (r Root) BtrfsDevices(uuid, device string) string {
+	return r.Join("sys/fs/btrfs", uuid, "devices", device)
+}
+
+// MountInfo lists what is mounted, as this process sees it.
+func (r Root) MountInfo() string { return r.Join("proc/self/mountinfo") }
+
+// Swaps lists the areas of swap in use.
+func (r Root) Swaps() string { return r.Join("proc/swaps") }
+
 // ACPITables is the directory of the tables that firmware gave the kernel, each a file with its signature as name.
 func (r Root) ACPITables() string { return r.Join("sys/firmware/acpi/tables") }
 

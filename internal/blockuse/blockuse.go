@@ -1,0 +1,213 @@
+// Package blockuse tells what on this host uses the namespaces of a controller: file systems, swap, and what is stacked on
+// them (device mapper, md, partitions, loop devices). It reads what the kernel says and decides nothing.
+//
+// Under native multipath one namespace has several controllers. It counts as in use through each of them, whatever other
+// paths there are: at shutdown the units of all paths stop at one time, and each would take the others for those that stay.
+// Use.Others is for who wants to know better.
+package blockuse
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// Host is what uses block devices on a host at one moment.
+type Host struct {
+	root   paths.Root
+	mounts []mount
+	users  []user
+	// claimed tells whether the device file at path is open for exclusive use.
+	claimed func(path string) bool
+}
+
+// user is a mounted file system or an area of swap, with all block devices below it.
+type user struct {
+	what    string // "mounted on /srv", "swap"
+	needed  string // "/", "/usr" or "swap" where the running system cannot do without
+	devices []string
+}
+
+// Use is what uses the namespaces of one controller. The zero Use is none.
+type Use struct {
+	// By says it for people, one for each namespace in use: "nvme1n1 is mounted on /srv".
+	By []string
+	// Needed is what of the running system is on them: "/", "/usr", "swap".
+	Needed []string
+	// Others are the live controllers that lead to all of the namespaces in use as well.
+	Others []string
+}
+
+// Any tells whether anything uses the namespaces.
+func (u Use) Any() bool { return len(u.By) > 0 }
+
+// String is By in one line.
+func (u Use) String() string { return strings.Join(u.By, ", ") }
+
+// Read looks at the host below root. The mounts are those of the calling process's mount namespace.
+func Read(root paths.Root) (Host, error) {
+	mountinfo, err := os.ReadFile(root.MountInfo())
+	if err != nil {
+		return Host{}, fmt.Errorf("cannot tell what is mounted: %w", err)
+	}
+	swaps, err := os.ReadFile(root.Swaps())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without swap has no such file
+		return Host{}, fmt.Errorf("cannot tell where the swap is: %w", err)
+	}
+	return look(root, string(mountinfo), string(swaps)), nil
+}
+
+func look(root paths.Root, mountinfo, swaps string) Host {
+	h := Host{root: root, claimed: claimed, mounts: parseMounts(mountinfo)}
+	for _, m := range h.mounts {
+		u := user{what: "mounted on " + m.point, devices: h.below(h.under(m))}
+		if m.point == "/" || m.point == "/usr" {
+			u.needed = m.point
+		}
+		h.users = append(h.users, u)
+	}
+	for _, s := range parseSwaps(swaps) {
+		h.users = append(h.users, user{what: "swap", needed: "swap", devices: h.below(h.holding(s))})
+	}
+	return h
+}
+
+// Of returns what uses the namespaces of a controller, which may be none.
+func (h Host) Of(controller string) Use {
+	var use Use
+	var others []string
+	for _, namespace := range h.namespaces(controller) {
+		by, needed := h.of(namespace)
+		if by == "" {
+			continue
+		}
+		live := h.liveTo(namespace, controller)
+		if use.Any() {
+			live = slices.DeleteFunc(live, func(name string) bool { return !slices.Contains(others, name) })
+		}
+		others = live
+		use.By = append(use.By, namespace+" is "+by)
+		use.Needed = append(use.Needed, needed...)
+	}
+	slices.Sort(use.Needed)
+	use.Needed, use.Others = slices.Compact(use.Needed), others
+	return use
+}
+
+// RootControllers returns the controllers whose namespaces are below / or /usr.
+func (h Host) RootControllers() []string {
+	var below []string
+	for _, u := range h.users {
+		if u.needed == "/" || u.needed == "/usr" {
+			below = append(below, u.devices...)
+		}
+	}
+	if !slices.ContainsFunc(below, func(device string) bool { return strings.HasPrefix(device, "nvme") }) {
+		return nil
+	}
+	var found []string
+	for _, controller := range names(h.root.SysClassNVMe()) {
+		if slices.ContainsFunc(h.namespaces(controller), func(n string) bool { return slices.Contains(below, n) }) {
+			found = append(found, controller)
+		}
+	}
+	return found
+}
+
+// of says what uses one namespace, "" for nothing.
+func (h Host) of(namespace string) (by string, needed []string) {
+	var whats []string
+	for _, u := range h.users {
+		if !slices.Contains(u.devices, namespace) {
+			continue
+		}
+		whats = append(whats, u.what)
+		if u.needed != "" {
+			needed = append(needed, u.needed)
+		}
+	}
+	holders := h.holders(namespace)
+	switch {
+	case len(whats) > 1:
+		return fmt.Sprintf("%s and %d more", mostTelling(whats), len(whats)-1), needed
+	case len(whats) == 1:
+		return whats[0], needed
+	case len(holders) > 0:
+		return "held by " + strings.Join(holders, " and "), nil
+	case h.claimed(h.root.Device(namespace)):
+		// A file system that is just being unmounted is in no list of mounts any more and still writes; one of
+		// another mount namespace never was.
+		return "held open by something", nil
+	}
+	return "", nil
+}
+
+// mostTelling prefers the mount of the root file system to those of its parts.
+func mostTelling(whats []string) string {
+	if slices.Contains(whats, "mounted on /") {
+		return "mounted on /"
+	}
+	return whats[0]
+}
+
+// pathName is the name of one path to a namespace under native multipath, nvme1c4n2 (drivers/nvme/host/multipath.c,
+// nvme_mpath_set_disk_name); its namespace is called nvme1n2. Without multipath there is nvme4n2 only.
+var pathName = regexp.MustCompile(`^(nvme[0-9]+)(c[0-9]+)?(n[0-9]+)$`)
+
+// namespaces returns the block devices that users see of a controller's namespaces.
+func (h Host) namespaces(controller string) []string {
+	if paths.CheckDevice(controller) != nil {
+		return nil
+	}
+	var found []string
+	for _, name := range names(filepath.Join(h.root.SysClassNVMe(), controller)) {
+		if parts := pathName.FindStringSubmatch(name); parts != nil {
+			found = append(found, parts[1]+parts[3])
+		}
+	}
+	return found
+}
+
+// liveTo returns the live controllers beside one that lead to a namespace.
+func (h Host) liveTo(namespace, beside string) []string {
+	var found []string
+	for _, controller := range names(h.root.SysClassNVMe()) {
+		if controller == beside || !slices.Contains(h.namespaces(controller), namespace) {
+			continue
+		}
+		state, err := os.ReadFile(filepath.Join(h.root.SysClassNVMe(), controller, "state"))
+		if err == nil && strings.TrimSpace(string(state)) == "live" {
+			found = append(found, controller)
+		}
+	}
+	return found
+}
+
+// claimed asks the kernel for exclusive use, which it grants to nobody beside a file system, swap, a stacked device or a
+// program that has it (open(2), O_EXCL on a block device). Two that ask at one moment may take each other for such.
+func claimed(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_EXCL|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return errors.Is(err, syscall.EBUSY)
+	}
+	f.Close()
+	return false
+}
+
+// names lists a directory; one that is not there, or is going away, has nothing in it.
+func names(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
