@@ -48,8 +48,8 @@ type Env struct {
 type connector interface {
 	Connect(ctx context.Context, req connect.Request) (device string, err error)
 	DisconnectUnit(unit string, t tid.TID) (outcome string, err error)
-	Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error)
-	DisconnectAll(match func(connect.Owned) bool) (outcomes []string, err error)
+	Disconnect(what string, match func(sysfs.Controller) bool, force bool) (outcomes []string, err error)
+	DisconnectAll(match func(connect.Owned) bool, force bool) (outcomes []string, err error)
 	Controllers() ([]connect.Owned, error)
 	Cleanup(unit string) error
 }

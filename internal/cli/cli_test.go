@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -35,7 +36,8 @@ type fakeConnector struct {
 	what        string
 	controllers []sysfs.Controller // there are
 	owners      map[string]string  // of them, by name
-	matched     []string           // of them, wanted by Disconnect
+	uses        map[string]blockuse.Use
+	matched     []string // of them, wanted by Disconnect
 }
 
 func (f *fakeConnector) Connect(_ context.Context, req connect.Request) (string, error) {
@@ -48,7 +50,7 @@ func (f *fakeConnector) DisconnectUnit(unit string, t tid.TID) (string, error) {
 	return "nothing disconnected: nvme3 is gone", f.err
 }
 
-func (f *fakeConnector) Disconnect(what string, match func(sysfs.Controller) bool) ([]string, error) {
+func (f *fakeConnector) Disconnect(what string, match func(sysfs.Controller) bool, _ bool) ([]string, error) {
 	f.what = what
 	var outcomes []string
 	for _, c := range f.controllers {

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,13 +18,16 @@ import (
 func (a *app) disconnectCommand() *cobra.Command {
 	var flags tidFlags
 	var unit, device string
-	var exclude, yes bool
+	var exclude, force, yes bool
 	cmd := &cobra.Command{
 		Use:   "disconnect --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
 		Short: "Disconnect controllers",
 		Long: `Disconnect controllers and wait until they are gone: the one called --device, all
 of the subsystem --nqn, or those that connect with the same options would make.
 Controllers that another program owns, and local ones, are never disconnected.
+One in use, with a mounted file system for example, is with a warning; one with
+what the running system needs on it, the root file system, /usr or swap, only with
+--force, which asks for a typed yes first.
 
 With --exclude, what is disconnected is put into the exclusion list "user" first,
 so that nothing connects it again: for --device by its addresses and NQN, else by
@@ -31,12 +36,15 @@ controller of the boot firmware asks first; without a terminal to ask on it need
 --yes.
 
 With --unit, disconnect what that unit has connected, provided that it still is
-what the other options say; else say why not, and succeed.`,
+what the other options say, that the running system does not need it, and that it
+is not in use while the system shuts down; else say why not, and succeed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case unit != "" && device != "":
 				return errors.New("cannot disconnect by --unit and --device at once: give one of them")
+			case unit != "" && force:
+				return errors.New("cannot force what a unit does: give --device or the options of connect with --force")
 			case unit != "" && exclude:
 				return errors.New("cannot exclude what a unit has connected: give --device or the options of connect with --exclude")
 			case unit != "":
@@ -56,6 +64,12 @@ what the other options say; else say why not, and succeed.`,
 			if err != nil {
 				return err
 			}
+			if force {
+				ours := func(o connect.Owned) bool { return match(o.Controller) && !o.Foreign() }
+				if err := a.confirmNeeded(yes, ours); err != nil {
+					return failed(err)
+				}
+			}
 			if exclude {
 				entries, err := a.entriesFor(flags.asGiven(given), match)
 				if err == nil && len(entries) > 0 { // none: not connected or another program's, the disconnect says which
@@ -65,7 +79,7 @@ what the other options say; else say why not, and succeed.`,
 					return failed(err)
 				}
 			}
-			outcomes, err := a.connector().Disconnect(what, match)
+			outcomes, err := a.connector().Disconnect(what, match, force)
 			for _, outcome := range outcomes {
 				fmt.Fprintln(a.Stdout, outcome)
 			}
@@ -76,8 +90,29 @@ what the other options say; else say why not, and succeed.`,
 	cmd.Flags().StringVarP(&device, "device", "d", "", "name of the controller, nvmeN")
 	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has connected the controller")
 	cmd.Flags().BoolVar(&exclude, "exclude", false, "exclude it from being connected again")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before a controller of the boot firmware is excluded")
+	cmd.Flags().BoolVar(&force, "force", false, "disconnect also what the running system needs")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// confirmNeeded asks before controllers are disconnected that match and that the running system needs.
+func (a *app) confirmNeeded(yes bool, match func(connect.Owned) bool) error {
+	controllers, err := a.connector().Controllers()
+	if err != nil {
+		return err
+	}
+	var names, uses []string
+	for _, c := range controllers {
+		if match(c) && len(c.Use.Needed) > 0 {
+			names, uses = append(names, c.Name), append(uses, c.Use.String())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(uses)
+	because := "the running system needs " + strings.Join(names, " and ") + ": " + strings.Join(slices.Compact(uses), ", ")
+	return a.confirmTyped(yes, "disconnect "+counted(len(names)), because)
 }
 
 // selection returns the controllers that a person means, and what to call them.

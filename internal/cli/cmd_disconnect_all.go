@@ -17,10 +17,12 @@ func (a *app) disconnectAllCommand() *cobra.Command {
 		Use:   "disconnect-all [--owner=OWNER | --force]",
 		Short: "Disconnect all controllers that nobody owns",
 		Long: `Disconnect all fabrics controllers that nobody owns and wait until they are gone.
-Local (PCIe) controllers are never disconnected.
+Local (PCIe) controllers are never disconnected, and without --force none with what
+the running system needs on it: the root file system, /usr or swap. One in use, with
+a mounted file system for example, is disconnected with a warning.
 
 With --owner, disconnect those of that owner instead; with --force, all of them,
-whoever owns them. Both ask for a typed yes; without a terminal to ask on they are
+whoever owns them and whatever is on them. Both ask for a typed yes; without a terminal to ask on they are
 refused unless --yes is given. nvme-discoverd connects again what it wants.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,7 +50,7 @@ refused unless --yes is given. nvme-discoverd connects again what it wants.`,
 					return failed(err)
 				}
 			}
-			outcomes, err := a.connector().DisconnectAll(match)
+			outcomes, err := a.connector().DisconnectAll(match, force)
 			for _, outcome := range outcomes {
 				fmt.Fprintln(a.Stdout, outcome)
 			}
@@ -61,7 +63,7 @@ refused unless --yes is given. nvme-discoverd connects again what it wants.`,
 	return cmd
 }
 
-// wanted names the controllers that match, with their owners, for the person who is asked.
+// wanted names the controllers that match, with their owners and what makes them worth keeping, for the person who is asked.
 func (a *app) wanted(match func(connect.Owned) bool) ([]string, error) {
 	controllers, err := a.connector().Controllers()
 	if err != nil {
@@ -69,13 +71,21 @@ func (a *app) wanted(match func(connect.Owned) bool) ([]string, error) {
 	}
 	var names []string
 	for _, c := range controllers {
-		switch {
-		case !match(c):
-		case c.Owner == "":
-			names = append(names, c.Name)
-		default:
-			names = append(names, fmt.Sprintf("%s (%s)", c.Name, printable(c.Owner)))
+		if !match(c) {
+			continue
 		}
+		var about []string
+		if c.Owner != "" {
+			about = append(about, printable(c.Owner))
+		}
+		if len(c.Use.Needed) > 0 {
+			about = append(about, "with "+strings.Join(c.Use.Needed, " and ")+" of the running system")
+		}
+		name := c.Name
+		if len(about) > 0 {
+			name += " (" + strings.Join(about, ", ") + ")"
+		}
+		names = append(names, name)
 	}
 	return names, nil
 }

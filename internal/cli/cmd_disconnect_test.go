@@ -3,6 +3,7 @@ package cli
 import (
 	"testing"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -10,12 +11,12 @@ import (
 func (f *fakeConnector) Controllers() ([]connect.Owned, error) {
 	var all []connect.Owned
 	for _, c := range f.controllers {
-		all = append(all, connect.Owned{Controller: c, Owner: f.owners[c.Name]})
+		all = append(all, connect.Owned{Controller: c, Owner: f.owners[c.Name], Use: f.uses[c.Name]})
 	}
 	return all, nil
 }
 
-func (f *fakeConnector) DisconnectAll(match func(connect.Owned) bool) ([]string, error) {
+func (f *fakeConnector) DisconnectAll(match func(connect.Owned) bool, _ bool) ([]string, error) {
 	controllers, _ := f.Controllers()
 	var outcomes []string
 	for _, c := range controllers {
@@ -123,6 +124,31 @@ func TestDisconnectAll(t *testing.T) {
 		d.typed = typed
 		d.expect(all("--force"), "! "+question+"nothing was changed\nstatus 1\n")
 	}
+	d.fake.uses = map[string]blockuse.Use{"nvme3": {By: []string{"nvme1n1 is mounted on /"}, Needed: []string{"/"}}}
+	d.expect(all("--owner=stas"), "! nvme3 (stas, with / of the running system) would be taken from their owners. Disconnect 1 controller? Type yes to go on: nothing was changed\nstatus 1\n")
+	d.fake.uses = nil
 	d.typed = "yes\n"
 	d.expect(all("--force"), "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\ndisconnected nvme4\n! "+question)
+}
+
+func TestDisconnectForce(t *testing.T) {
+	const question = "the running system needs nvme1 and nvme2: nvme1n1 is mounted on /. Disconnect 2 controllers? Type yes to go on: "
+	d := newDesk(t)
+	d.controller(tcp("nvme1", "192.0.2.1", nqn), "nbft")
+	d.controller(tcp("nvme2", "192.0.2.2", nqn), "nbft")
+	d.controller(tcp("nvme3", "192.0.2.3", nqn), "stas")
+	d.controller(tcp("nvme4", "192.0.2.4", nqn+"4"), "")
+	use := blockuse.Use{By: []string{"nvme1n1 is mounted on /"}, Needed: []string{"/"}}
+	d.fake.uses = map[string]blockuse.Use{"nvme1": use, "nvme2": use, "nvme3": use}
+	force := func(args ...string) []string { return append([]string{"disconnect", "--force"}, args...) }
+
+	d.typed = "y\n"
+	d.expect(force("--nqn="+nqn), "! "+question+"nothing was changed\nstatus 1\n")
+	d.typed = "yes\n"
+	d.expect(force("--nqn="+nqn), "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\n! "+question) // the real connector refuses nvme3
+	d.typed = noTerminal
+	d.expect(force("--device=nvme1"), "! cannot disconnect 1 controller without being sure: the running system needs nvme1: nvme1n1 is mounted on /; without a terminal to ask on, --yes says so\nstatus 1\n")
+	d.expect(force("--device=nvme1", "--yes"), "disconnected nvme1\n")
+	d.expect(force("--device=nvme4"), "disconnected nvme4\n")
+	d.expect(force("--unit="+unit), "! cannot force what a unit does: give --device or the options of connect with --force: see nvme-discoverctl disconnect --help\nstatus 2\n")
 }

@@ -37,11 +37,15 @@ type Connector struct {
 	state    state.Dir
 	registry registry.Registry
 	warn     func(error)
+	// systemState returns systemd's word for the state of the system, such as "running".
+	systemState func() (string, error)
 }
 
 // New returns a Connector for the host at root. What goes wrong beside the job itself is given to warn.
 func New(root paths.Root, kernel Kernel, warn func(error)) *Connector {
-	return &Connector{root, kernel, sysfs.NewReader(root), state.New(root), registry.New(root), warn}
+	c := &Connector{root: root, kernel: kernel, sysfs: sysfs.NewReader(root), state: state.New(root), registry: registry.New(root), warn: warn}
+	c.systemState = c.systemctlState
+	return c
 }
 
 // Request is one connect.

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -21,10 +23,8 @@ import (
 //  1. the devid file names a device, exactly nvmeN;
 //  2. that device's unit file names this unit;
 //  3. nobody else owns the device;
-//  4. the device in sysfs serves t.
-//
-// The rule for shutdown (SPEC section 5: a controller whose namespaces are still in use stays connected while the system
-// stops) will be step 5, in disconnectRecorded right before the delete.
+//  4. the device in sysfs serves t;
+//  5. nothing keeps the device: see keep.
 func (c *Connector) DisconnectUnit(unit string, t tid.TID) (outcome string, err error) {
 	device, why, err := c.recorded(unit)
 	if err != nil {
@@ -84,117 +84,48 @@ func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string
 	if !controller.Serves(t) {
 		return fmt.Sprintf("nothing disconnected: %s is %s in state %s and does not serve %s", device, shown(controller), controller.State, t), nil
 	}
-	if err := remove(handle, controller); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("disconnected %s: %s", device, shown(controller)), nil
-}
-
-// Owned is a fabrics controller and who owns it.
-type Owned struct {
-	sysfs.Controller
-	Owner string // as the registry has it, "" for nobody
-}
-
-// Foreign tells whether another program owns the controller.
-func (o Owned) Foreign() bool { return isForeign(o.Owner) }
-
-// Controllers returns all fabrics controllers of the host in the order of their numbers.
-func (c *Connector) Controllers() ([]Owned, error) {
-	controllers, err := c.sysfs.Scan()
-	if err != nil {
-		return nil, err
-	}
-	var all []Owned
-	for _, found := range controllers {
-		owner, err := c.registry.Owner(found.Name)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, Owned{found, owner})
-	}
-	return all, nil
-}
-
-// Disconnect disconnects every fabrics controller that match wants and nobody else owns, for a person. It returns one line
-// for each that it disconnected. what names the wanted ones in the error for none at all; a controller that
-// another program owns is an error too, after the others are done. Local PCIe controllers are never seen.
-func (c *Connector) Disconnect(what string, match func(sysfs.Controller) bool) (outcomes []string, err error) {
-	outcomes, err = c.disconnectAll(
-		func(o Owned) bool { return match(o.Controller) },
-		func(o Owned) error {
-			if o.Foreign() {
-				return fmt.Errorf("cannot disconnect %s: it is owned by %s: let that disconnect it", o.Name, o.Owner)
-			}
-			return nil
-		},
-	)
-	if len(outcomes) == 0 && err == nil {
-		err = fmt.Errorf("cannot disconnect %s: no such fabrics controller is connected", what)
-	}
-	return outcomes, err
-}
-
-// DisconnectAll disconnects every fabrics controller that match wants, whoever owns it, for a person. It returns one line for
-// each. Local PCIe controllers are never seen.
-func (c *Connector) DisconnectAll(match func(Owned) bool) (outcomes []string, err error) {
-	return c.disconnectAll(match, func(Owned) error { return nil })
-}
-
-func (c *Connector) disconnectAll(match func(Owned) bool, allowed func(Owned) error) (outcomes []string, err error) {
-	controllers, err := c.Controllers()
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, found := range controllers {
-		if !match(found) {
-			continue
-		}
-		outcome, err := c.disconnectForPerson(found.Name, match, allowed)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case outcome != "":
-			outcomes = append(outcomes, outcome)
-		}
-	}
-	return outcomes, errors.Join(errs...)
-}
-
-// disconnectForPerson returns "" for a controller that is gone, or another one by now.
-func (c *Connector) disconnectForPerson(device string, match func(Owned) bool, allowed func(Owned) error) (outcome string, err error) {
-	handle, controller, err := c.open(device)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer handle.Close()
-	owner, err := c.registry.Owner(device)
-	if err != nil {
-		return "", err
-	}
-	now := Owned{controller, owner}
-	if !match(now) {
-		return "", nil
-	}
-	if err := allowed(now); err != nil {
-		return "", err
-	}
-	unit, err := c.state.UnitOf(device)
-	if err != nil {
-		c.warn(err)
+	use, kept := c.keep(device)
+	if kept != "" {
+		return fmt.Sprintf("nothing disconnected: %s stays connected: %s", device, kept), nil
 	}
 	if err := remove(handle, controller); err != nil {
 		return "", err
 	}
 	outcome = fmt.Sprintf("disconnected %s: %s", device, shown(controller))
-	if unit != "" && !c.excluded(controller) {
-		outcome += "; nvme-discoverd will connect it again, systemctl stop " + unit + " keeps it away"
+	if use.Any() {
+		outcome += ", although " + use.String()
 	}
 	return outcome, nil
+}
+
+// keep tells why the stop of a unit must not disconnect device, "" for no reason, and how it is used: never what the running
+// system cannot do without, and while it goes down nothing that is in use (SPEC section 5): what is not unmounted
+// by then would lose its last writes. Where it cannot be told, the device stays, which harms least.
+func (c *Connector) keep(device string) (use blockuse.Use, why string) {
+	host, err := blockuse.Read(c.root)
+	if err != nil {
+		return use, err.Error()
+	}
+	use = host.Of(device)
+	if len(use.Needed) > 0 {
+		return use, needed(use)
+	}
+	if !use.Any() {
+		return use, "" // the rule, and no question to systemd
+	}
+	down, err := c.goingDown()
+	switch {
+	case err != nil:
+		why = fmt.Sprintf("%s, and %v", use, err)
+	case down:
+		why = fmt.Sprintf("%s while the system shuts down", use)
+	}
+	return use, why
+}
+
+// needed says that the running system needs what is on the namespaces.
+func needed(use blockuse.Use) string {
+	return fmt.Sprintf("%s, and the running system needs %s", use, strings.Join(use.Needed, " and "))
 }
 
 // excluded tells whether the connect of controller would be refused now.

@@ -2,12 +2,11 @@ package connect
 
 import (
 	"context"
+	"os"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
 
 func TestRefusal(t *testing.T) {
@@ -121,79 +120,94 @@ func TestDisconnectUnit(t *testing.T) {
 	}
 }
 
-func TestDisconnect(t *testing.T) {
-	device := func(name string) func(sysfs.Controller) bool {
-		return func(c sysfs.Controller) bool { return c.Name == name }
-	}
-	subsystem := func(c sysfs.Controller) bool { return c.NQN == nqn }
-	second := ioc().TID
-	second.Traddr = "192.0.2.2"
+// What is in use, and when: step 5 of DisconnectUnit.
+func TestKeep(t *testing.T) {
+	const connected = "(tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)"
 	for _, test := range []struct {
-		name     string
-		host     func(*host)
-		what     string
-		match    func(sysfs.Controller) bool
-		outcomes []string
-		err      string
-		deleted  []string
+		name    string
+		mounted string
+		system  string // "": systemd cannot be asked
+		host    func(*host)
+		outcome string
+		deleted bool
+		asked   bool
 	}{
 		{
-			name: "device", what: "nvme3", match: device("nvme3"), deleted: []string{"nvme3"},
-			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)"},
+			name: "idle while the system shuts down", system: "stopping", deleted: true,
+			outcome: "disconnected nvme3: " + connected,
 		},
 		{
-			name: "device of a unit", what: "nvme3", match: device("nvme3"), deleted: []string{"nvme3"},
-			host:     func(h *host) { h.write("/run/nvme/"+binding, unit+"\n"); h.write("/run/nvme/"+owner, "discoverd\n") },
-			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1); nvme-discoverd will connect it again, systemctl stop nvme-discoverd-0123456789ab.service keeps it away"},
+			name: "mounted while the system shuts down", mounted: "/srv", system: "stopping", asked: true,
+			outcome: "nothing disconnected: nvme3 stays connected: nvme1n1 is mounted on /srv while the system shuts down",
 		},
 		{
-			name: "all of a subsystem", what: nqn, match: subsystem, deleted: []string{"nvme3", "nvme4"},
-			outcomes: []string{
-				"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)",
-				"disconnected nvme4: (tcp, 192.0.2.2, 4420, nqn.2024-01.com.example:vol1)",
-			},
+			name: "mounted, an administrator stops the unit", mounted: "/srv", system: "degraded", asked: true, deleted: true,
+			outcome: "disconnected nvme3: " + connected + ", although nvme1n1 is mounted on /srv",
 		},
 		{
-			name: "one is another program's", what: nqn, match: subsystem, deleted: []string{"nvme4"},
-			host:     func(h *host) { h.write("/run/nvme/"+owner, "stas\n") },
-			outcomes: []string{"disconnected nvme4: (tcp, 192.0.2.2, 4420, nqn.2024-01.com.example:vol1)"},
-			err:      "cannot disconnect nvme3: it is owned by stas: let that disconnect it",
+			name: "mounted, systemd does not answer", mounted: "/srv", asked: true,
+			outcome: `nothing disconnected: nvme3 stays connected: nvme1n1 is mounted on /srv, and cannot tell whether the system is shutting down: its state is ""`,
 		},
 		{
-			name: "local PCIe", what: "nvme0", match: device("nvme0"),
-			err: "cannot disconnect nvme0: no such fabrics controller is connected",
+			name: "the root file system, an administrator stops the unit", mounted: "/", system: "running",
+			outcome: "nothing disconnected: nvme3 stays connected: nvme1n1 is mounted on /, and the running system needs /",
 		},
 		{
-			name: "none", what: "nvme9", match: device("nvme9"),
-			err: "cannot disconnect nvme9: no such fabrics controller is connected",
+			name: "nobody knows what is mounted", system: "running", host: func(h *host) { os.Remove(h.root.MountInfo()) },
+			outcome: "nothing disconnected: nvme3 stays connected: cannot tell what is mounted: open /proc/self/mountinfo: no such file or directory",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
-			h.write("/sys/class/nvme/nvme0/transport", "pcie\n")
-			h.write("/sys/class/nvme/nvme0/delete_controller", "\n")
-			h.controller("nvme3", ioc().TID)
-			h.controller("nvme4", second)
+			if _, err := h.Connector.Connect(context.Background(), h.request()); err != nil {
+				t.Fatal(err)
+			}
+			h.namespace("nvme3", test.mounted)
+			h.system = test.system
 			if test.host != nil {
 				test.host(h)
 			}
-			outcomes, err := h.Disconnect(test.what, test.match)
-			if diff := cmp.Diff(test.err, h.message(err)); diff != "" {
-				t.Errorf("error (-want +got):\n%s", diff)
+			outcome, err := h.DisconnectUnit(unit, ioc().TID)
+			if err != nil {
+				t.Error(err)
 			}
-			if diff := cmp.Diff(test.outcomes, outcomes); diff != "" {
-				t.Errorf("outcomes (-want +got):\n%s", diff)
+			if diff := cmp.Diff(test.outcome, h.short(outcome)); diff != "" {
+				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
-			var deleted []string
-			for _, name := range []string{"nvme0", "nvme3", "nvme4"} {
-				if h.deleted(name) {
-					deleted = append(deleted, name)
-				}
+			if h.deleted("nvme3") != test.deleted {
+				t.Errorf("deleted is %t, want %t", !test.deleted, test.deleted)
 			}
-			if diff := cmp.Diff(test.deleted, deleted); diff != "" {
-				t.Errorf("deleted (-want +got):\n%s", diff)
+			if h.asked != test.asked {
+				t.Errorf("systemd was asked: %t, want %t", h.asked, test.asked)
 			}
 		})
+	}
+}
+
+func TestGoingDown(t *testing.T) {
+	for _, test := range []struct {
+		script, err string
+		down        bool
+	}{
+		{script: "echo stopping; exit 1", down: true},
+		{script: "echo running"},
+		{script: "echo degraded; exit 1"},
+		{script: "echo offline; exit 1", err: "cannot tell whether the system is shutting down: exit status 1"},
+		{script: "echo Failed to connect to bus >&2; exit 1", err: "cannot tell whether the system is shutting down: Failed to connect to bus"},
+		{err: "cannot tell whether the system is shutting down: fork/exec /usr/bin/systemctl: no such file or directory"},
+	} {
+		h := newHost(t)
+		h.systemState = h.systemctlState
+		if test.script != "" {
+			h.write("/usr/bin/systemctl", "#!/bin/sh\n[ \"$*\" = is-system-running ] || exit 9\n"+test.script+"\n")
+			if err := os.Chmod(h.root.Systemctl(), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		down, err := h.goingDown()
+		if down != test.down || h.message(err) != test.err {
+			t.Errorf("%q: %t, %q; want %t, %q", test.script, down, h.message(err), test.down, test.err)
+		}
 	}
 }
 

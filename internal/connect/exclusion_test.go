@@ -95,7 +95,7 @@ func TestDisconnectExcluded(t *testing.T) {
 	h.controller("nvme3", ioc().TID)
 	h.write("/run/nvme/"+binding, unit+"\n")
 	h.write("/etc/nvme/exclusions/user.conf", "exclusion = nqn="+nqn+"\n")
-	outcomes, err := h.Disconnect("nvme3", func(c sysfs.Controller) bool { return c.Name == "nvme3" })
+	outcomes, err := h.Disconnect("nvme3", func(c sysfs.Controller) bool { return c.Name == "nvme3" }, false)
 	want := []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, " + nqn + ")"}
 	if diff := cmp.Diff(want, outcomes); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -124,7 +124,7 @@ func TestDisconnectAll(t *testing.T) {
 		{func(o Owned) bool { return o.Owner == "stas" }, []string{"disconnected nvme4: (tcp, 192.0.2.2, 4420, " + nqn + ")"}},
 		{func(o Owned) bool { return o.Name == "nvme0" }, nil},
 	} {
-		outcomes, err := h.DisconnectAll(test.match)
+		outcomes, err := h.DisconnectAll(test.match, false)
 		if diff := cmp.Diff(test.want, outcomes); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
@@ -145,7 +145,7 @@ func TestDisconnectAllOwnerChanged(t *testing.T) {
 			h.write("/run/nvme/registry/nvme3/owner", "stas\n")
 		}
 		return o.Owner == ""
-	})
+	}, false)
 	if outcomes != nil || err != nil || h.deleted("nvme3") {
 		t.Errorf("disconnected %q, %v", outcomes, err)
 	}

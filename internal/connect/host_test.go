@@ -33,12 +33,20 @@ type host struct {
 	next    int // instance of the next controller
 	seqnum  int
 	wished  []wish.Wish
+
+	system string // the state of the system, and whether it was asked for
+	asked  bool
 }
 
 func newHost(t *testing.T) *host {
 	h := &host{t: t, root: paths.Root(t.TempDir()), next: 3, seqnum: 100}
 	h.Connector = New(h.root, h, func(err error) { h.warnings = append(h.warnings, h.short(err.Error())) })
+	h.systemState = func() (string, error) {
+		h.asked = true
+		return h.system, nil
+	}
 	h.write("/sys/kernel/uevent_seqnum", "100\n")
+	h.write("/proc/self/mountinfo", "")
 	return h
 }
 
@@ -84,6 +92,19 @@ func (h *host) controller(device string, t tid.TID) {
 	h.write("/dev/"+device, "")
 	h.seqnum += 2
 	h.write("/sys/kernel/uevent_seqnum", fmt.Sprintf("%d\n", h.seqnum))
+}
+
+// namespace adds a block device to a controller, mounted on point unless that is empty.
+func (h *host) namespace(controller, point string) {
+	h.t.Helper()
+	h.mkdir("/sys/class/nvme/" + controller + "/nvme1c" + strings.TrimPrefix(controller, "nvme") + "n1")
+	h.mkdir("/sys/dev/block")
+	if err := os.Symlink("../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1", h.root.Join("/sys/dev/block/259:1")); err != nil && !os.IsExist(err) {
+		h.t.Fatal(err)
+	}
+	if point != "" {
+		h.write("/proc/self/mountinfo", "30 1 259:1 / "+point+" rw - ext4 /dev/nvme1n1 rw\n")
+	}
 }
 
 // gone takes a controller out of sysfs again.
