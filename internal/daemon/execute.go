@@ -225,7 +225,14 @@ func (x *executor) start(e core.StartUnit) job {
 	}
 	spec := unit.ForWish(e.Wish, devid, x.unitConfig())
 	spec.Name = e.Unit
-	return job{core.OpStart, e.Unit, spec.TimeoutStart, x.settings.NVMePath != "", func(ctx context.Context) unit.Result { return x.units.Start(ctx, spec) }}
+	return job{core.OpStart, e.Unit, spec.TimeoutStart, x.settings.NVMePath != "", func(ctx context.Context) unit.Result {
+		holds, err := x.reader.holdsRoot(e.Wish.TID)
+		x.advise(e.Unit, err, "the unit may disconnect it when it is stopped")
+		if holds {
+			spec.ExecStop = nil
+		}
+		return x.units.Start(ctx, spec)
+	}}
 }
 
 // run runs a job to its end and reads what it left. A job whose end is not told within the unit's own timeout counts as lost:

@@ -8,11 +8,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
@@ -202,6 +204,28 @@ func (r *reader) bindDevid(unit string) error {
 		return err
 	}
 	return r.state.Bind(name, unit)
+}
+
+// holdsRoot tells whether t is connected already, by an initial RAM disk for example, and / or /usr is on it. It is seldom
+// that any is on fabrics, and then it costs a look at what is mounted.
+func (r *reader) holdsRoot(t tid.TID) (bool, error) {
+	host, err := blockuse.Read(r.sysfs.Root)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range host.RootControllers() {
+		device, err := r.device(name)
+		if errors.Is(err, fs.ErrNotExist) { // gone, or a local disk
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if device.Controller.Serves(t) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // systemd is what a snapshot asks of it: a *unit.Manager, or a stand-in in tests.

@@ -18,6 +18,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
@@ -283,5 +284,34 @@ func TestBindDevid(t *testing.T) {
 				t.Errorf("nvme1 belongs to %q, %v, want %q", got, err, test.want)
 			}
 		})
+	}
+}
+
+// A unit gets no ExecStop= where / or /usr is on the controller that its wish is served by.
+func TestHoldsRoot(t *testing.T) {
+	root := host(t, "nvme1", "nvme2", "nvme3")
+	for _, name := range []string{"nvme1/nvme1c1n1", "nvme2/nvme1c2n1", "nvme3/nvme3c3n1"} {
+		if err := os.Mkdir(filepath.Join(root.SysClassNVMe(), name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for number, name := range map[string]string{"259:1": "nvme1n1", "259:3": "nvme3n1"} {
+		if err := os.MkdirAll(root.Join("sys/dev/block"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../../devices/virtual/"+name, root.SysDevBlock(number)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReader(root)
+	if _, err := r.holdsRoot(tid.TID{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nobody knows what is mounted: error %v", err)
+	}
+	put(t, root.MountInfo(), "1 0 259:1 / / rw - ext4 /dev/nvme1n1 rw\n2 1 259:3 / /srv rw - ext4 /dev/nvme3n1 rw\n")
+	for name, want := range map[string]bool{"nvme1": true, "nvme2": true, "nvme3": false, "nvme4": false} {
+		got, err := r.holdsRoot(tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.2024-01.com.example:" + name})
+		if err != nil || got != want {
+			t.Errorf("%s: %t, %v, want %t", name, got, err, want)
+		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // Spec describes one transient service: Type=oneshot, RemainAfterExit=yes, CollectMode=inactive-or-failed. It is plain
-// data and may be changed before Manager.Start; a controller that backs the root file system gets no ExecStop.
+// data and may be changed before Manager.Start; a controller with the root file system on it gets no ExecStop.
 type Spec struct {
 	Name, Description string
 	// ExecStart, ExecStop and ExecStopPost are one argv each, beginning with an absolute path; systemd expands nothing
@@ -30,7 +30,8 @@ type Spec struct {
 	ExecStart, ExecStop, ExecStopPost []string
 	// After, Before and Wants name other units.
 	After, Before, Wants []string
-	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands.
+	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands. One that the kernel does not let
+	// go is killed after TimeoutStop, and systemd waits as long again before it goes on without it.
 	TimeoutStart, TimeoutStop time.Duration
 }
 
@@ -134,6 +135,8 @@ func (s Spec) properties() []property {
 	}
 	add("TimeoutStartUSec", usec(s.TimeoutStart))
 	add("TimeoutStopUSec", usec(s.TimeoutStop))
+	// A command that hangs in the kernel heeds no SIGTERM either, and systemd would wait once more.
+	add("TimeoutStopFailureMode", "kill")
 	return props
 }
 

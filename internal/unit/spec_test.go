@@ -235,6 +235,7 @@ func TestProperties(t *testing.T) {
 		{"ExecStopPostEx", "a(sasas)", ""},
 		{"TimeoutStartUSec", "t", "@t 120000000"},
 		{"TimeoutStopUSec", "t", "@t 1500000"},
+		{"TimeoutStopFailureMode", "s", `"kill"`},
 	}
 	// The text form of a variant has none for structures: their content is compared below.
 	for i := range got {
