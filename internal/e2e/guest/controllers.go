@@ -19,15 +19,16 @@ const fabricsDevices = "/sys/devices/virtual/nvme-fabrics/ctl"
 
 // Controller is one controller over fabrics as sysfs shows it.
 type Controller struct {
-	Name      string // nvme3
-	NQN       string
-	State     string
-	Transport string
-	Traddr    string
-	Trsvcid   string
-	Type      string // discovery or io
-	HostNQN   string
-	KATO      string // in seconds
+	Name       string // nvme3
+	NQN        string
+	State      string
+	Transport  string
+	Traddr     string
+	Trsvcid    string
+	Type       string // discovery or io
+	HostNQN    string
+	KATO       string // in seconds
+	HostTraddr string // as the connect pinned it
 }
 
 // String is one line about the controller.
@@ -48,7 +49,7 @@ func Controllers() []Controller {
 			Name: name, NQN: read(filepath.Join(dir, "subsysnqn")), State: read(filepath.Join(dir, "state")),
 			Transport: read(filepath.Join(dir, "transport")), Traddr: address["traddr"], Trsvcid: address["trsvcid"],
 			Type: read(filepath.Join(dir, "cntrltype")), HostNQN: read(filepath.Join(dir, "hostnqn")),
-			KATO: read(filepath.Join(dir, "kato")),
+			KATO: read(filepath.Join(dir, "kato")), HostTraddr: address["host_traddr"],
 		})
 	}
 	return all

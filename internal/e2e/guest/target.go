@@ -67,6 +67,16 @@ func (g *Target) PortOver(transport, traddr string, trsvcid int) *Port {
 	return p
 }
 
+// LoopPort adds the port that leads back to this host without any network. Its transport ID has no address.
+func (g *Target) LoopPort() *Port {
+	g.t.Helper()
+	Run(g.t, "modprobe", "nvme-loop")
+	p := &Port{t: g.t, Transport: "loop", dir: filepath.Join(nvmet, "ports", "1")}
+	mkdir(g.t, p.dir)
+	write(g.t, filepath.Join(p.dir, "addr_trtype"), "loop")
+	return p
+}
+
 // Subsystem adds a subsystem that any host may use. It has no namespaces, and no port shows it before Link.
 func (g *Target) Subsystem(nqn string) *Subsystem {
 	g.t.Helper()
@@ -177,12 +187,15 @@ func mkdir(t T, dir string) {
 	}
 }
 
-// removeTarget removes all that any scenario configured in the target.
+// removeTarget removes all that any scenario configured in the target, but what is on Fibre Channel (see FCPort).
 func removeTarget(t T) {
 	t.Helper()
 	remove := func(pattern string) {
 		found, _ := filepath.Glob(filepath.Join(nvmet, pattern))
 		for _, path := range found {
+			if onFibreChannel(path) {
+				continue
+			}
 			if err := os.Remove(path); err != nil && !gone(err) {
 				t.Fatalf("cannot remove target: %v", err)
 			}

@@ -13,7 +13,9 @@ import (
 // Which scenarios need a boot that is not the usual one is told by their names.
 var (
 	// ordinary are scenarios that need the ordinary kernel.
-	ordinary = regexp.MustCompile(`^Test(RDMA|FC)`)
+	ordinary = regexp.MustCompile(`^TestRDMA`)
+	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
+	apart = regexp.MustCompile(`^TestFC`)
 	// stage is one boot of a scenario that needs several, such as TestPowerOff_2. All but the last end by the machine's being
 	// switched off, and all share one data drive.
 	stage = regexp.MustCompile(`^(.+)_[1-9]$`)
@@ -30,9 +32,11 @@ type boot struct {
 	first bool
 }
 
-// plan lists the boots that the scenarios need: one for each kernel, then the stages of each story, those count times.
+// plan lists the boots that the scenarios need: one for each kernel, one for those that keep apart, then the stages of each
+// story, those count times.
 func plan(scenarios []string, count int) []boot {
 	usual := map[machine.Kernel][]string{}
+	alone := boot{name: "apart", kernel: machine.Cloud}
 	var stages []boot
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
 		kernel := machine.Cloud
@@ -40,7 +44,12 @@ func plan(scenarios []string, count int) []boot {
 			kernel = machine.Ordinary
 		}
 		match := stage.FindStringSubmatch(name)
-		if match == nil {
+		switch {
+		case match != nil:
+		case apart.MatchString(name):
+			alone.scenarios = append(alone.scenarios, name)
+			continue
+		default:
 			usual[kernel] = append(usual[kernel], name)
 			continue
 		}
@@ -52,6 +61,9 @@ func plan(scenarios []string, count int) []boot {
 		if names := usual[kernel]; len(names) > 0 {
 			boots = append(boots, boot{name: string(kernel), kernel: kernel, scenarios: names})
 		}
+	}
+	if len(alone.scenarios) > 0 {
+		boots = append(boots, alone)
 	}
 	for range max(count, 1) {
 		boots = append(boots, stages...)

@@ -11,8 +11,8 @@ func TestPlan(t *testing.T) {
 	tests := []struct{ name, pattern, want string }{
 		{
 			"all", "",
-			"cloud=cloud TestA TestB; ordinary=ordinary TestFCLoss TestRDMAReset; TestFCBoot_1=ordinary TestFCBoot_1; " +
-				"TestFCBoot_2=ordinary TestFCBoot_2; TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2",
+			"cloud=cloud TestA TestB; ordinary=ordinary TestRDMAReset; apart=cloud TestFCLoss; TestFCBoot_1=cloud TestFCBoot_1; " +
+				"TestFCBoot_2=cloud TestFCBoot_2; TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2",
 		},
 		{"one kernel only", "RDMA", "ordinary=ordinary TestRDMAReset"},
 		{"a stage brings the others", "Off_2$", "TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2"},
