@@ -100,10 +100,10 @@ func options(w wish.Wish) []option {
 	add("host_iface", t.HostIface, false)
 	for _, p := range param.All() {
 		value, ok := w.Params.Get(p)
-		if !ok {
+		info := p.Info()
+		if !ok || refuses(t.Transport, info.Kernel) {
 			continue
 		}
-		info := p.Info()
 		if info.Bool {
 			value = ""
 		}
