@@ -155,3 +155,14 @@ func TestBootHostName(t *testing.T) {
 		t.Errorf("%d targets stand for one name", n)
 	}
 }
+
+// A configured name turns out to be that of a controller of the boot firmware: it is redundant, and nothing waits for an address.
+func TestNameOfBootTarget(t *testing.T) {
+	s := newStage(t, booted(false), named("array"))
+	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1")}),
+		"log error: discoverd.conf:3 (array) is redundant: the NBFT names this controller, and it is connected as the NBFT says (tcp, 192.0.2.1, 4420, nqn.vol)")
+	view := s.m.View()
+	if len(view.Targets) != 1 || view.Status != "0 of 1 controllers connected, 1 connecting" {
+		t.Errorf("%d targets, %q; want that of the firmware alone", len(view.Targets), view.Status)
+	}
+}

@@ -26,7 +26,7 @@ func (m *Machine) summary() string {
 	count := map[State]int{}
 	retrying, unresolved := 0, 0
 	m.eachName(func(n *name) {
-		if m.targetOf(n) == nil {
+		if len(n.wishes) == 0 {
 			unresolved++
 		}
 	})

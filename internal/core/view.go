@@ -53,7 +53,7 @@ func (m *Machine) View() View {
 		v.Targets = append(v.Targets, m.viewOf(t))
 	}
 	m.eachName(func(n *name) {
-		if m.targetOf(n) == nil {
+		if len(n.wishes) == 0 {
 			v.Targets = append(v.Targets, viewOfName(n))
 		}
 	})
