@@ -3,6 +3,7 @@
 package guest_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -163,4 +164,37 @@ func stasHas(t *testing.T, n int) (bool, string) {
 	t.Helper()
 	out := guest.Try(t, "stacctl", "ls")
 	return len(stasDevice.FindAllString(out.Stdout, -1)) == n && strings.Count(out.Stdout, "'device'") == n, out.Stdout + out.Stderr
+}
+
+// A host that nvme-stas and config.json of nvme-cli served changes over to us: `nvme-discoverctl config import` turns what is
+// installed into a drop-in and tells what it leaves out; then nvme-stas is stopped and we are started. What is connected stays
+// connected, and is ours.
+func TestImportFromStas(t *testing.T) {
+	f := stasScene(t)
+	guest.Configure(t, "")
+	guest.StartStas(t)
+	devices := guest.WaitLive(t, stasTimeout, f.NQNs()...)
+	other := f.Target.Port(8010)
+	extra := f.Target.Subsystem("nqn.2024-01.com.example:extra")
+	other.Link(extra)
+	guest.Replace(t, "/etc/nvme/config.json", fmt.Sprintf(`[{"hostnqn": %q, "hostid": %q, "subsystems": [
+  {"nqn": %q, "ports": [{"transport": "tcp", "traddr": %q, "trsvcid": %q, "ctrl_loss_tmo": 900}]}]}]`,
+		guest.HostNQN, guest.HostID, extra.NQN, other.Traddr, other.Trsvcid))
+	out := guest.TryCtl(t, "config", "import")
+	if out.Status != 0 {
+		t.Fatalf("config import: got status %d and\n%s%s", out.Status, out.Stdout, out.Stderr)
+	}
+	guest.StopStas(t)
+	guest.Start(t)
+	now := guest.WaitLive(t, connectTimeout, append(f.NQNs(), extra.NQN)...)
+	f.WaitUnit(other.TID(extra.NQN).Unit(), "active")
+	guest.WaitConsistent(t, connectTimeout, append(f.Wanted(), other.TID(extra.NQN)))
+	for nqn, device := range devices {
+		if now[nqn] != device {
+			t.Errorf("device of %s: got %s, want the same as before, %s", nqn, now[nqn], device)
+		}
+	}
+	if got := guest.ControllerAttribute(now[extra.NQN], "ctrl_loss_tmo"); got != "900" {
+		t.Errorf("ctrl_loss_tmo of %s: got %q, want that of config.json", extra.NQN, got)
+	}
 }
