@@ -21,6 +21,8 @@ const (
 	auditInterval = 60 * time.Second // SPEC 7.10
 	auditRetry    = 5 * time.Second
 	kickDelay     = 200 * time.Millisecond // SPEC 7.3
+	kickQuiet     = 10 * time.Second       // for which a storm of them stays out of the journal
+	kickSpacing   = time.Second            // between two retries of all that waits: a storm of events must not be one of probes
 	probeFresh    = 3 * time.Second        // a peer that answered so recently is not probed again for its next wish
 	shortLife     = 30 * time.Second       // SPEC 7.4: a connection that lived for less counts as a failed attempt
 	ownersTurn    = time.Minute            // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
@@ -285,10 +287,12 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	m.kick(Kick{Why: "reload"})
 }
 
-// kicked says when and why the waiting targets of a transport are retried.
+// kicked says when and why the waiting targets of a transport are retried, and when they were.
 type kicked struct {
-	at  time.Time
-	why string
+	at   time.Time // never: nothing is pending
+	why  string
+	last time.Time // when they were retried last
+	told time.Time // and when the journal told so last
 }
 
 func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
@@ -326,9 +330,15 @@ func (m *Machine) kick(ev Kick) {
 		transports = []string{tid.TCP, tid.RDMA, tid.FC, tid.Loop}
 	}
 	for _, transport := range transports {
-		if _, pending := m.kicks[transport]; !pending {
-			m.kicks[transport] = kicked{m.now.Add(kickDelay), ev.Why}
+		k := m.kicks[transport]
+		if k.at != never {
+			continue
 		}
+		k.at, k.why = m.now.Add(kickDelay), ev.Why
+		if soonest := k.last.Add(kickSpacing); k.last != never && k.at.Before(soonest) {
+			k.at = soonest
+		}
+		m.kicks[transport] = k
 	}
 }
 
@@ -339,7 +349,7 @@ func (m *Machine) runKicks() {
 		if !m.reached(k.at) {
 			continue
 		}
-		delete(m.kicks, transport)
+		k.at, k.last = never, m.now
 		n := 0
 		for _, t := range m.targets {
 			if t.wish.TID.Transport == transport && t.state == Waiting && t.phase == idle && !t.notBefore.After(m.now) {
@@ -349,8 +359,15 @@ func (m *Machine) runKicks() {
 		}
 		n += m.kickNames(transport)
 		if n > 0 {
-			m.log(slog.LevelInfo, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
+			level := slog.LevelInfo
+			if k.told != never && m.now.Sub(k.told) < kickQuiet {
+				level = slog.LevelDebug
+			} else {
+				k.told = m.now
+			}
+			m.log(level, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
 		}
+		m.kicks[transport] = k
 	}
 }
 

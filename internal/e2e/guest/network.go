@@ -33,9 +33,22 @@ func NewFar(t T) *Far {
 	Run(t, "ip", "address", "add", "192.0.2.2/24", "dev", FarLink)
 	Run(t, "ip", "-n", "far", "address", "add", FarAddress+"/24", "dev", "port")
 	Run(t, "ip", "-n", "far", "link", "set", "port", "up")
+	// An end of a cable answers for its own address alone, as a switch port in another network does.
+	Run(t, "ip", "netns", "exec", "far", "sysctl", "--quiet", "net.ipv4.conf.all.arp_ignore=1")
 	f := &Far{t: t}
 	f.SetLink("up")
 	return f
+}
+
+// Cable lays one more cable: link is its end at this host, with the address near; far is the address of its other end, both
+// with the length of their prefix.
+func (f *Far) Cable(link, near, far string) {
+	f.t.Helper()
+	Run(f.t, "ip", "link", "add", link, "type", "veth", "peer", "name", "port-"+link, "netns", "far")
+	Run(f.t, "ip", "address", "add", near, "dev", link)
+	Run(f.t, "ip", "-n", "far", "address", "add", far, "dev", "port-"+link)
+	Run(f.t, "ip", "-n", "far", "link", "set", "port-"+link, "up")
+	Run(f.t, "ip", "link", "set", link, "up")
 }
 
 // SetLink plugs the cable ("up") or pulls it ("down").
