@@ -46,6 +46,11 @@ func refused(w wish.Wish, errno syscall.Errno) *Error {
 		e.Meaning, e.Advice = "the target accepted the connection and then stayed mute", "check that NVMe/TCP is what listens at that port, and the target's health"
 	case syscall.ECONNRESET:
 		e.Meaning, e.Advice = "the target closed the connection", "check the target's log; a port that demands TLS needs --tls"
+		if w.TID.Transport == tid.RDMA {
+			// nvme_rdma_cm_handler in the kernel's drivers/nvme/host/rdma.c has this one number for all that can go wrong.
+			e.Meaning = "no RDMA device of this host reaches the address, or nothing listens there"
+			e.Advice = "check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there"
+		}
 	case syscall.EIO:
 		e.Meaning, e.Advice = "the target does not know the subsystem or does not allow this host", "check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"
 	case syscall.EALREADY:

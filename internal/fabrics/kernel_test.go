@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -209,6 +210,8 @@ func TestMeanings(t *testing.T) {
 	tls := ioc(t, "tls", "true")
 	iface := ioc(t)
 	iface.TID.HostIface = "eth7"
+	overRDMA := ioc(t)
+	overRDMA.TID.Transport = tid.RDMA
 	for _, test := range []struct {
 		wish  wish.Wish
 		errno syscall.Errno
@@ -220,6 +223,8 @@ func TestMeanings(t *testing.T) {
 		{tls, syscall.ETIMEDOUT, "no answer from the target, or no TLS at that port (connection timed out): check that it is up, firewalls on the way, and that the port is set up for TLS"},
 		{ioc(t), syscall.EAGAIN, "the target accepted the connection and then stayed mute (resource temporarily unavailable): check that NVMe/TCP is what listens at that port, and the target's health"},
 		{ioc(t), syscall.ECONNRESET, "the target closed the connection (connection reset by peer): check the target's log; a port that demands TLS needs --tls"},
+		{overRDMA, syscall.ECONNRESET, "no RDMA device of this host reaches the address, or nothing listens there (connection reset by peer): " +
+			"check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there"},
 		{ioc(t), syscall.EIO, "the target does not know the subsystem or does not allow this host (input/output error): check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"},
 		{ioc(t), syscall.EALREADY, "the kernel has such a connection already (operation already in progress): look for it in nvme-discoverctl status"},
 		{iface, syscall.ENODEV, "there is no such network interface (no such device): check host-iface"},
