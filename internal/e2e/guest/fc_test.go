@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +50,29 @@ func findListed(t guest.T, id guest.TID) (listed, bool) {
 func kickstarts(m *guest.Machine, since guest.Mark) int {
 	m.Helper()
 	return strings.Count(m.Journal(since), "effect: kickstart Fibre Channel")
+}
+
+// A host without Fibre Channel: the service asks for it at start, and says nothing about it but to those who debug.
+func TestNoFibreChannel(t *testing.T) {
+	if _, err := os.Stat("/sys/class/fc"); err == nil {
+		t.Fatal("this kernel has Fibre Channel: this proves nothing")
+	}
+	m := guest.Begin(t)
+	mark := m.Mark()
+	guest.Configure(m, "[global]\nlog-level = \"debug\"\n")
+	guest.Start(m)
+	guest.Eventually(m, connectTimeout, "the kernel was asked", func() (bool, string) {
+		journal := m.Journal(mark)
+		return strings.Contains(journal, "event core.Kickstarted"), journal
+	})
+	for line := range strings.Lines(m.Journal(mark)) {
+		if strings.Contains(line, "Fibre Channel") && !strings.Contains(line, "effect: ") {
+			t.Errorf("journal: %s", line)
+		}
+	}
+	if text := m.Complaints(mark, guest.Service); text != "" {
+		t.Errorf("complaints:\n%s", text)
+	}
 }
 
 // A host on Fibre Channel, without any configuration: the kernel is asked at start which ports there are. The port's
