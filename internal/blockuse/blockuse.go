@@ -75,7 +75,7 @@ func look(root paths.Root, mountinfo, swaps string) Host {
 		h.users = append(h.users, u)
 	}
 	for _, s := range parseSwaps(swaps) {
-		h.users = append(h.users, user{what: "swap", needed: "swap", devices: h.below(h.holding(s))})
+		h.users = append(h.users, user{what: "used as swap", needed: "swap", devices: h.below(h.holding(s))})
 	}
 	return h
 }

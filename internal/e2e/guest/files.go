@@ -40,6 +40,16 @@ func put(t T, path, text string) {
 	}
 }
 
+// Append adds text to the end of a file.
+func Append(t T, path, text string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("cannot read file: %v", err)
+	}
+	put(t, path, string(before)+text)
+}
+
 // exists tells whether there is something at path.
 func exists(path string) bool {
 	_, err := os.Lstat(path)

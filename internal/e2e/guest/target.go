@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // nvmet is where the kernel's own target is configured.
@@ -132,18 +133,29 @@ func (s *Subsystem) AllowAll() {
 // Namespace adds namespace number 1 on a sparse file of that many bytes, reached through a loop device.
 func (s *Subsystem) Namespace(bytes int64) {
 	s.t.Helper()
+	s.NamespaceOn(strings.TrimSpace(Run(s.t, "losetup", "--find", "--show", sparseFile(s.t, bytes))))
+}
+
+// sparseFile makes a file that the reset of the machine removes.
+func sparseFile(t T, bytes int64) string {
+	t.Helper()
 	file, err := os.CreateTemp("/var/tmp", "namespace-")
 	if err != nil {
-		s.t.Fatalf("cannot make namespace: %v", err)
+		t.Fatalf("cannot make namespace: %v", err)
 	}
 	defer file.Close()
 	if err := file.Truncate(bytes); err != nil {
-		s.t.Fatalf("cannot make namespace: %v", err)
+		t.Fatalf("cannot make namespace: %v", err)
 	}
-	loop := Run(s.t, "losetup", "--find", "--show", file.Name())
+	return file.Name()
+}
+
+// NamespaceOn adds namespace number 1 on a block device.
+func (s *Subsystem) NamespaceOn(device string) {
+	s.t.Helper()
 	dir := filepath.Join(s.dir, "namespaces", "1")
 	mkdir(s.t, dir)
-	write(s.t, filepath.Join(dir, "device_path"), loop[:len(loop)-1])
+	write(s.t, filepath.Join(dir, "device_path"), device)
 	write(s.t, filepath.Join(dir, "enable"), "1")
 }
 

@@ -14,7 +14,7 @@ import (
 
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"busybox-static", "dbus", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-amd64", "linux-image-cloud-amd64", "nftables",
+	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-amd64", "linux-image-cloud-amd64", "nftables",
 	"nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
 
