@@ -73,6 +73,8 @@ func stasName(key string) string {
 	switch key {
 	case "kato":
 		return "keep-alive-tmo"
+	case "subsysnqn": // its name inside of nvme-stas, which nvme-stas reads too
+		return "nqn"
 	case "host-nqn":
 		return "hostnqn"
 	case "host-id":

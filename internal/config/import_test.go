@@ -92,7 +92,7 @@ func TestImportFrom(t *testing.T) {
 	root := write(t, host(map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1", "etc/stas/stafd.conf": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2",
 		"a/old.json": "[]", "a/what": "# nothing", "a/bytes.json": "[\xff]", "a/lines": "-t tcp -a 192.0.2.3",
-		"a/stacd.conf.old": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;nqn=nqn.a",
+		"a/stacd.conf.old": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.a",
 		"a/finder":         "[Global]\n[Service Discovery]\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.5",
 	}))
 	for _, test := range []struct {

@@ -184,6 +184,9 @@ func TestImportFromStas(t *testing.T) {
 	if out.Status != 0 {
 		t.Fatalf("config import: got status %d and\n%s%s", out.Status, out.Stdout, out.Stderr)
 	}
+	if strings.Contains(out.Stderr, "not imported") {
+		t.Errorf("config import: want all imported, got:\n%s", out.Stderr)
+	}
 	guest.StopStas(t)
 	guest.Start(t)
 	now := guest.WaitLive(t, connectTimeout, append(f.NQNs(), extra.NQN)...)
