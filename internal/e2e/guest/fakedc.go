@@ -95,6 +95,11 @@ func (dc *FakeDC) accept() {
 
 func (dc *FakeDC) close() {
 	dc.listen.Close()
+	dc.HangUp()
+}
+
+// HangUp ends all connections. The controller goes on listening.
+func (dc *FakeDC) HangUp() {
 	dc.mu.Lock()
 	defer dc.mu.Unlock()
 	for s := range dc.sessions {

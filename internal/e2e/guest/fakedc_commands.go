@@ -160,6 +160,7 @@ func (s *session) getLogPage(id uint16, sqe []byte) bool {
 	page := s.dc.logPage()
 	beyond := offset+uint64(length) > 1024
 	switch {
+	case page.Mute:
 	case beyond && page.Hangup:
 		return false
 	case beyond && page.Torn:

@@ -23,6 +23,8 @@ type LogPage struct {
 	Torn bool
 	// Hangup makes the controller end the connection at a read beyond the header.
 	Hangup bool
+	// Mute makes the controller not answer a read at all.
+	Mute bool
 }
 
 // bytes is the page on the wire.

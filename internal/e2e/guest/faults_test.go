@@ -1,0 +1,191 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// waitJournal waits until the journal has all the words since the mark.
+func waitJournal(f *guest.Fixture, mark guest.Mark, words ...string) {
+	f.Helper()
+	guest.Eventually(f, connectTimeout, "in the journal: "+strings.Join(words, ", "), func() (bool, string) {
+		journal := f.Journal(mark)
+		for _, w := range words {
+			if !strings.Contains(journal, w) {
+				return false, "no " + w + " in\n" + journal
+			}
+		}
+		return true, ""
+	})
+}
+
+// There is no room below /run, and then /run is read-only: what is connected stays, a controller that is lost meanwhile is
+// tried again and again with the reason in the journal, and all is as it should be soon after there is room.
+func TestStateUnwritable(t *testing.T) {
+	f := guest.Scene(t, 2)
+	state := guest.NewSmallState(t)
+	guest.Start(t)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	kept := guest.Devices()[f.Subsystems[1].NQN]
+	lost := f.Subsystems[0].NQN
+	for _, harm := range []struct {
+		name       string
+		begin, end func()
+		says       string
+	}{
+		{"full", state.Fill, state.Free, "no space left on device"},
+		{"read-only", func() { state.ReadOnly(true) }, func() { state.ReadOnly(false) }, "read-only file system"},
+	} {
+		mark := f.Mark()
+		harm.begin()
+		guest.Delete(t, guest.Live(lost)[0])
+		waitJournal(f, mark, harm.says)
+		if live := guest.Live(f.Subsystems[1].NQN); len(live) != 1 || live[0] != kept {
+			t.Errorf("%s: the other controller: got %v, want %s", harm.name, live, kept)
+		}
+		if got := guest.ActiveState(t, guest.Service); got != "active" {
+			t.Errorf("%s: service: got %s, want active", harm.name, got)
+		}
+		harm.end()
+		guest.WaitConsistent(t, 2*connectTimeout, f.Wanted())
+	}
+}
+
+// The configuration may not be read any more: a reload keeps the last good one, a start fails and says why, and no controller
+// is touched. The service has no right to pass over permissions.
+func TestConfigurationUnreadable(t *testing.T) {
+	f, devices := guest.Connected(t, 1)
+	allow := guest.Chmod(t, "/etc/nvme", 0)
+	mark := f.Mark()
+	guest.Try(t, "systemctl", "reload", guest.Service)
+	waitJournal(f, mark, "permission denied", "keeping the last good configuration")
+	guest.Stop(t)
+	mark = f.Mark()
+	if out := guest.Try(t, "systemctl", "start", guest.Service); out.Status == 0 {
+		t.Error("systemctl start: got exit status 0, want a failure")
+	}
+	waitJournal(f, mark, "permission denied", "not started and nothing touched")
+	if ok, seen := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", seen, devices)
+	}
+	allow()
+	guest.Start(t)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	if ok, seen := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", seen, devices)
+	}
+}
+
+// There is no message bus when the service starts: it is ready all the same, says what is missing, and connects as soon as
+// the bus is there. A second daemon, started by hand beside it, says so and ends.
+func TestNoBusAtStart(t *testing.T) {
+	f := guest.Scene(t, 2)
+	give := guest.TakeBusAway(t)
+	mark := f.Mark()
+	guest.Start(t)
+	waitJournal(f, mark, "system bus")
+	pid := guest.MainPID(t)
+	second := guest.Try(t, "/usr/sbin/nvme-discoverd")
+	if want := "it runs already as process " + pid; second.Status != 1 || !strings.Contains(second.Stderr, want) {
+		t.Errorf("a second daemon: got status %d and %q, want 1 and %q", second.Status, second.Stderr, want)
+	}
+	give()
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	if got := guest.MainPID(t); got != pid {
+		t.Errorf("process of the daemon: got %s, want the same as before, %s", got, pid)
+	}
+}
+
+// The daemon is killed because it is out of memory, and later because it hangs: each time systemd starts it anew, and no
+// controller notices.
+func TestKilledBySystem(t *testing.T) {
+	f := guest.Scene(t, 2)
+	guest.Override(t, "[Service]\nWatchdogSec=5\n") // instead of half a minute
+	guest.Start(t)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	devices := guest.Devices()
+	for _, harm := range []struct {
+		name  string
+		do    func() (undo func())
+		cause string
+	}{
+		{"out of memory", func() func() { return guest.LimitMemory(t, "1M") }, "oom"},
+		{"frozen", func() func() { guest.Signal(t, "STOP"); return func() {} }, "watchdog"},
+	} {
+		mark, restarts := f.Mark(), guest.Restarts(t)
+		undo := harm.do()
+		waitJournal(f, mark, harm.cause)
+		undo()
+		guest.WaitRestart(t, 2*time.Minute, restarts)
+		guest.WaitConsistent(t, connectTimeout, f.Wanted())
+		if ok, seen := unchanged(devices)(); !ok {
+			t.Errorf("%s: controllers: %s\nwant %v", harm.name, seen, devices)
+		}
+	}
+	checkAllHands(t, f)
+}
+
+// The clock jumps by days, forward and back, while a target is tried again and again: the pauses stay as long as they were,
+// nothing is disconnected, the watchdog is silent.
+func TestClockJumps(t *testing.T) {
+	f := guest.Scene(t, 1)
+	absent, port := f.Target.Subsystem("nqn.2024-01.com.example:absent"), f.Target.Port(8010)
+	guest.Configure(t, discoveryConfig(f.Port)+subsystemConfig(port, absent.NQN, ""))
+	guest.Start(t)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	devices := guest.Devices()
+	pid := guest.MainPID(t)
+	for _, by := range []time.Duration{48 * time.Hour, -96 * time.Hour} {
+		guest.ShiftClock(t, by)
+		guest.Always(t, quietSpan, fmt.Sprintf("as before after %v", by), unchanged(devices))
+	}
+	port.Link(absent)
+	guest.WaitConsistent(t, connectTimeout, append(f.Wanted(), port.TID(absent.NQN)))
+	if got := guest.MainPID(t); got != pid {
+		t.Errorf("process of the daemon: got %s, want the same as before, %s", got, pid)
+	}
+}
+
+// No process can be started any more: connects fail in systemd and are tried again; when there is room for processes, all is
+// connected.
+func TestNoMoreProcesses(t *testing.T) {
+	f := guest.Scene(t, 2)
+	guest.NewCrowd(t)
+	guest.Start(t)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	mark := f.Mark()
+	allow := guest.ForbidProcesses(t)
+	guest.Delete(t, guest.Live(f.Subsystems[0].NQN)[0])
+	waitJournal(f, mark, "Resource temporarily unavailable")
+	allow()
+	guest.WaitConsistent(t, 2*connectTimeout, f.Wanted())
+}
+
+// A discovery controller takes the command that reads its log page and never answers. Another one and what it names are
+// connected and looked after meanwhile; when the mute one speaks, it is listened to.
+func TestMuteLogPage(t *testing.T) {
+	f := guest.Scene(t, 2)
+	mute := guest.NewFakeDC(f, 8011)
+	hidden := f.Target.Subsystem("nqn.2024-01.com.example:hidden")
+	port := f.Target.Port(8010)
+	port.Link(hidden)
+	mute.Show(guest.LogPage{Generation: 1, Mute: true})
+	guest.Configure(t, discoveryConfig(f.Port)+fmt.Sprintf(
+		"[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n", mute.Traddr, mute.Trsvcid))
+	guest.Start(t)
+	mute.WaitRead(connectTimeout, 0)
+	nqns := append(f.NQNs(), guest.DiscoveryNQN)
+	guest.WaitLive(t, connectTimeout, nqns...)
+	addSubsystem(f, "added")
+	nqns = append(f.NQNs(), guest.DiscoveryNQN)
+	guest.WaitLive(t, connectTimeout, nqns...)
+	mute.Show(guest.LogPage{Generation: 2, Entries: []guest.LogEntry{{Traddr: port.Traddr, Trsvcid: port.Trsvcid, NQN: hidden.NQN}}})
+	mute.HangUp()
+	guest.WaitLive(t, 2*connectTimeout, append(nqns, hidden.NQN)...)
+}
