@@ -28,9 +28,10 @@ COUNT ?=
 KEEP ?=
 MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(COUNT),-count '$(COUNT)') $(if $(KEEP),-keep '$(KEEP)')
 TIME ?= 1m
+VULNDB ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint fuzz e2e demo bench soak check clean
+.PHONY: help build install uninstall test lint vuln fuzz e2e demo bench soak check clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -67,6 +68,9 @@ lint: ## formatting, vet and staticcheck, the end-to-end code included
 	go vet -tags e2e ./...
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags e2e ./...
+
+vuln: ## look known vulnerabilities of the dependencies up (needs the network; VULNDB=URL names a mirror of the database)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 $(if $(VULNDB),-db '$(VULNDB)') ./...
 
 fuzz: ## run every fuzz test for TIME=1m each
 	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{$$p.ImportPath}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{$$p.ImportPath}}{{"\n"}}{{end}}' ./... | \
