@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -133,6 +134,13 @@ func (s Spec) properties() []property {
 			add(exec.name, []command{{exec.argv[0], exec.argv, []string{"no-env-expand"}}})
 		}
 	}
+	// What the commands can do without, where taking it away costs a start nothing that can be measured. They may load a
+	// transport's module, by modprobe. There is no limit of memory and no filter of addresses on purpose: the kernel
+	// accounts the sockets of a connection to the control group of the process that asked for it (sk_alloc in
+	// net/core/sock.c), and they live for as long as the connection does.
+	add("NoNewPrivileges", true)
+	add("CapabilityBoundingSet", uint64(1<<unix.CAP_SYS_MODULE))
+	add("LimitCORE", uint64(0)) // secrets pass through them
 	add("TimeoutStartUSec", usec(s.TimeoutStart))
 	add("TimeoutStopUSec", usec(s.TimeoutStop))
 	// A command that hangs in the kernel heeds no SIGTERM either, and systemd would wait once more.

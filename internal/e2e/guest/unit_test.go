@@ -83,6 +83,25 @@ func checkExecStart(t *testing.T, f *guest.Fixture, unit, nqn string) {
 	}
 }
 
+// The commands of a unit have one capability, by which they may load a module, and can get no more; what they hold in memory
+// is never written to a file.
+func TestUnitSandbox(t *testing.T) {
+	f, _ := guest.Connected(t, 1)
+	unit := f.Unit(f.Subsystems[0].NQN)
+	got := guest.Properties(t, unit, "NoNewPrivileges", "CapabilityBoundingSet", "LimitCORE", "MemoryMax")
+	for key, want := range map[string]string{
+		"NoNewPrivileges": "yes", "CapabilityBoundingSet": "cap_sys_module", "LimitCORE": "0", "MemoryMax": "infinity",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key], want)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(guest.Run(t, "systemd-analyze", "security", "--no-pager", unit)), "\n")
+	t.Log(lines[len(lines)-1])
+	guest.Run(t, "systemctl", "stop", unit)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN)
+}
+
 var processLine = regexp.MustCompile(`Process: \d+ ExecStart=(.*) \(code=exited, status=0/SUCCESS`)
 
 // `systemctl status` of a unit shows the command that connected it. An administrator who copies that line and runs it
