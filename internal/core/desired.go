@@ -12,6 +12,10 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
+// maxWanted is how many connections may be wished for before log pages add no more: far more than a host can hold, and few
+// enough for the memory of the service. A DC may name tens of thousands, and refer to others that do.
+const maxWanted = 16384
+
 // wanted is one line of the view.
 type wanted struct {
 	wish    wish.Wish
@@ -35,7 +39,7 @@ func (m *Machine) view() []*wanted {
 		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found}
 		list = append(list, byTID[w.TID])
 	}
-	followed := 0
+	followed, full := 0, false
 	follow := func(sourced bool) {
 		for ; followed < len(list); followed++ {
 			parent := list[followed]
@@ -48,7 +52,11 @@ func (m *Machine) view() []*wanted {
 				t.children = m.childrenOf(t)
 			}
 			for _, child := range t.children {
-				if !m.covers(child) {
+				switch {
+				case m.covers(child):
+				case len(list) >= maxWanted && byTID[child.TID] == nil:
+					full = true
+				default:
 					want(child, LogPageSource+t.wish.TID.String(), sourced, false, parent.found)
 				}
 			}
@@ -86,6 +94,10 @@ func (m *Machine) view() []*wanted {
 		}
 	}
 	follow(false)
+	if full && !m.full {
+		m.log(slog.LevelError, KindLogPageFlawed, nil, fmt.Sprintf("log pages name connections beyond %d, which are left out: take the discovery controllers that name them out of the configuration", maxWanted))
+	}
+	m.full = full
 	return list
 }
 

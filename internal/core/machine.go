@@ -66,6 +66,7 @@ type Machine struct {
 	fc        fibreChannel
 
 	viewDirty bool
+	full      bool              // log pages name more than may be wished for
 	kicks     map[string]kicked // by transport
 
 	audited    bool   // the first snapshot was compared: start-up is over
