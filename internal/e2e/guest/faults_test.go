@@ -106,7 +106,7 @@ func TestNoBusAtStart(t *testing.T) {
 // controller notices.
 func TestKilledBySystem(t *testing.T) {
 	f := guest.Scene(t, 2)
-	guest.Override(t, "[Service]\nWatchdogSec=5\n") // instead of half a minute
+	guest.Override(t, "[Service]\nWatchdogSec=10\n") // instead of half a minute
 	guest.Start(t)
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 	devices := guest.Devices()

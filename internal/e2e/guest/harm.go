@@ -29,7 +29,7 @@ func NewSmallState(t T) *SmallState {
 	mkdirAll(t, "/run/nvme")
 	Run(t, "mount", "-t", "tmpfs", "-o", "size=512k,mode=755", "small", "/run/nvme")
 	t.Cleanup(func() {
-		Try(t, "mount", "-o", "remount,rw", "/run/nvme")
+		Try(t, "mount", "-o", "remount,bind,rw", "/run/nvme")
 		Try(t, "systemctl", "stop", Service)
 		deleteControllers(t)
 		Run(t, "umount", "--lazy", "/run/nvme")
@@ -59,11 +59,12 @@ func (s *SmallState) Free() {
 	Remove(s.t, filler)
 }
 
-// ReadOnly makes the file system read-only, or writable again.
+// ReadOnly makes the file system read-only for the commands of units, or writable again. The daemon has mounts of its own, and keeps a
+// file open there.
 func (s *SmallState) ReadOnly(on bool) {
 	s.t.Helper()
 	option := map[bool]string{true: "ro", false: "rw"}[on]
-	Run(s.t, "mount", "-o", "remount,"+option, "/run/nvme")
+	Run(s.t, "mount", "-o", "remount,bind,"+option, "/run/nvme")
 }
 
 func mkdirAll(t T, dir string) {
