@@ -140,6 +140,9 @@ func (r Root) DeleteController(device string) string {
 	return r.Join("sys/class/nvme", device, "delete_controller")
 }
 
+// Keys lists the keys and keyrings of the kernel that the reader may see (keyrings(7)).
+func (r Root) Keys() string { return r.Join("proc/keys") }
+
 // Module is there while the kernel module called name, such as "nvme_tcp", is loaded.
 func (r Root) Module(name string) string { return r.Join("sys/module", name) }
 

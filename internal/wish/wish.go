@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -30,6 +31,9 @@ type Wish struct {
 	TID    tid.TID
 	Params param.Set
 	Owner  Owner
+
+	// Secrets names what the connection authenticates and encrypts with, which itself goes another way than the wish.
+	Secrets secret.Ref
 }
 
 // At returns a wish that lacks its traddr, because its controller is at a host that has a name, for one of the host's
