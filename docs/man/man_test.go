@@ -25,6 +25,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -286,6 +287,17 @@ func TestParameters(t *testing.T) {
 		if _, got := keys(t, "DISCOVERD.CONF", test.section); !cmp.Equal(want, got) {
 			t.Errorf("%s tells other defaults in %s than there are (-program +page):\n%s", configPage, test.section, cmp.Diff(want, got))
 		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	names, _ := keys(t, "SECRETS", "")
+	var want []string
+	for _, k := range secret.Keys() {
+		want = append(want, k.String(), k.String()+"-file")
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("%s does not have the secrets that there are (-program +page):\n%s", configPage, diff)
 	}
 }
 

@@ -124,11 +124,11 @@ func TestConfigImport(t *testing.T) {
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -S secret\n-t tcp -a 192.0.2.11 -q nqn.red\n",
 		"etc/stas/stafd.conf":     "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
 	})
-	const lost = "/etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets and keys in the configuration are not supported yet\n"
+	const lost = "/etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)\n"
 	const text = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
 #
 # Not imported:
-#   /etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets and keys in the configuration are not supported yet
+#   /etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)
 
 [[discovery-controller]]
 controller = [

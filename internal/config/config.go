@@ -22,6 +22,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -71,6 +72,8 @@ type Settings struct {
 	MaxParallelConnects int    // 1 to 1024
 	NVMePath            string // absolute path of nvme-cli, or "" to connect with our own code
 	LogLevel            slog.Level
+
+	AllowReadableSecrets bool // use secrets from files that others than their owner may read
 }
 
 // Defaults returns the settings of an empty file.
@@ -90,8 +93,12 @@ func Defaults() Settings {
 	}
 }
 
-// Discovered holds the parameters of controllers that are found and not configured.
-type Discovered struct{ Discovery, IO param.Set }
+// Discovered holds the parameters of controllers that are found and not configured, and the name of their secrets: those
+// of [host] alone, since what stands at a discovery controller is between it and the host.
+type Discovered struct {
+	Discovery, IO param.Set
+	Secrets       secret.Ref
+}
 
 // Connection is one configured path to a controller.
 type Connection struct {
@@ -126,6 +133,11 @@ type Config struct {
 	// at all.
 	HostNQN, HostID string
 
+	// Secrets are what the names of secrets in all of the above stand for.
+	Secrets map[secret.Ref]secret.Set
+	// HostSecrets names the secrets of each host NQN for which a [host] has any.
+	HostSecrets map[string]secret.Ref
+
 	// Warnings are one sentence each, with the place in the file before it: "file:line:column: unknown key …".
 	Warnings []string
 }
@@ -155,7 +167,9 @@ func Check(root paths.Root, files []string) (Config, error) {
 // complete resolves the sources. err is what went wrong before.
 func complete(root paths.Root, sources []*source, err error) (Explanation, error) {
 	known, unknown := readIdentity(root)
-	explained := resolve(sources, known)
+	explained := resolve(sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
+		return secret.ReadFile(k, root.Join(file), readable)
+	})
 	errs := []error{err, unknown}
 	for _, s := range sources {
 		if unknown != nil { // every lack of an identity follows from this
@@ -170,21 +184,25 @@ func complete(root paths.Root, sources []*source, err error) (Explanation, error
 	return explained, nil
 }
 
-// read returns the text of a file that is not unreasonably long. Its errors do not name the file: callers do.
-func read(file string) (string, error) {
+// read returns the text and the mode of a file that is not unreasonably long. Its errors do not name the file: callers do.
+func read(file string) (string, fs.FileMode, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", cause(err)
+		return "", 0, cause(err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", 0, cause(err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
-		return "", cause(err)
+		return "", 0, cause(err)
 	}
 	if len(data) > maxSize {
-		return "", fmt.Errorf("it is larger than %d bytes", maxSize)
+		return "", 0, fmt.Errorf("it is larger than %d bytes", maxSize)
 	}
-	return string(data), nil
+	return string(data), info.Mode(), nil
 }
 
 // cause strips the operation and the path from an error of package os.

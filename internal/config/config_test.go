@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,7 +201,7 @@ func TestShippedFile(t *testing.T) {
 		secGlobal:            allowedIn(secGlobal),
 		secDiscoveryDefaults: parameters,
 		secIODefaults:        parameters,
-		secHost:              hostKeys,
+		secHost:              slices.Concat(hostKeys, secretKeys()),
 	}, named)
 }
 
@@ -368,8 +369,6 @@ controller = [{ nqn = "nqn.a", transport = "tcp", traddr = "192.0.2.1" }]
 11:1: cannot use transport in [[discovery-controller]]: it belongs in a controller table, controller = [{ transport = …, traddr = … }]
 12:1: cannot use hostid in [[discovery-controller]]: it belongs in [host]
 13:17: cannot use nqn in a controller table: it belongs in [[discovery-controller]] or [[subsystem]]`},
-		{"secrets", "[host]\ndhchap-secret = \"DHHC-1:00:c2VjcmV0\"\n[[subsystem]]\nnqn = \"nqn.a\"\ntls-key-file = \"/etc/nvme/key\"\ncontroller = []", `2:1: cannot use dhchap-secret in [host]: secrets and keys in the configuration are not supported yet
-5:1: cannot use tls-key-file in [[subsystem]]: secrets and keys in the configuration are not supported yet`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, got := load(t, test.text)
@@ -413,7 +412,7 @@ controller = [
 		`5:1: key fast_io_fail_tmo in [global] is unknown and ignored`,
 		`6:1: key tls-cipher in [global] is unknown and ignored`,
 		`8:1: key hostnqm in [host] is unknown and ignored: did you mean hostnqn?`,
-		`9:1: key dhchap-secert in [host] is unknown and ignored`,
+		`9:1: key dhchap-secert in [host] is unknown and ignored: did you mean dhchap-secret?`,
 		`10:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
 		`11:1: section subsystems is unknown and ignored: did you mean subsystem?`,
 		`15:49: key fast_io_fail_tmo in a controller table is unknown and ignored: did you mean fast-io-fail-tmo?`,

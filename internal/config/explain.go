@@ -3,10 +3,12 @@ package config
 import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// Value is a key with its value and where that was set: "file:line", the name of a file, or words.
+// Value is a key with its value and where that was set: "file:line", the name of a file, or words. The value of a secret
+// is not there, only where it is.
 type Value struct{ Key, Value, From string }
 
 // FoundValues are the parameters of controllers that are found and not configured.
@@ -48,7 +50,12 @@ func (v values) list() []Value {
 	return list
 }
 
-func (l levels) found() FoundValues { return FoundValues{l[tid.Discovery].list(), l[tid.IO].list()} }
+func (l levels) found(secrets secret.Set) FoundValues {
+	return FoundValues{
+		append(l[tid.Discovery].list(), listSecrets(secrets)...),
+		append(l[tid.IO].list(), listSecrets(secrets)...),
+	}
+}
 
 // origins are the tables that the TID of a connection is made of.
 type origins struct {

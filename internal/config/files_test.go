@@ -104,16 +104,16 @@ controller = transport=rdma;traddr=2001:DB8::1;tos=3
 		below = append(below, c.Discovered)
 	}
 	diff(t, "what each one names", []Discovered{
-		{set("keep-alive-tmo", "30", "tos", "9"), set("ctrl-loss-tmo", "600", "nr-io-queues", "2", "queue-size", "64", "tos", "9")},
+		{Discovery: set("keep-alive-tmo", "30", "tos", "9"), IO: set("ctrl-loss-tmo", "600", "nr-io-queues", "2", "queue-size", "64", "tos", "9")},
 		{},
-		{set("keep-alive-tmo", "30", "tls", "true"), set("nr-io-queues", "2", "queue-size", "32", "tls", "true")},
+		{Discovery: set("keep-alive-tmo", "30", "tls", "true"), IO: set("nr-io-queues", "2", "queue-size", "32", "tls", "true")},
 		{},
 		{},
-		{set("keep-alive-tmo", "45"), set("ctrl-loss-tmo", "600", "queue-size", "256", "fast-io-fail-tmo", "90")},
+		{Discovery: set("keep-alive-tmo", "45"), IO: set("ctrl-loss-tmo", "600", "queue-size", "256", "fast-io-fail-tmo", "90")},
 	}, below)
 	diff(t, "what is found by itself", Discovered{
-		set("keep-alive-tmo", "45", "data-digest", "yes", "tos", "9"),
-		set("ctrl-loss-tmo", "600", "fast-io-fail-tmo", "90", "data-digest", "yes", "nr-io-queues", "2", "queue-size", "64", "tos", "9"),
+		Discovery: set("keep-alive-tmo", "45", "data-digest", "yes", "tos", "9"),
+		IO:        set("ctrl-loss-tmo", "600", "fast-io-fail-tmo", "90", "data-digest", "yes", "nr-io-queues", "2", "queue-size", "64", "tos", "9"),
 	}, got.Discovered)
 	diff(t, "who finds it", []string{testNQN, testID}, []string{got.HostNQN, got.HostID})
 }
@@ -255,8 +255,6 @@ controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use t
 6:1: cannot use hostnqn in [I/O Controller Defaults]: it belongs in [Host]
 7:1: cannot use traddr in [I/O Controller Defaults]: it belongs in a controller line, controller = transport=…;traddr=…
 10:45: cannot use hostid in a controller line: it belongs in [Host]`},
-		{"secrets", "[Host]\ndhchap-secret = DHHC-1:00:c2VjcmV0\n[Subsystem]\nnqn = nqn.a\ntls-key = x\ncontroller =", `2:1: cannot use dhchap-secret in [Host]: secrets and keys in the configuration are not supported yet
-5:1: cannot use tls-key in [Subsystem]: secrets and keys in the configuration are not supported yet`},
 		{"values", "[I/O Controller Defaults]\nreconnect-delay = 0s\nctrl-loss-tmo = 1500ms\nkeep-alive-tmo = infinity\ntls = maybe", `2:1: cannot set reconnect-delay to "0s": it must be a number from 1 to 2147483647
 3:1: cannot set ctrl-loss-tmo to "1500ms": it must be a number from -1 to 2147483647
 4:1: cannot set keep-alive-tmo to "infinity": it must be a number from 0 to 2147483647

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -132,7 +133,7 @@ func isUUID(s string) bool {
 
 // readLine returns the first line of a small file without the white space around it, "" if there is no such file.
 func readLine(file string) (string, error) {
-	text, err := read(file)
+	text, _, err := read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -149,6 +150,9 @@ type persona struct {
 	explicit        bool   // the file sets the host NQN
 	where           string // the place of its host NQN
 	nqnFrom, idFrom string // where each value comes from
+
+	secrets secret.Set // of [host]
+	ref     secret.Ref // and their name
 }
 
 // identityOf returns the identity that [host] of a file asks for. A host NQN of its own brings its own host ID: the host's

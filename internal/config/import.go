@@ -94,7 +94,7 @@ func (i *importer) file(name string) error {
 	if err != nil {
 		return err
 	}
-	text, err := read(path)
+	text, _, err := read(path)
 	if err != nil {
 		return fmt.Errorf("cannot import %s: %w", path, err)
 	}
@@ -137,7 +137,7 @@ func (i *importer) find(name string) (*format, string, error) {
 		}
 	}
 	if !strings.Contains(name, "/") {
-		if _, err := read(name); errors.Is(err, fs.ErrNotExist) {
+		if _, _, err := read(name); errors.Is(err, fs.ErrNotExist) {
 			return nil, "", fmt.Errorf("cannot import %q: it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file", name)
 		}
 	}
@@ -181,14 +181,17 @@ func (l list) places(file string) []string {
 	return slices.Compact(lines)
 }
 
+// importedMode is what drop-ins are written with.
+const importedMode = 0o644
+
 // lose notes something that the drop-in will not say.
 func (i *importer) lose(at position, format string, args ...any) { i.notes.add(at, format, args...) }
 
 // loseKey notes a key that has no place in a drop-in. Its value is not told: it could be a secret.
 func (i *importer) loseKey(at position, key string) {
 	switch name := strings.ReplaceAll(key, "_", "-"); {
-	case slices.Contains(secretKeys, name), strings.Contains(name, "secret"), strings.Contains(name, "key"):
-		i.lose(at, "%s is not imported: secrets and keys in the configuration are not supported yet", shown(key))
+	case strings.Contains(name, "secret"), strings.Contains(name, "key"):
+		i.lose(at, "%s is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)", shown(key))
 	default:
 		i.lose(at, "%s is not imported: nothing in discoverd.conf is like it", shown(key))
 	}
@@ -395,13 +398,13 @@ func (i *importer) finish() (made []Imported, lost []string, err error) {
 	}
 	var sources []*source
 	for _, m := range made {
-		sources = append(sources, parse(m.Name, m.Text, tomlDialect, true))
+		sources = append(sources, parse(m.Name, m.Text, importedMode, tomlDialect, true))
 	}
 	host := i.known
 	if host.nqn == "" { // it may get a name before it gets this file
 		host = identity{nqn: "nqn.2014-08.org.nvmexpress:host", id: hostIDOf("nqn.2014-08.org.nvmexpress:host")}
 	}
-	resolve(sources, host)
+	resolve(sources, host, nil) // no secret is imported
 	for _, s := range sources {
 		err = errors.Join(err, s.found.err(s.file))
 	}
@@ -420,7 +423,7 @@ func CheckWith(root paths.Root, made []Imported) error {
 	}
 	for n, m := range made {
 		file := filepath.Join(root.DaemonDropIns(), m.Name)
-		sources = slices.Insert(sources, at+n, parse(file, m.Text, tomlDialect, true))
+		sources = slices.Insert(sources, at+n, parse(file, m.Text, importedMode, tomlDialect, true))
 	}
 	_, err = complete(root, sources, err)
 	return err

@@ -42,12 +42,6 @@ var controllerKeys = []string{"transport", "traddr", "trsvcid", "host-traddr", "
 // hostKeys are the fields of a TID that belong to a persona.
 var hostKeys = []string{"hostnqn", "hostid"}
 
-// secretKeys are keys that other tools know for secrets, and this version does not.
-var secretKeys = []string{
-	"dhchap-secret", "dhchap-secret-file", "dhchap-ctrl-secret", "dhchap-ctrl-secret-file",
-	"tls-key", "tls-key-file", "tls-key-identity", "keyring",
-}
-
 // setting is one key of [global].
 type setting struct {
 	key  string
@@ -80,6 +74,7 @@ var settings = []setting{
 		s.NVMePath = v
 		return filepath.IsAbs(v) && filepath.Clean(v) == v && !strings.ContainsFunc(v, unicode.IsControl)
 	}, func(s Settings) string { return s.NVMePath }},
+	boolean("allow-readable-secrets", func(s *Settings) *bool { return &s.AllowReadableSecrets }),
 	{"log-level", "debug, info, warning or error", setLogLevel, func(s Settings) string { return logLevels[s.LogLevel] }},
 }
 
@@ -158,6 +153,9 @@ func allowedIn(name string) []string {
 	case "controller":
 		keys = append(keys, controllerKeys...)
 	}
+	if name != secDiscoveryDefaults && name != secIODefaults {
+		keys = append(keys, secretKeys()...)
+	}
 	for _, p := range param.All() {
 		keys = append(keys, p.String())
 	}
@@ -168,6 +166,8 @@ func allowedIn(name string) []string {
 func (d *dialect) belongs(key string) string {
 	_, isParam := param.ByName(key)
 	switch {
+	case slices.Contains(secretKeys(), key):
+		return d.title(secHost) + ", an endpoint or " + d.path
 	case isParam:
 		return d.title(secHost) + ", a section of defaults, an endpoint or " + d.path
 	case slices.ContainsFunc(settings, func(s setting) bool { return s.key == key }):

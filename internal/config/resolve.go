@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -43,12 +44,14 @@ func mustSet(p param.Param, value string) param.Set {
 	return set
 }
 
-func (l levels) discovered() Discovered { return Discovered{l[tid.Discovery].set, l[tid.IO].set} }
+func (l levels) discovered(secrets secret.Ref) Discovered {
+	return Discovered{l[tid.Discovery].set, l[tid.IO].set, secrets}
+}
 
 // resolve gives the documents their meaning. What is wrong and what is odd goes to the findings of each source; the Config
 // is of use only when nothing is wrong.
-func resolve(sources []*source, known identity) Explanation {
-	r := resolver{known: known, first: map[connectionKey]string{}}
+func resolve(sources []*source, known identity, read secretReader) Explanation {
+	r := resolver{known: known, mainPersonas: map[*dialect]persona{}, first: map[connectionKey]string{}, readSecret: read}
 	r.out.Settings = Defaults()
 	r.settings(sources)
 
@@ -70,10 +73,14 @@ func resolve(sources []*source, known identity) Explanation {
 
 // resolver holds what resolve has worked out so far.
 type resolver struct {
-	known    identity // of the host itself
-	personas []persona
-	out      Explanation
-	first    map[connectionKey]string // where each connection was first configured, "file:line"
+	known        identity // of the host itself
+	personas     []persona
+	out          Explanation
+	mainPersonas map[*dialect]persona     // of the main files
+	first        map[connectionKey]string // where each connection was first configured, "file:line"
+
+	readSecret secretReader
+	nvmePath   string // where nvme-path is set, "" if it is not
 }
 
 // connectionKey is equal for connections that are the same.
@@ -87,8 +94,12 @@ func (r *resolver) settings(sources []*source) {
 	main := "the main file, discoverd.conf"
 	for _, s := range sources {
 		if s.dialect == tomlDialect && !s.dropIn {
-			r.out.Settings, _ = settingsOf(s.section(secGlobal), &s.found)
+			var set map[string]position
+			r.out.Settings, set = settingsOf(s.section(secGlobal), &s.found)
 			main = s.file
+			if r.out.Settings.NVMePath != "" {
+				r.nvmePath = s.place(set["nvme-path"])
+			}
 		}
 	}
 	for _, s := range sources {
@@ -130,8 +141,8 @@ func (r *resolver) checkKeys(s *source, t table) {
 	for _, e := range t.entries {
 		home := s.dialect.belongs(e.key)
 		switch {
-		case slices.Contains(secretKeys, e.key):
-			s.found.errors.add(e.at, "cannot use %s in %s: secrets and keys in the configuration are not supported yet", e.key, t.title)
+		case elsewhere[e.key] != "":
+			s.found.errors.add(e.at, "cannot use %s in %s: %s", e.key, t.title, elsewhere[e.key])
 		case t.name != "" && slices.Contains(allowed, e.key):
 			if e.strange != "" {
 				s.found.errors.add(e.at, "cannot set %s to %s: it must be a string, an integer or a truth value", e.key, e.strange)
@@ -217,6 +228,7 @@ func inSeconds(p param.Param, text string) string {
 // connections adds what a file configures. base are the levels below its endpoints.
 func (r *resolver) connections(s *source, base levels) {
 	own := r.persona(s)
+	own.secrets, own.ref = r.hostSecrets(s, own)
 	for _, t := range s.doc.tables {
 		switch t.name {
 		case secDiscovery:
@@ -225,25 +237,35 @@ func (r *resolver) connections(s *source, base levels) {
 			r.endpoint(s, t, tid.IO, own, base)
 		}
 	}
+	if !s.dropIn {
+		r.mainPersonas[s.dialect] = own
+	}
 }
 
 // unconfigured works out the identity and the parameters of what is found by itself.
 func (r *resolver) unconfigured(sources []*source) {
 	found, own := builtInLevels(), persona{identity: r.known}
+	var ref secret.Ref
+	var set secret.Set
 	for _, d := range []*dialect{iniDialect, tomlDialect} {
 		for _, s := range sources {
 			if s.dialect != d || s.dropIn {
 				continue
 			}
 			found = r.hostParams(s, r.typeDefaults(s, found))
-			if p := r.identityOf(s); p.explicit || s.section(secHost).text("hostid") != "" {
+			p := r.mainPersonas[d]
+			given := p.explicit || s.section(secHost).text("hostid") != ""
+			if given {
 				own = p
+			}
+			if given || p.ref != "" { // secrets belong to a host
+				set, ref = p.secrets, p.ref
 			}
 		}
 	}
-	r.out.Config.Discovered = found.discovered()
+	r.out.Config.Discovered = found.discovered(ref)
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
-	r.out.Found = found.found()
+	r.out.Found = found.found(set)
 	if r.known.derived && slices.ContainsFunc(r.personas, func(p persona) bool { return p.nqn == r.known.nqn }) {
 		r.out.Warnings = append(r.out.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", r.known.nqnFile, r.known.nqn))
 	}
@@ -263,9 +285,10 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 		s.found.warnings.add(t.at, "%s lists no controller: nothing of it is connected", t.title)
 	}
 	set := r.params(s, base[kind], t)
+	secrets := r.secrets(s, own.secrets, t)
 	var below Discovered
 	if kind == tid.Discovery {
-		below = base.discovered()
+		below = base.discovered(own.ref)
 	}
 	for _, c := range t.controllers {
 		id := tid.TID{NQN: nqn, HostNQN: own.nqn, HostID: own.id}
@@ -286,7 +309,7 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 				}
 			}
 			s.found.errors.add(at, "%v%s", err, hint)
-			_ = r.params(s, set, c) // for what is wrong there
+			_, _ = r.params(s, set, c), r.secrets(s, secrets, c) // for what is wrong there
 			continue
 		}
 		if host != "" {
@@ -297,13 +320,19 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 			Host:       host,
 			Discovered: below,
 			From:       s.place(c.at),
-		}, r.params(s, set, c), origins{c, t, own, base})
+		}, r.params(s, set, c), r.secrets(s, secrets, c), origins{c, t, own, base})
 	}
 }
 
 // connection adds one connection unless it is there already.
-func (r *resolver) connection(s *source, t table, c Connection, v values, from origins) {
-	c.Wish.Params = v.set
+func (r *resolver) connection(s *source, t table, c Connection, v values, secrets secret.Set, from origins) {
+	c.Wish.Params, c.Wish.Secrets = v.set, from.own.ref
+	if secrets != from.own.secrets {
+		c.Wish.Secrets = r.keep(secrets, secret.Ref(fmt.Sprintf("%s:%d", c.From, t.at.column)))
+	}
+	if _, on := v.set.Get(param.TLS); !on && secrets[secret.TLS].Value.IsSet() && secrets[secret.TLS] != from.own.secrets[secret.TLS] {
+		s.found.warnings.add(t.at, "tls-key from %s is not used: the connection has no tls = true", secrets[secret.TLS].From)
+	}
 	key := connectionKey{sameness(c.Wish.TID), c.Host}
 	if before, ok := r.first[key]; ok {
 		id := c.Wish.TID
@@ -315,9 +344,9 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, from o
 	}
 	r.first[key] = c.From
 	r.out.Config.Connections = append(r.out.Config.Connections, c)
-	own := ConnectionValues{Own: append(from.list(s, c), v.list()...)}
+	own := ConnectionValues{Own: slices.Concat(from.list(s, c), v.list(), listSecrets(secrets))}
 	if c.Wish.Kind == tid.Discovery {
-		own.Found = from.base.found()
+		own.Found = from.base.found(from.own.secrets)
 	}
 	r.out.Values = append(r.out.Values, own)
 }

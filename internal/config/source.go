@@ -16,13 +16,14 @@ type source struct {
 	file    string
 	dialect *dialect
 	dropIn  bool
+	mode    fs.FileMode
 	doc     document
 	found   findings
 }
 
-// parse makes a source of the text of a file.
-func parse(file, text string, d *dialect, dropIn bool) *source {
-	s := &source{file: file, dialect: d, dropIn: dropIn}
+// parse makes a source of the text of a file with that mode.
+func parse(file, text string, mode fs.FileMode, d *dialect, dropIn bool) *source {
+	s := &source{file: file, dialect: d, dropIn: dropIn, mode: mode}
 	if d == iniDialect {
 		s.doc, s.found = parseINI(text)
 	} else {
@@ -69,13 +70,13 @@ func family(main string, d *dialect, mayMiss bool) ([]*source, error) {
 	var sources []*source
 	var errs []error
 	add := func(file string, dropIn, mayMiss bool) {
-		text, err := read(file)
+		text, mode, err := read(file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && mayMiss:
 		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
 		default:
-			sources = append(sources, parse(file, text, d, dropIn))
+			sources = append(sources, parse(file, text, mode, d, dropIn))
 		}
 	}
 	add(main, false, mayMiss)
@@ -98,7 +99,7 @@ func given(files []string) ([]*source, error) {
 	var errs []error
 	seen := map[*dialect]bool{}
 	for _, file := range files {
-		text, err := read(file)
+		text, mode, err := read(file)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
 			continue
@@ -109,7 +110,7 @@ func given(files []string) ([]*source, error) {
 		}
 		dropIn := seen[d] || strings.HasSuffix(filepath.Dir(file), ".d")
 		seen[d] = seen[d] || !dropIn
-		sources = append(sources, parse(file, text, d, dropIn))
+		sources = append(sources, parse(file, text, mode, d, dropIn))
 	}
 	return sources, errors.Join(errs...)
 }

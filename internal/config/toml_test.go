@@ -1,9 +1,12 @@
 package config
 
 import (
+	"io/fs"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
 // TestIndex looks up the positions of everything that TOML's syntax makes it hard to find.
@@ -66,14 +69,14 @@ x = 1
 // FuzzResolve feeds arbitrary text to the whole way from text to configuration.
 func FuzzResolve(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		fuzzResolve(t, parse("f", text, tomlDialect, false), !strings.Contains(text, `\`)) // a key may be spelt with escapes that the index does not know
+		fuzzResolve(t, parse("f", text, 0o600, tomlDialect, false), !strings.Contains(text, `\`)) // a key may be spelt with escapes that the index does not know
 	})
 }
 
 // FuzzINI does the same for nvme-fabrics.conf.
 func FuzzINI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		fuzzResolve(t, parse("f", text, iniDialect, false), true)
+		fuzzResolve(t, parse("f", text, 0o600, iniDialect, false), true)
 	})
 }
 
@@ -81,7 +84,9 @@ func fuzzResolve(t *testing.T, s *source, places bool) {
 	if places {
 		checkPlaces(t, s.doc.tables)
 	}
-	config := resolve([]*source{s}, identity{nqn: testNQN, id: testID}).Config
+	config := resolve([]*source{s}, identity{nqn: testNQN, id: testID}, func(secret.Key, string, bool) (secret.Value, error) {
+		return secret.Value{}, fs.ErrNotExist
+	}).Config
 	for _, line := range append(s.found.errors.lines("f"), s.found.warnings.lines("f")...) {
 		if !strings.HasPrefix(line, "f:") || strings.Contains(line, "\n") {
 			t.Errorf("bad message %q", line)

@@ -1,0 +1,197 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+)
+
+// Secrets as good as any.
+const (
+	secretA = "DHHC-1:00:YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWF3F7HK:"
+	secretB = "DHHC-1:01:YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmLUSf1H:"
+	tlsKeyA = "NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:"
+)
+
+// hide makes files that only their owner can read.
+func hide(t *testing.T, root paths.Root, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(root.Join(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(root.Join(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// connectionSecrets lists what each connection authenticates and encrypts with, and what is found from there.
+func connectionSecrets(root paths.Root, c Config) []string {
+	name := func(ref secret.Ref) string {
+		if ref == "" {
+			return "nothing"
+		}
+		return strings.ReplaceAll(c.Secrets[ref].String(), string(root), "")
+	}
+	var lines []string
+	for _, c := range c.Connections {
+		lines = append(lines, fmt.Sprintf("%s %s; below: %s", c.Wish.TID.Traddr, name(c.Wish.Secrets), name(c.Discovered.Secrets)))
+	}
+	return append(lines, "found: "+name(c.Discovered.Secrets))
+}
+
+// TestSecretLevels: a controller's secrets go before those of its endpoint and these before those of the host, each kind
+// by itself; what a discovery controller names gets the host's alone; another file has its own.
+func TestSecretLevels(t *testing.T) {
+	root := write(t, host(map[string]string{dropIn + "blue.conf": `
+[host]
+hostnqn = "` + blueNQN + `"
+[[subsystem]]
+nqn = "nqn.a"
+controller = [{ transport = "tcp", traddr = "192.0.2.5" }]
+`}))
+	hide(t, root, map[string]string{
+		mainFile: `
+[host]
+dhchap-secret-file = "/etc/nvme/keys/host"
+tls-key = "` + tlsKeyA + `"
+[[discovery-controller]]
+dhchap-ctrl-secret = "` + secretB + `"
+controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
+[[subsystem]]
+nqn = "nqn.a"
+dhchap-secret = "` + secretB + `"
+tls-key = ""
+controller = [
+  { transport = "tcp", traddr = "192.0.2.2" },
+  { transport = "tcp", traddr = "192.0.2.3", dhchap-secret = "` + secretA + `", dhchap-ctrl-secret-file = "/etc/nvme/keys/ctrl" },
+  { transport = "tcp", traddr = "192.0.2.4", dhchap-secret = "" },
+]
+`,
+		fabricsFile: `
+[Host]
+dhchap-secret = ` + secretB + `
+[Subsystem]
+nqn = nqn.a
+controller = transport=tcp;traddr=192.0.2.6;tls=true;tls-key-file=/etc/nvme/keys/tls
+`,
+		"etc/nvme/keys/host": secretA + "\n",
+		"etc/nvme/keys/ctrl": secretB,
+		"etc/nvme/keys/tls":  tlsKeyA + "\n",
+	})
+	got := must(loadRoot(t, root))
+	const file = "/etc/nvme/discoverd.conf"
+	diff(t, "secrets", []string{
+		"192.0.2.1 dhchap-secret from /etc/nvme/keys/host, dhchap-ctrl-secret from " + file + ":6, tls-key from " + file + ":4; below: dhchap-secret from /etc/nvme/keys/host, tls-key from " + file + ":4",
+		"192.0.2.2 dhchap-secret from " + file + ":10; below: nothing",
+		"192.0.2.3 dhchap-secret from " + file + ":14, dhchap-ctrl-secret from /etc/nvme/keys/ctrl; below: nothing",
+		"192.0.2.4 nothing; below: nothing",
+		"192.0.2.5 nothing; below: nothing",
+		"192.0.2.6 dhchap-secret from /etc/nvme/nvme-fabrics.conf:3, tls-key from /etc/nvme/keys/tls; below: nothing",
+		"found: dhchap-secret from /etc/nvme/keys/host, tls-key from " + file + ":4",
+	}, connectionSecrets(root, got))
+	diff(t, "host", got.Discovered.Secrets, got.HostSecrets[testNQN])
+	diff(t, "warnings", []string(nil), got.Warnings)
+	diff(t, "value", secretA, got.Secrets[got.Discovered.Secrets][secret.DHChap].Value.Reveal())
+	for _, s := range []string{fmt.Sprintf("%v %+v %#v", got, got, got), fmt.Sprintf("%+v", explained(t, root))} {
+		for _, hidden := range []string{"DHHC-1", "NVMeTLSkey", "YWFh", "VRLbt"} {
+			if strings.Contains(s, hidden) {
+				t.Errorf("%s is printed", hidden)
+			}
+		}
+	}
+}
+
+func explained(t *testing.T, root paths.Root) Explanation {
+	t.Helper()
+	e, err := Explain(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestSecretErrors(t *testing.T) {
+	const endpoint = "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	const open = "lets others than its owner at the secret: chmod 600 it, or set allow-readable-secrets in [global]"
+	for _, test := range []struct {
+		name, text, want string
+		mode             fs.FileMode
+	}{
+		{"elsewhere", "[io-controller-defaults]\ndhchap-secret = \"x\"\n[global]\ntls-key-file = \"/x\"\n", `2:1: cannot use dhchap-secret in [io-controller-defaults]: it belongs in [host], an endpoint or a controller table
+4:1: cannot use tls-key-file in [global]: it belongs in [host], an endpoint or a controller table`, 0o600},
+		{"not ours", "[host]\nkeyring = \".nvme\"\ntls-key-identity = \"x\"\n", `2:1: cannot use keyring in [host]: TLS keys are looked for in the kernel's keyring .nvme, where tls-key puts them
+3:1: cannot use tls-key-identity in [host]: the identity of a TLS key follows from tls-key, hostnqn and nqn`, 0o600},
+		{"damaged", "[host]\ndhchap-secret = \"DHHC-1:00:hunter2:\"\n", `2:1: cannot use dhchap-secret: it is damaged: what is between the last two colons is not base64`, 0o600},
+		{"the other kind", "[host]\ntls-key = \"" + secretA + "\"\n", `2:1: cannot use tls-key: it does not begin with NVMeTLSkey-1:`, 0o600},
+		{"number", "[host]\ntls-key = 1.5\n", `2:1: cannot set tls-key to a number with a fraction: it must be a string, an integer or a truth value`, 0o600},
+		{"twice", "[host]\ndhchap-secret = \"" + secretA + "\"\ndhchap-secret-file = \"/etc/nvme/keys/good\"\n", `3:1: cannot set dhchap-secret and dhchap-secret-file in [host]: leave one of them out`, 0o600},
+		{"inline and readable", "[host]\ndhchap-secret = \"" + secretA + "\"\n", `2:1: cannot use dhchap-secret: this file: its mode 0644 ` + open, 0o644},
+		{"relative", "[host]\ndhchap-secret-file = \"" + secretA + "\"\n", `2:1: cannot use dhchap-secret-file: it must be the absolute path of a file`, 0o600},
+		{"missing", "[host]\ndhchap-secret-file = \"/etc/nvme/keys/none\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme/keys/none: no such file or directory`, 0o644},
+		{"readable file", "[host]\ndhchap-secret-file = \"/etc/nvme/keys/open\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme/keys/open: its mode 0644 ` + open, 0o644},
+		{"directory", "[host]\ndhchap-secret-file = \"/etc/nvme\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme: it is not a regular file`, 0o644},
+		{"controller alone", "[host]\ndhchap-ctrl-secret = \"" + secretA + "\"\n", `2:1: cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too`, 0o600},
+		{"host's taken away", "[host]\ndhchap-secret = \"" + secretA + "\"\ndhchap-ctrl-secret = \"" + secretA + "\"\n" + strings.Replace(endpoint, "controller", "dhchap-secret = \"\"\ncontroller", 1), `6:1: cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too`, 0o600},
+		{"nvme-cli", "[global]\nnvme-path = \"/usr/sbin/nvme\"\n[host]\ndhchap-secret-file = \"/etc/nvme/keys/good\"\n", `4:1: cannot use dhchap-secret-file with nvme-path, which is set at /etc/nvme/discoverd.conf:2: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out`, 0o644},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := write(t, host(map[string]string{mainFile: test.text, "etc/nvme/keys/open": secretA}))
+			hide(t, root, map[string]string{"etc/nvme/keys/good": secretA})
+			if err := os.Chmod(root.Join(mainFile), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			_, got := loadRoot(t, root)
+			diff(t, "error", "/etc/nvme/discoverd.conf:"+strings.ReplaceAll(test.want, "\n", "\n/etc/nvme/discoverd.conf:"), got)
+		})
+	}
+}
+
+// TestReadableSecrets: the switch allows both, in the main file and for all.
+func TestReadableSecrets(t *testing.T) {
+	got := must(loadRoot(t, write(t, host(map[string]string{
+		mainFile:             "[global]\nallow-readable-secrets = true\n[host]\ndhchap-secret-file = \"/etc/nvme/keys/open\"\n",
+		dropIn + "b.conf":    "[host]\nhostnqn = \"" + blueNQN + "\"\ndhchap-secret = \"" + secretB + "\"\n",
+		"etc/nvme/keys/open": secretA,
+	}))))
+	diff(t, "secrets", 2, len(got.Secrets))
+}
+
+// TestUnusedTLSKey: a key at a connection without TLS does nothing, which is told; the host's is for those that have it.
+func TestUnusedTLSKey(t *testing.T) {
+	root := write(t, host(map[string]string{mainFile: `
+[host]
+tls-key-file = "/etc/nvme/keys/tls"
+[[subsystem]]
+nqn = "nqn.a"
+controller = [
+  { transport = "tcp", traddr = "192.0.2.1" },
+  { transport = "tcp", traddr = "192.0.2.2", tls-key-file = "/etc/nvme/keys/tls" },
+  { transport = "tcp", traddr = "192.0.2.3", tls-key-file = "/etc/nvme/keys/tls", tls = true },
+]
+`}))
+	hide(t, root, map[string]string{"etc/nvme/keys/tls": tlsKeyA})
+	got, err := loadRoot(t, root)
+	diff(t, "error", "", err)
+	diff(t, "warnings", []string{"/etc/nvme/discoverd.conf:8:3: tls-key from /etc/nvme/keys/tls is not used: the connection has no tls = true"}, got.Warnings)
+}
+
+// TestExplainSecrets: what config show prints.
+func TestExplainSecrets(t *testing.T) {
+	root := write(t, host(map[string]string{mainFile: "[host]\ndhchap-secret-file = \"/etc/nvme/keys/host\"\n"}))
+	hide(t, root, map[string]string{"etc/nvme/keys/host": secretA})
+	found := explained(t, root).Found
+	want := Value{"dhchap-secret", "(secret)", "/etc/nvme/keys/host"}
+	for _, values := range [][]Value{found.Discovery, found.IO} {
+		if last := values[len(values)-1]; last != want {
+			t.Errorf("%v, want %v", last, want)
+		}
+	}
+}
