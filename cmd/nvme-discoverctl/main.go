@@ -3,17 +3,22 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/cli"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
+	if err := secret.NoDumps(); err != nil { // some of the commands read secrets
+		fmt.Fprintln(os.Stderr, "warning:", err)
+	}
 	os.Exit(cli.Run(context.Background(), cli.Env{
 		Version:  version,
 		Args:     os.Args[1:],

@@ -16,6 +16,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/daemon"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
 var version = "dev" // set by the linker
@@ -43,6 +44,7 @@ func run() int {
 		fmt.Println("nvme-discoverd", version)
 		return 0
 	}
+	dumps := secret.NoDumps() // before any secret is read
 	level := &slog.LevelVar{}
 	if *debug {
 		level.Set(slog.LevelDebug)
@@ -51,6 +53,9 @@ func run() int {
 	// The first and the last words go down standard error: of one who ends at once, the journal may not find out any more
 	// which unit's they were.
 	stderr := slog.New(journal.NewHandler(os.Stderr, level, service))
+	if dumps != nil {
+		stderr.Warn(dumps.Error())
+	}
 	cfg, err := config.Load(paths.Root(*root), *file)
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {

@@ -16,6 +16,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -308,7 +309,7 @@ func TestPrune(t *testing.T) {
 // kernel stands for the fabrics device.
 type kernel struct{ dropped []string }
 
-func (k kernel) Connect(context.Context, wish.Wish) (fabrics.Result, error) {
+func (k kernel) Connect(context.Context, wish.Wish, secret.Set) (fabrics.Result, error) {
 	return fabrics.Result{Device: "nvme3", CntlID: 1, Dropped: k.dropped}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -13,6 +14,7 @@ func (a *app) connectCommand() *cobra.Command {
 	var flags wishFlags
 	var req connect.Request
 	var owner string
+	files := map[secret.Key]*string{}
 	cmd := &cobra.Command{
 		Use:   "connect --transport=… --traddr=… --nqn=… [option]…",
 		Short: "Connect one controller",
@@ -29,6 +31,9 @@ run by hand.`,
 			}
 			w.Owner = wish.Owner(owner)
 			req.Wish = w
+			if req.Secrets, err = readSecrets(files); err != nil {
+				return failed(err)
+			}
 			device, err := a.connector().Connect(cmd.Context(), req)
 			if err != nil {
 				return failed(err)
@@ -42,5 +47,36 @@ run by hand.`,
 	cmd.Flags().StringVar(&owner, "owner", "", "owner to register: discoverd or nbft (default nobody)")
 	cmd.Flags().StringVar(&req.Unit, "unit", "", "unit of nvme-discoverd to record the controller for")
 	cmd.Flags().StringVar(&req.DevidFile, "devid-file", "", "the unit's file for the name of the controller")
+	cmd.Flags().StringVar(&req.SecretsFile, "secrets-file", "", "the unit's file of secrets")
+	for _, k := range secret.Keys() {
+		files[k] = cmd.Flags().String(k.String()+"-file", "", secretHelp(k))
+	}
 	return cmd
+}
+
+// secretHelp is the help of the option that names the file of a secret. There is none for the secret itself: everybody can
+// read command lines.
+func secretHelp(k secret.Key) string {
+	switch k {
+	case secret.DHChap:
+		return "`FILE` with the DH-HMAC-CHAP secret of this host, of mode 0600"
+	case secret.DHChapCtrl:
+		return "`FILE` with the DH-HMAC-CHAP secret of the controller, of mode 0600"
+	}
+	return "`FILE` with the TLS key for --tls, of mode 0600"
+}
+
+// readSecrets reads the files that are named.
+func readSecrets(files map[secret.Key]*string) (set secret.Set, err error) {
+	for _, k := range secret.Keys() {
+		file := *files[k]
+		if file == "" {
+			continue
+		}
+		set[k].From = file
+		if set[k].Value, err = secret.ReadFile(k, file, false); err != nil {
+			return secret.Set{}, fmt.Errorf("cannot use %s as %v: %w", file, k, err)
+		}
+	}
+	return set, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"strconv"
 	"testing"
 
@@ -57,6 +58,34 @@ func drawWish(t *rapid.T) wish.Wish {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// TestConnectSecrets: secrets come by file, and no command line has one.
+func TestConnectSecrets(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	good, open := root.Join("good"), root.Join("open")
+	write(t, good, "DHHC-1:01:YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmLUSf1H:\n")
+	write(t, open, "hunter2\n")
+	if err := os.Chmod(good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	connect := []string{"connect", "--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.a"}
+	for _, test := range []struct {
+		option, given, stderr string
+		status                int
+	}{
+		{"--dhchap-secret-file=" + good, "dhchap-secret from " + good, "", Done},
+		{"--dhchap-ctrl-secret-file=" + good, "dhchap-ctrl-secret from " + good, "", Done},
+		{"--tls-key-file=" + good, "", "cannot use " + good + " as tls-key: it does not begin with NVMeTLSkey-1:\n", Failed},
+		{"--dhchap-secret-file=" + open, "", "cannot use " + open + " as dhchap-secret: its mode 0644 lets others than its owner at the secret: chmod 600 it\n", Failed},
+		{"--dhchap-secret=hunter2", "", "unknown flag: --dhchap-secret: see nvme-discoverctl connect --help\n", Usage},
+	} {
+		fake := &fakeConnector{}
+		status, _, stderr := run(fake, root, append(connect, test.option)...)
+		if status != test.status || stderr != test.stderr || fake.request.Secrets.String() != test.given {
+			t.Errorf("%s: status %d, stderr %q, given %q; want %d, %q, %q", test.option, status, stderr, fake.request.Secrets, test.status, test.stderr, test.given)
+		}
+	}
 }
 
 // TestArgsAreTheInverse: what a unit's command line says is what its wish said.

@@ -18,6 +18,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -26,7 +27,7 @@ import (
 
 // Kernel connects controllers: *fabrics.Kernel, or a stand-in in tests.
 type Kernel interface {
-	Connect(ctx context.Context, w wish.Wish) (fabrics.Result, error)
+	Connect(ctx context.Context, w wish.Wish, secrets secret.Set) (fabrics.Result, error)
 }
 
 // Connector connects and disconnects controllers of one host.
@@ -54,6 +55,9 @@ type Request struct {
 	Idempotent bool      // a controller that serves the wish already is a success, not an error
 	Unit       string    // the unit that the controller is recorded for; empty for none
 	DevidFile  string    // empty, or the path of the unit's devid file: it is said on command lines, not chosen there
+
+	SecretsFile string     // empty, or the path of the unit's file of secrets, likewise
+	Secrets     secret.Set // further ones, which go before those of the file
 }
 
 // Connect connects what req wishes for and returns its device, nvmeN. With a unit, an error is also left in the unit's
@@ -99,7 +103,11 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", err
 	}
 
-	result, err := c.kernel.Connect(ctx, req.Wish)
+	secrets, err := c.secrets(req)
+	if err != nil {
+		return "", err
+	}
+	result, err := c.kernel.Connect(ctx, req.Wish, secrets)
 	if errors.Is(err, syscall.EALREADY) {
 		return c.already(req, err)
 	}
@@ -122,6 +130,9 @@ func (c *Connector) checkUnit(req Request) error {
 		if req.DevidFile != "" {
 			return fmt.Errorf("cannot write %s without the unit that it belongs to: give --unit too", req.DevidFile)
 		}
+		if req.SecretsFile != "" {
+			return fmt.Errorf("cannot read %s without the unit that it belongs to: give --unit too", req.SecretsFile)
+		}
 		return nil
 	}
 	file, err := c.state.DevidFile(req.Unit)
@@ -131,7 +142,28 @@ func (c *Connector) checkUnit(req Request) error {
 	if req.DevidFile != "" && req.DevidFile != file {
 		return fmt.Errorf("cannot use %s as the devid file of %s: it must be %s", req.DevidFile, req.Unit, file)
 	}
+	if file, err = c.state.SecretsFile(req.Unit); err != nil {
+		return err
+	}
+	if req.SecretsFile != "" && req.SecretsFile != file {
+		return fmt.Errorf("cannot use %s as the secrets of %s: it must be %s", req.SecretsFile, req.Unit, file)
+	}
 	return nil
+}
+
+// secrets returns what to connect with.
+func (c *Connector) secrets(req Request) (set secret.Set, err error) {
+	if req.SecretsFile != "" {
+		if set, err = c.state.Secrets(req.Unit); err != nil {
+			return secret.Set{}, err
+		}
+	}
+	for k, s := range req.Secrets {
+		if s.Value.IsSet() {
+			set[k] = s
+		}
+	}
+	return set, nil
 }
 
 // checkWish checks and normalises what goes to the kernel and the registry.

@@ -230,6 +230,18 @@ func TestConnect(t *testing.T) {
 			records: map[string]string{},
 		},
 		{
+			name:    "secrets somewhere else",
+			request: func(r *Request) { r.SecretsFile = "/etc/shadow" },
+			err:     "cannot use /etc/shadow as the secrets of nvme-discoverd-0123456789ab.service: it must be /run/nvme/discoverd/secrets/nvme-discoverd-0123456789ab.service",
+			records: map[string]string{},
+		},
+		{
+			name:    "secrets of no unit",
+			request: func(r *Request) { r.Unit, r.DevidFile, r.SecretsFile = "", "", "/run/x" },
+			err:     "cannot read /run/x without the unit that it belongs to: give --unit too",
+			records: map[string]string{},
+		},
+		{
 			name:    "devid file of no unit",
 			request: func(r *Request) { r.Unit, r.DevidFile = "", "/run/x.devid" },
 			err:     "cannot write /run/x.devid without the unit that it belongs to: give --unit too",

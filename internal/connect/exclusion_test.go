@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -22,11 +23,11 @@ type guarded struct {
 	connects int
 }
 
-func (g *guarded) Connect(ctx context.Context, w wish.Wish) (fabrics.Result, error) {
+func (g *guarded) Connect(ctx context.Context, w wish.Wish, secrets secret.Set) (fabrics.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.connects++
-	return g.host.Connect(ctx, w)
+	return g.host.Connect(ctx, w, secrets)
 }
 
 // remove is the kernel's when somebody deletes device.

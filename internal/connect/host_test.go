@@ -10,6 +10,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -33,6 +34,7 @@ type host struct {
 	next    int // instance of the next controller
 	seqnum  int
 	wished  []wish.Wish
+	given   secret.Set // by the last connect
 
 	system string // the state of the system, and whether it was asked for
 	asked  bool
@@ -51,11 +53,11 @@ func newHost(t *testing.T) *host {
 }
 
 // Connect is the kernel's.
-func (h *host) Connect(_ context.Context, w wish.Wish) (fabrics.Result, error) {
+func (h *host) Connect(_ context.Context, w wish.Wish, secrets secret.Set) (fabrics.Result, error) {
 	if h.before != nil {
 		h.before()
 	}
-	h.wished = append(h.wished, w)
+	h.wished, h.given = append(h.wished, w), secrets
 	if h.refuse != nil {
 		return fabrics.Result{}, h.refuse
 	}

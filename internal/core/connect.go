@@ -145,7 +145,7 @@ func (m *Machine) begin(t *target) bool {
 		m.emit(StartUnit{Unit: t.unit, Wish: t.wish})
 	case startedAs(u.argv, t.wish):
 		u.op = OpRestart
-		m.emit(RestartUnit{Unit: t.unit})
+		m.emit(RestartUnit{Unit: t.unit, Wish: t.wish})
 	default:
 		t.phase, t.touched = clearing, m.step
 		m.stop(t.unit, "it is to be connected with other parameters")
@@ -165,13 +165,26 @@ func (m *Machine) giveUp(t *target, next time.Time) {
 	t.next = next
 }
 
+// secretsOption is how a unit's command is told where its secrets are. Which ones they are is no parameter: the file is
+// written anew before each connect.
+const secretsOption = "--secrets-file="
+
 // argvOf is the part of a unit's command that tells how it connects.
 func argvOf(w wish.Wish) []string {
-	return append(append([]string{"", "connect"}, w.Args()...), "--idempotent", "--owner="+string(w.Owner))
+	argv := append(append([]string{"", "connect"}, w.Args()...), "--idempotent", "--owner="+string(w.Owner))
+	if w.Secrets != "" {
+		argv = append(argv, secretsOption)
+	}
+	return argv
 }
 
 // startedAs tells whether the command of a unit connects as w wants now. An unknown command does not.
 func startedAs(argv []string, w wish.Wish) bool {
+	given := slices.ContainsFunc(argv, func(arg string) bool { return strings.HasPrefix(arg, secretsOption) })
+	if given != (w.Secrets != "") {
+		return false
+	}
+	w.Secrets = ""
 	want := argvOf(w)
 	if len(argv) > 0 && !slices.Contains(argv, "--discovery") { // nvme-cli does not know it
 		want = slices.DeleteFunc(want, func(arg string) bool { return arg == "--discovery" })

@@ -22,7 +22,7 @@ type wanted struct {
 	sources []string
 	sourced bool              // by something that is there now, not only by a retained DC
 	static  bool              // configured, or the boot firmware's
-	found   config.Discovered // parameters of what its log page names
+	found   config.Discovered // parameters and secrets of what its log page names
 }
 
 // view computes the desired set: what is configured or announced, and whatever the log pages say of the DCs reachable from there.
@@ -64,7 +64,9 @@ func (m *Machine) view() []*wanted {
 	}
 	for _, c := range m.boot.connections {
 		if w, ok := m.addressed(c.Host, c.Wish); ok {
-			want(w, "NBFT: "+c.From, true, true, m.cfg.Discovered)
+			found := m.cfg.Discovered
+			found.Secrets = w.Secrets
+			want(w, "NBFT: "+c.From, true, true, found)
 		}
 	}
 	for _, c := range m.cfg.Connections {
@@ -182,11 +184,11 @@ func (m *Machine) childrenOf(t *target) []wish.Wish {
 	return children
 }
 
-// child is the wish of one log page entry: the DC's own bindings and identity, the defaults of its kind. The zero Wish
+// child is the wish of one log page entry: the DC's own bindings, identity and secrets of the host, the defaults of its kind. The zero Wish
 // stands for an entry that asks for no connection.
 func child(dc *target, e discoverylog.Entry) (wish.Wish, error) {
 	parent := dc.wish.TID
-	w := wish.Wish{Owner: wish.OwnerDiscoverd}
+	w := wish.Wish{Owner: wish.OwnerDiscoverd, Secrets: dc.found.Secrets}
 	switch {
 	case e.Subtype == discoverylog.NVM:
 		w.Kind, w.Params = tid.IO, dc.found.IO

@@ -30,7 +30,10 @@ type (
 		Wish wish.Wish
 	}
 	// RestartUnit restarts a unit that is active with the parameters wanted.
-	RestartUnit struct{ Unit string }
+	RestartUnit struct {
+		Unit string
+		Wish wish.Wish
+	}
 	// StopUnit stops a unit.
 	StopUnit struct{ Unit, Why string }
 	// AskUnit asks systemd about a unit and reads the device that it is said to have.

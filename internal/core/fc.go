@@ -71,7 +71,7 @@ func (m *Machine) fcPort(a fc.Announcement) int {
 // fcWish is the wish for the discovery controller of an announced port.
 func (m *Machine) fcWish(p fcPort) wish.Wish {
 	return wish.Wish{
-		Kind: tid.Discovery, Owner: wish.OwnerDiscoverd, Params: m.cfg.Discovered.Discovery,
+		Kind: tid.Discovery, Owner: wish.OwnerDiscoverd, Params: m.cfg.Discovered.Discovery, Secrets: m.cfg.Discovered.Secrets,
 		TID: tid.TID{
 			Transport: tid.FC, Traddr: p.Traddr, NQN: tid.DiscoveryNQN, HostTraddr: p.HostTraddr,
 			HostNQN: m.cfg.HostNQN, HostID: m.cfg.HostID,

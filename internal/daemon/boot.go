@@ -79,6 +79,7 @@ func (b *bootTables) wishes() core.NBFTLoaded {
 				b.log.Debug(err.Error())
 			}
 			c.Wish.TID.HostIface = iface
+			c.Wish.Secrets = cfg.HostSecrets[c.Wish.TID.HostNQN] // a table holds none
 			c.From = table.File + ", " + c.From
 			loaded.Connections = append(loaded.Connections, c)
 		}

@@ -198,7 +198,7 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.Log.Debug(fmt.Sprintf("event %T", ev))
 	}
 	if loaded, ok := ev.(core.ConfigLoaded); ok {
-		d.use(loaded.Config.Settings)
+		d.use(loaded.Config)
 	}
 	begun := time.Now()
 	effects := d.machine.Step(begun, ev)
@@ -206,18 +206,21 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.effects.do(ctx, effect)
 	}
 	d.api.stepped(begun, ev, effects)
+	if _, ok := ev.(core.ConfigLoaded); ok {
+		d.effects.renew(d.machine.View().Targets)
+	}
 	switch ev.(type) {
 	case core.ConfigLoaded, core.ConfigFailed:
 		d.notify.reloaded()
 	}
 }
 
-// use makes settings that concern the shell take effect.
-func (d *Daemon) use(s config.Settings) {
+// use makes what concerns the shell of a configuration take effect.
+func (d *Daemon) use(c config.Config) {
 	if !d.Debug {
-		d.Level.Set(s.LogLevel)
+		d.Level.Set(c.Settings.LogLevel)
 	}
-	d.effects.settings = s
+	d.effects.settings, d.effects.secrets = c.Settings, c.Secrets
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

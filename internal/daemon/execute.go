@@ -17,6 +17,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
@@ -35,6 +36,7 @@ const (
 type executor struct {
 	*Daemon
 	settings config.Settings
+	secrets  map[secret.Ref]secret.Set // of the configuration
 	queue    *queue
 	probes   chan struct{} // places for what may run at one time
 	stops    chan struct{}
@@ -86,10 +88,16 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 		if timeout != config.Infinity {
 			timeout += unit.DefaultConnectTimeout
 		}
-		j := job{core.OpRestart, e.Unit, timeout, x.settings.NVMePath != "", func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) }}
+		j := job{
+			op: core.OpRestart, unit: e.Unit, timeout: timeout, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
+			do: func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) },
+		}
 		x.queue.run(e.Unit, func() { x.run(ctx, j) })
 	case core.StopUnit:
-		j := job{core.OpStop, e.Unit, x.settings.DisconnectTimeout, false, func(ctx context.Context) unit.Result { return x.units.Stop(ctx, e.Unit) }}
+		j := job{
+			op: core.OpStop, unit: e.Unit, timeout: x.settings.DisconnectTimeout,
+			do: func(ctx context.Context) unit.Result { return x.units.Stop(ctx, e.Unit) },
+		}
 		x.queue.run(e.Unit, func() { x.within(ctx, x.stops, func() { x.run(ctx, j) }) })
 	case core.AskUnit:
 		go x.ask(ctx, e)
@@ -215,24 +223,32 @@ type job struct {
 	unit    string
 	timeout time.Duration // the unit's own; config.Infinity is none
 	nvmeCLI bool          // ExecStart= is nvme-cli's
+	prepare func() error  // what has to be done before it; nil for nothing
 	do      func(context.Context) unit.Result
 }
 
 func (x *executor) start(e core.StartUnit) job {
 	devid, err := x.reader.state.DevidFile(e.Unit)
+	var secrets string
+	if err == nil {
+		secrets, err = x.reader.state.SecretsFile(e.Unit)
+	}
 	if err != nil {
 		return job{op: core.OpStart, unit: e.Unit, do: func(context.Context) unit.Result { return unit.Result{Outcome: unit.Error, Err: err} }}
 	}
-	spec := unit.ForWish(e.Wish, devid, x.unitConfig())
+	spec := unit.ForWish(e.Wish, devid, secrets, x.unitConfig())
 	spec.Name = e.Unit
-	return job{core.OpStart, e.Unit, spec.TimeoutStart, x.settings.NVMePath != "", func(ctx context.Context) unit.Result {
-		holds, err := x.reader.holdsRoot(e.Wish.TID)
-		x.advise(e.Unit, err, "the unit may disconnect it when it is stopped")
-		if holds {
-			spec.ExecStop = nil
-		}
-		return x.units.Start(ctx, spec)
-	}}
+	return job{
+		op: core.OpStart, unit: e.Unit, timeout: spec.TimeoutStart, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
+		do: func(ctx context.Context) unit.Result {
+			holds, err := x.reader.holdsRoot(e.Wish.TID)
+			x.advise(e.Unit, err, "the unit may disconnect it when it is stopped")
+			if holds {
+				spec.ExecStop = nil
+			}
+			return x.units.Start(ctx, spec)
+		},
+	}
 }
 
 // run runs a job to its end and reads what it left. A job whose end is not told within the unit's own timeout counts as lost:
@@ -243,6 +259,12 @@ func (x *executor) run(ctx context.Context, j job) {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, j.timeout+jobGrace)
 		defer cancel()
+	}
+	if j.prepare != nil {
+		if err := j.prepare(); err != nil {
+			x.post(ctx, x.done(j, unit.Result{Outcome: unit.Error, Err: err}))
+			return
+		}
 	}
 	stops := j.op == core.OpStop || j.op == core.OpRestart
 	if stops {
@@ -255,6 +277,9 @@ func (x *executor) run(ctx context.Context, j job) {
 			"remove the file by hand, or a later stop by an administrator may be taken for one of nvme-discoverd")
 	}
 	x.post(ctx, x.done(j, result))
+	if j.op == core.OpStop || result.Outcome != unit.Done {
+		x.drop(ctx, j.unit)
+	}
 }
 
 // done puts together how a job ended and what it left.
@@ -298,6 +323,7 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 		answer.Device, err = x.reader.deviceOf(e.Unit)
 		x.note(e.Unit, err)
 		answer.Unread = err != nil
+		x.queue.run(e.Unit, func() { x.drop(ctx, e.Unit) }) // it may be gone
 	}
 	x.post(ctx, answer)
 }
@@ -328,6 +354,7 @@ func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
 		x.note("", b)
 	}
 	if err == nil {
+		x.sweep(ctx, snap)
 		snap.Stopping, err = x.stopping.settle(snap)
 	}
 	if err != nil {

@@ -155,7 +155,9 @@ func TestJobDone(t *testing.T) {
 // The record of a stop whose end the daemon did not see stays.
 func TestJobLost(t *testing.T) {
 	d, _ := idle(t, host(t))
-	d.effects.run(t.Context(), job{core.OpStop, unitA, time.Hour, false, func(context.Context) unit.Result { return unit.Result{Outcome: unit.Lost, Err: errors.New("no bus")} }})
+	d.effects.run(t.Context(), job{op: core.OpStop, unit: unitA, timeout: time.Hour, do: func(context.Context) unit.Result {
+		return unit.Result{Outcome: unit.Lost, Err: errors.New("no bus")}
+	}})
 	if left, err := d.reader.state.Stopping(); len(left) != 1 || err != nil {
 		t.Errorf("%v, %v are on record as being stopped, want %s", left, err, unitA)
 	}

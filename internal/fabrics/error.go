@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -25,9 +26,9 @@ func (e *Error) Error() string {
 // Unwrap makes the errno comparable with errors.Is.
 func (e *Error) Unwrap() error { return e.Errno }
 
-// refused returns the Error for errno, got for w from the write to the device. The meanings are measured ones; the kernel
-// reuses a number for several causes and tells them apart in its log only.
-func refused(w wish.Wish, errno syscall.Errno) *Error {
+// refused returns the Error for errno, got for w with secrets from the write to the device. The meanings are measured
+// ones; the kernel reuses a number for several causes and tells them apart in its log only.
+func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 	e := &Error{TID: w.TID, Errno: errno}
 	_, tls := w.Params.Get(param.TLS)
 	switch errno {
@@ -65,9 +66,9 @@ func refused(w wish.Wish, errno syscall.Errno) *Error {
 	case syscall.EINVAL:
 		e.Meaning, e.Advice = "the kernel refused an option, or hostnqn and hostid disagree with a pair in use", "see the kernel log (dmesg), which names it"
 	case syscall.ENOKEY:
-		e.Meaning, e.Advice = "a secret is missing: the DH-HMAC-CHAP secret or the TLS key", "give the one that the target demands"
+		e.Meaning, e.Advice = noKey(tls, secrets)
 	case syscall.EKEYREJECTED:
-		e.Meaning, e.Advice = "the target rejected the DH-HMAC-CHAP secret", "give the secret that the target has for this hostnqn"
+		e.Meaning, e.Advice = keyRejected(secrets)
 	case syscall.ESRCH:
 		e.Meaning, e.Advice = "nothing does TLS handshakes on this host", "start tlshd (package ktls-utils)"
 	case syscall.EPERM, syscall.EACCES:
@@ -78,4 +79,28 @@ func refused(w wish.Wish, errno syscall.Errno) *Error {
 		e.Meaning, e.Advice = "the kernel refused", "see the kernel log (dmesg)"
 	}
 	return e
+}
+
+// noKey says which secret is missing, as far as the kernel's number tells.
+func noKey(tls bool, secrets secret.Set) (meaning, advice string) {
+	switch {
+	case tls && !secrets[secret.TLS].Value.IsSet():
+		return "there is no TLS key for this host and this subsystem", "give tls-key, or put one into the kernel's keyring .nvme"
+	case !secrets[secret.DHChap].Value.IsSet():
+		return "the target demands a DH-HMAC-CHAP secret", "give dhchap-secret, the one that the target has for this hostnqn"
+	}
+	return "a secret is missing beside " + secrets.String(), "give the one that the target demands"
+}
+
+// keyRejected says which secrets may be wrong, by where they are and never what they are.
+func keyRejected(secrets secret.Set) (meaning, advice string) {
+	host, ctrl := secrets[secret.DHChap], secrets[secret.DHChapCtrl]
+	switch {
+	case ctrl.Value.IsSet():
+		return fmt.Sprintf("the target rejected the dhchap-secret from %s, or its own is not the dhchap-ctrl-secret from %s", host.From, ctrl.From),
+			"give the secrets that the target has for this hostnqn, then reload"
+	case host.Value.IsSet():
+		return "the target rejected the dhchap-secret from " + host.From, "give the secret that the target has for this hostnqn, then reload"
+	}
+	return "the target rejected the DH-HMAC-CHAP secret", "give the secret that the target has for this hostnqn"
 }

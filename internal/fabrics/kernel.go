@@ -11,7 +11,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/keyring"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/psk"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -21,6 +25,7 @@ type Kernel struct {
 	root     paths.Root
 	open     func() (io.ReadWriteCloser, error) // a new description of the fabrics device; an error unwraps to a syscall.Errno
 	modprobe func(ctx context.Context, modules ...string) error
+	addKey   func(key psk.TLS) (serial int, err error) // to the kernel's keyring; the error may wrap keyring.ErrMissing
 }
 
 // New returns the kernel of the host at root.
@@ -29,6 +34,7 @@ func New(root paths.Root) *Kernel {
 		root:     root,
 		open:     func() (io.ReadWriteCloser, error) { return openDevice(root.Fabrics()) },
 		modprobe: func(ctx context.Context, modules ...string) error { return modprobe(ctx, root, modules) },
+		addKey:   func(key psk.TLS) (int, error) { return keyring.Add(root, key) },
 	}
 }
 
@@ -39,33 +45,60 @@ type Result struct {
 	Dropped []string // options that this kernel does not know and that were left out, as the kernel spells them
 }
 
-// Connect has the kernel connect w and waits for it: for tcp and rdma until the controller is live or has failed, which a
+// Connect has the kernel connect w with secrets and waits for it: for tcp and rdma until the controller is live or has failed, which a
 // mute peer draws out to ten seconds, and the connects of other processes before it. A refusal is an *Error. Missing
 // kernel modules are loaded once. Only the death of the process interrupts the kernel; ctx bounds the rest.
-func (k *Kernel) Connect(ctx context.Context, w wish.Wish) (Result, error) {
-	result, err := k.attempt(w)
+func (k *Kernel) Connect(ctx context.Context, w wish.Wish, secrets secret.Set) (Result, error) {
+	keys := Keys{Set: secrets}
+	if err := k.prepareTLS(ctx, w, &keys); err != nil {
+		return Result{}, err
+	}
+	result, err := k.attempt(w, keys)
 	if !k.lacksModule(w.TID.Transport, err) {
 		return result, err
 	}
 	if failure := k.modprobe(ctx, "nvme-fabrics", "nvme-"+w.TID.Transport); failure != nil {
 		return Result{}, fmt.Errorf("%w; %v", err, failure)
 	}
-	return k.attempt(w)
+	return k.attempt(w, keys)
+}
+
+// prepareTLS puts the TLS key of keys, if w is to use it, where the kernel looks for it.
+func (k *Kernel) prepareTLS(ctx context.Context, w wish.Wish, keys *Keys) error {
+	given := keys.Set[secret.TLS]
+	if _, on := w.Params.Get(param.TLS); !on || !given.Value.IsSet() {
+		return nil
+	}
+	key, err := psk.Derive(given.Value, w.TID.HostNQN, w.TID.NQN)
+	if err != nil {
+		return fmt.Errorf("cannot connect %s with tls-key from %s: %w", w.TID, given.From, err)
+	}
+	keys.tlsSerial, err = k.addKey(key)
+	if errors.Is(err, keyring.ErrMissing) { // it comes with the transport's module
+		if failure := k.modprobe(ctx, "nvme-fabrics", "nvme-"+w.TID.Transport); failure != nil {
+			return fmt.Errorf("cannot connect %s: %w; %v", w.TID, err, failure)
+		}
+		keys.tlsSerial, err = k.addKey(key)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot connect %s with tls-key from %s: %w", w.TID, given.From, err)
+	}
+	return nil
 }
 
 // attempt is one connect.
-func (k *Kernel) attempt(w wish.Wish) (Result, error) {
-	s, dropped, err := OptionString(w, baselineOptions())
-	if err != nil || len(dropped) > 0 || w.Kind == tid.Discovery {
+func (k *Kernel) attempt(w wish.Wish, keys Keys) (Result, error) {
+	s, dropped, err := OptionString(w, keys, baselineOptions())
+	if err != nil || len(dropped) > 0 || keys.tlsSerial != 0 || w.Kind == tid.Discovery {
 		known, err := k.options(w)
 		if err != nil {
 			return Result{}, err
 		}
-		if s, dropped, err = OptionString(w, known); err != nil {
+		if s, dropped, err = OptionString(w, keys, known); err != nil {
 			return Result{}, err
 		}
 	}
-	result, err := k.write(w, s)
+	result, err := k.write(w, keys, s)
 	result.Dropped = dropped
 	return result, err
 }
@@ -74,7 +107,7 @@ func (k *Kernel) attempt(w wish.Wish) (Result, error) {
 func (k *Kernel) options(w wish.Wish) (map[string]bool, error) {
 	device, err := k.open()
 	if err != nil {
-		return nil, failed(w, err)
+		return nil, failed(w, secret.Set{}, err)
 	}
 	defer device.Close()
 	template, err := io.ReadAll(io.LimitReader(device, 1<<16))
@@ -82,21 +115,21 @@ func (k *Kernel) options(w wish.Wish) (map[string]bool, error) {
 	case errors.Is(err, syscall.EINVAL):
 		return baselineOptions(), nil
 	case err != nil:
-		return nil, failed(w, err)
+		return nil, failed(w, secret.Set{}, err)
 	}
 	return ParseOptions(template), nil
 }
 
 // write makes the one write and the one read of a connect. The read follows a good write only: after a bad one the device
 // reads as the template, which is no answer.
-func (k *Kernel) write(w wish.Wish, s string) (Result, error) {
+func (k *Kernel) write(w wish.Wish, keys Keys, s string) (Result, error) {
 	device, err := k.open()
 	if err != nil {
-		return Result{}, failed(w, err)
+		return Result{}, failed(w, keys.Set, err)
 	}
 	defer device.Close()
 	if _, err := device.Write([]byte(s)); err != nil {
-		return Result{}, failed(w, err)
+		return Result{}, failed(w, keys.Set, err)
 	}
 	reply := make([]byte, 4096)
 	n, err := device.Read(reply)
@@ -107,10 +140,10 @@ func (k *Kernel) write(w wish.Wish, s string) (Result, error) {
 }
 
 // failed gives an error of the device its meaning.
-func failed(w wish.Wish, err error) error {
+func failed(w wish.Wish, secrets secret.Set, err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		return refused(w, errno)
+		return refused(w, secrets, errno)
 	}
 	return fmt.Errorf("cannot connect %s: %w", w.TID, err)
 }

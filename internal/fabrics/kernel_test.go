@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -182,7 +183,7 @@ func TestConnect(t *testing.T) {
 				}
 			}
 			k := &Kernel{root: root, open: fake.open, modprobe: fake.modprobe}
-			got, err := k.Connect(context.Background(), test.wish)
+			got, err := k.Connect(context.Background(), test.wish, secret.Set{})
 			if diff := cmp.Diff(test.err, message(err)); diff != "" {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}
@@ -208,34 +209,42 @@ func TestConnect(t *testing.T) {
 // TestMeanings holds the text of every errno that was measured, as an administrator gets to read it.
 func TestMeanings(t *testing.T) {
 	tls := ioc(t, "tls", "true")
+	oneWay := secret.Set{secret.DHChap: {Value: value(t, secret.DHChap, dhchap), From: "/etc/nvme/keys/host"}}
+	bothWays := oneWay
+	bothWays[secret.DHChapCtrl] = secret.Secret{Value: value(t, secret.DHChapCtrl, dhchap), From: "/etc/nvme/discoverd.conf:7"}
 	iface := ioc(t)
 	iface.TID.HostIface = "eth7"
 	overRDMA := ioc(t)
 	overRDMA.TID.Transport = tid.RDMA
 	for _, test := range []struct {
-		wish  wish.Wish
-		errno syscall.Errno
-		want  string
+		wish    wish.Wish
+		errno   syscall.Errno
+		want    string
+		secrets secret.Set
 	}{
-		{ioc(t), syscall.ENETUNREACH, "this host has no route to the address (network is unreachable): check addresses and routes (ip route get 192.0.2.1)"},
-		{ioc(t), syscall.EHOSTUNREACH, "no host answers at that address (no route to host): check that the target is up and cabled, and the traddr"},
-		{ioc(t), syscall.ETIMEDOUT, "no answer from the target (connection timed out): check that it is up, and firewalls on the way"},
-		{tls, syscall.ETIMEDOUT, "no answer from the target, or no TLS at that port (connection timed out): check that it is up, firewalls on the way, and that the port is set up for TLS"},
-		{ioc(t), syscall.EAGAIN, "the target accepted the connection and then stayed mute (resource temporarily unavailable): check that NVMe/TCP is what listens at that port, and the target's health"},
-		{ioc(t), syscall.ECONNRESET, "the target closed the connection (connection reset by peer): check the target's log; a port that demands TLS needs --tls"},
+		{ioc(t), syscall.ENETUNREACH, "this host has no route to the address (network is unreachable): check addresses and routes (ip route get 192.0.2.1)", secret.Set{}},
+		{ioc(t), syscall.EHOSTUNREACH, "no host answers at that address (no route to host): check that the target is up and cabled, and the traddr", secret.Set{}},
+		{ioc(t), syscall.ETIMEDOUT, "no answer from the target (connection timed out): check that it is up, and firewalls on the way", secret.Set{}},
+		{tls, syscall.ETIMEDOUT, "no answer from the target, or no TLS at that port (connection timed out): check that it is up, firewalls on the way, and that the port is set up for TLS", secret.Set{}},
+		{ioc(t), syscall.EAGAIN, "the target accepted the connection and then stayed mute (resource temporarily unavailable): check that NVMe/TCP is what listens at that port, and the target's health", secret.Set{}},
+		{ioc(t), syscall.ECONNRESET, "the target closed the connection (connection reset by peer): check the target's log; a port that demands TLS needs --tls", secret.Set{}},
 		{overRDMA, syscall.ECONNRESET, "no RDMA device of this host reaches the address, or nothing listens there (connection reset by peer): " +
-			"check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there"},
-		{ioc(t), syscall.EIO, "the target does not know the subsystem or does not allow this host (input/output error): check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"},
-		{ioc(t), syscall.EALREADY, "the kernel has such a connection already (operation already in progress): look for it in nvme-discoverctl status"},
-		{iface, syscall.ENODEV, "there is no such network interface (no such device): check host-iface"},
-		{ioc(t), syscall.ENODEV, "there is no such device (no such device): check the adapter and its driver"},
-		{ioc(t), syscall.EADDRNOTAVAIL, "the source address is not one of this host's (cannot assign requested address): check host-traddr"},
-		{ioc(t), syscall.ENOKEY, "a secret is missing: the DH-HMAC-CHAP secret or the TLS key (required key not available): give the one that the target demands"},
-		{ioc(t), syscall.EKEYREJECTED, "the target rejected the DH-HMAC-CHAP secret (key was rejected by service): give the secret that the target has for this hostnqn"},
-		{tls, syscall.ESRCH, "nothing does TLS handshakes on this host (no such process): start tlshd (package ktls-utils)"},
-		{ioc(t), syscall.ENOSPC, "the kernel refused (no space left on device): see the kernel log (dmesg)"},
+			"check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there", secret.Set{}},
+		{ioc(t), syscall.EIO, "the target does not know the subsystem or does not allow this host (input/output error): check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more", secret.Set{}},
+		{ioc(t), syscall.EALREADY, "the kernel has such a connection already (operation already in progress): look for it in nvme-discoverctl status", secret.Set{}},
+		{iface, syscall.ENODEV, "there is no such network interface (no such device): check host-iface", secret.Set{}},
+		{ioc(t), syscall.ENODEV, "there is no such device (no such device): check the adapter and its driver", secret.Set{}},
+		{ioc(t), syscall.EADDRNOTAVAIL, "the source address is not one of this host's (cannot assign requested address): check host-traddr", secret.Set{}},
+		{ioc(t), syscall.ENOKEY, "the target demands a DH-HMAC-CHAP secret (required key not available): give dhchap-secret, the one that the target has for this hostnqn", secret.Set{}},
+		{ioc(t), syscall.EKEYREJECTED, "the target rejected the DH-HMAC-CHAP secret (key was rejected by service): give the secret that the target has for this hostnqn", secret.Set{}},
+		{tls, syscall.ESRCH, "nothing does TLS handshakes on this host (no such process): start tlshd (package ktls-utils)", secret.Set{}},
+		{ioc(t), syscall.ENOSPC, "the kernel refused (no space left on device): see the kernel log (dmesg)", secret.Set{}},
+		{ioc(t), syscall.EKEYREJECTED, "the target rejected the dhchap-secret from /etc/nvme/keys/host (key was rejected by service): give the secret that the target has for this hostnqn, then reload", oneWay},
+		{ioc(t), syscall.EKEYREJECTED, "the target rejected the dhchap-secret from /etc/nvme/keys/host, or its own is not the dhchap-ctrl-secret from /etc/nvme/discoverd.conf:7 (key was rejected by service): give the secrets that the target has for this hostnqn, then reload", bothWays},
+		{ioc(t), syscall.ENOKEY, "a secret is missing beside dhchap-secret from /etc/nvme/keys/host (required key not available): give the one that the target demands", oneWay},
+		{tls, syscall.ENOKEY, "there is no TLS key for this host and this subsystem (required key not available): give tls-key, or put one into the kernel's keyring .nvme", oneWay},
 	} {
-		e := refused(test.wish, test.errno)
+		e := refused(test.wish, test.secrets, test.errno)
 		if diff := cmp.Diff("cannot connect "+test.wish.TID.String()+": "+test.want, e.Error()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -269,7 +278,7 @@ func TestModprobe(t *testing.T) {
 // TestDevice reads and writes through the real system calls, on a file.
 func TestDevice(t *testing.T) {
 	root := paths.Root(t.TempDir())
-	_, err := New(root).Connect(context.Background(), ioc(t))
+	_, err := New(root).Connect(context.Background(), ioc(t), secret.Set{})
 	want := "cannot connect (tcp, 192.0.2.1, 4420, " + nqn + "): this kernel has no NVMe over Fabrics (no such file or directory): " +
 		"install and load the kernel module nvme-tcp; cannot load the kernel modules nvme-fabrics and nvme-tcp: fork/exec " + root.Modprobe() +
 		": no such file or directory: install them with the kernel's package"

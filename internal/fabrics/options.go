@@ -4,10 +4,12 @@ package fabrics
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -46,23 +48,28 @@ func ParseOptions(template []byte) map[string]bool {
 type option struct {
 	name, value string
 	must        bool // the connection would not be the one that is wished for without it
+	hidden      bool // the value is a secret
 }
 
 // OptionString returns the string that connects w on a kernel that knows the options in known. What the kernel does not
 // know is left out and named in dropped, in the kernel's spelling, for a warning; it is an error where that would connect
 // something else than w: another controller, another host, or without the encryption that w asks for. A value that could
-// end its option and begin another is an error too, whatever tid.New let through.
-func OptionString(w wish.Wish, known map[string]bool) (s string, dropped []string, err error) {
+// end its option and begin another is an error too, whatever tid.New let through. What is returned holds the secrets of
+// keys; the error does not.
+func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, dropped []string, err error) {
 	var b strings.Builder
-	for _, o := range options(w) {
+	for _, o := range options(w, keys) {
 		if i := strings.IndexFunc(o.value, endsOption); i >= 0 {
+			if o.hidden {
+				return "", nil, fmt.Errorf("cannot use %s: it contains a character that would end the option in the kernel's eyes", o.name)
+			}
 			return "", nil, fmt.Errorf("cannot use %s %q: it contains %q, which would end the option in the kernel's eyes", o.name, o.value, o.value[i])
 		}
 		if !known[o.name] {
 			if o.must {
 				return "", nil, fmt.Errorf("cannot connect %s: this kernel does not know the option %q: do without it, or use a kernel that has it", w.TID, o.name)
 			}
-			if o.name != discoveryOption { // the well-known NQN says the same by itself
+			if o.name != discoveryOption && o.name != tlsKeyOption { // the NQN says the same by itself, the kernel finds the key
 				dropped = append(dropped, o.name)
 			}
 			continue
@@ -81,12 +88,21 @@ func OptionString(w wish.Wish, known map[string]bool) (s string, dropped []strin
 // discoveryOption makes the kernel treat the controller as a DC whatever its NQN.
 const discoveryOption = "discovery"
 
-// options lists what w asks for.
-func options(w wish.Wish) []option {
+// tlsKeyOption takes the serial number of a key. Without it the kernel looks for one that goes with both NQNs.
+const tlsKeyOption = "tls_key"
+
+// Keys are the secrets that the kernel is given for one connection.
+type Keys struct {
+	secret.Set
+	tlsSerial int // of the TLS key in the kernel's keyring, 0 for none
+}
+
+// options lists what w asks for with keys.
+func options(w wish.Wish, keys Keys) []option {
 	var list []option
 	add := func(name, value string, must bool) {
 		if value != "" {
-			list = append(list, option{name, value, must})
+			list = append(list, option{name: name, value: value, must: must})
 		}
 	}
 	t := w.TID
@@ -107,11 +123,22 @@ func options(w wish.Wish) []option {
 		if info.Bool {
 			value = ""
 		}
-		list = append(list, option{info.Kernel, value, p == param.TLS || p == param.Concat})
+		list = append(list, option{name: info.Kernel, value: value, must: p == param.TLS || p == param.Concat})
+	}
+	for _, o := range []option{
+		{name: "dhchap_secret", value: keys.Set[secret.DHChap].Value.Reveal(), must: true, hidden: true},
+		{name: "dhchap_ctrl_secret", value: keys.Set[secret.DHChapCtrl].Value.Reveal(), must: true, hidden: true},
+	} {
+		if o.value != "" {
+			list = append(list, o)
+		}
+	}
+	if keys.tlsSerial != 0 {
+		add(tlsKeyOption, strconv.Itoa(keys.tlsSerial), false)
 	}
 	if w.Kind == tid.Discovery {
 		// Behind nqn: the kernel clears the mark when it comes to that option.
-		list = append(list, option{discoveryOption, "", t.NQN != tid.DiscoveryNQN})
+		list = append(list, option{name: discoveryOption, must: t.NQN != tid.DiscoveryNQN})
 	}
 	return list
 }

@@ -112,7 +112,7 @@ func TestOptionString(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, dropped, err := OptionString(test.wish, test.known)
+			got, dropped, err := OptionString(test.wish, Keys{}, test.known)
 			if diff := cmp.Diff(test.err, message(err)); diff != "" {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}
@@ -148,7 +148,7 @@ func FuzzOptionString(f *testing.F) {
 	known := ParseOptions([]byte(template))
 	f.Fuzz(func(t *testing.T, traddr, nqn, iface string) {
 		w := wish.Wish{TID: tid.TID{Transport: "tcp", Traddr: traddr, NQN: nqn, HostIface: iface}}
-		s, _, err := OptionString(w, known)
+		s, _, err := OptionString(w, Keys{}, known)
 		if err != nil {
 			return
 		}

@@ -45,7 +45,7 @@ func TestTransports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, dropped, err := OptionString(wish.Wish{TID: id, Params: all}, known)
+		got, dropped, err := OptionString(wish.Wish{TID: id, Params: all}, Keys{}, known)
 		_, got, _ = strings.Cut(got, "nqn=nqn.vol,")
 		if got != test.want || dropped != nil || err != nil {
 			t.Errorf("%s: got %s, %v, %v, want %s", test.transport, got, dropped, err, test.want)

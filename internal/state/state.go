@@ -31,6 +31,7 @@ type Dir struct {
 	units       string // <unit without .service>.devid, <unit>.result
 	stopped     string // <unit>, empty
 	stopping    string // <unit>, empty
+	secrets     string // <unit>: root's alone
 }
 
 // New returns the state below root. Directories are made when something is written.
@@ -41,6 +42,7 @@ func New(root paths.Root) Dir {
 		units:       filepath.Join(base, "units"),
 		stopped:     filepath.Join(base, "stopped"),
 		stopping:    filepath.Join(base, "stopping"),
+		secrets:     filepath.Join(base, "secrets"),
 	}
 }
 

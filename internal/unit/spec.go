@@ -48,10 +48,14 @@ type Config struct {
 }
 
 // ForWish builds the unit of SPEC section 5 that connects w, keeps it and disconnects it. devid is the path of the file in
-// which the connect leaves the name of its controller.
-func ForWish(w wish.Wish, devid string, cfg Config) Spec {
+// which the connect leaves the name of its controller, secrets that of the file in which it finds the secrets of w, if w
+// has any.
+func ForWish(w wish.Wish, devid, secrets string, cfg Config) Spec {
 	name := w.TID.UnitName()
 	own := []string{"--idempotent", "--owner=" + string(w.Owner), "--devid-file=" + devid}
+	if w.Secrets != "" {
+		own = append(own, "--secrets-file="+secrets)
+	}
 
 	spec := Spec{
 		Name:        name,

@@ -84,6 +84,31 @@ func TestForWish(t *testing.T) {
 			},
 		},
 		{
+			name: "with secrets",
+			wish: func() wish.Wish {
+				w := wishFor(t, tid.IO, tid.TID{Transport: "loop", NQN: "nqn.a"}, wish.OwnerDiscoverd)
+				w.Secrets = "/etc/nvme/discoverd.conf:3:1"
+				return w
+			}(),
+			cfg: cfg,
+			want: Spec{
+				Name:        "nvme-discoverd-UNIT.service",
+				Description: "NVMe I/O Controller nqn.a @ ",
+				ExecStart: []string{
+					"/usr/sbin/nvme-discoverctl", "connect", "--transport=loop", "--nqn=nqn.a", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
+					"--idempotent", "--owner=discoverd", "--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid",
+					"--secrets-file=/run/nvme/discoverd/secrets/nvme-discoverd-UNIT.service", "--unit=nvme-discoverd-UNIT.service",
+				},
+				ExecStop: []string{
+					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"--transport=loop", "--nqn=nqn.a", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
+				},
+				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				Before:       before, Wants: wants,
+				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
+			},
+		},
+		{
 			name: "discovery controller over TCP by its unique NQN, with limits",
 			wish: wishFor(t, tid.Discovery, tid.TID{
 				Transport: "tcp", Traddr: "2001:DB8::1", NQN: "nqn.2024-01.com.example:discovery",
@@ -186,7 +211,7 @@ func TestForWish(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := ForWish(test.wish, "/run/nvme/discoverd/units/"+strings.TrimSuffix(test.wish.TID.UnitName(), ".service")+".devid", test.cfg)
+			got := ForWish(test.wish, "/run/nvme/discoverd/units/"+strings.TrimSuffix(test.wish.TID.UnitName(), ".service")+".devid", "/run/nvme/discoverd/secrets/"+test.wish.TID.UnitName(), test.cfg)
 			if diff := cmp.Diff(withUnit(test.want, test.wish.TID.UnitName()), got); diff != "" {
 				t.Errorf("the unit is not as it should be (-want +got):\n%s", diff)
 			}

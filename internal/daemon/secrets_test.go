@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"context"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
+)
+
+// configuration has one secret, found at a place.
+func configuration(t *testing.T, from string) config.Config {
+	t.Helper()
+	v, err := secret.Parse(secret.DHChap, "DHHC-1:01:YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmLUSf1H:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.Config{Secrets: map[secret.Ref]secret.Set{"[host]": {secret.DHChap: {Value: v, From: from}}}}
+}
+
+// The secrets of a wish are there when its job begins: those of the configuration of the moment at which it was wanted. A
+// reload renews those that are there, and no others. A wish without secrets takes them away.
+func TestProvideSecrets(t *testing.T) {
+	d, _ := idle(t, host(t))
+	d.Debug = true
+	const unitB = "nvme-discoverd-bbbbbbbbbbbb.service"
+	w := wish.Wish{Secrets: "[host]"}
+	from := func(name string) string {
+		done := make(chan struct{})
+		d.effects.queue.run(name, func() { close(done) })
+		<-done
+		if !d.reader.state.HasSecrets(name) {
+			return ""
+		}
+		set, err := d.reader.state.Secrets(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set.String()
+	}
+	run := func(w wish.Wish) core.JobDone {
+		j := job{op: core.OpRestart, unit: unitA, prepare: d.effects.provide(unitA, w)}
+		j.do = func(context.Context) unit.Result { return unit.Result{Outcome: unit.Done, Err: nil} }
+		j.timeout = config.Infinity
+		d.use(configuration(t, "a reload after it was wanted"))
+		d.effects.run(t.Context(), j)
+		return (<-d.events).Event.(core.JobDone)
+	}
+	d.use(configuration(t, "one"))
+	if done := run(w); done.Outcome != core.Done || from(unitA) != "dhchap-secret from one" {
+		t.Errorf("%+v, %q", done, from(unitA))
+	}
+	d.use(configuration(t, "two"))
+	d.effects.renew([]core.TargetView{{Wish: w, Unit: unitA}, {Wish: w, Unit: unitB}, {Wish: w}})
+	if a, b := from(unitA), from(unitB); a != "dhchap-secret from two" || b != "" {
+		t.Errorf("after a reload: %q, %q", a, b)
+	}
+	d.use(config.Config{})
+	done := run(w)
+	if want := "cannot connect (): its secrets, those of [host], are no longer configured"; done.Outcome != core.Outcome(unit.Error) || done.Err != want {
+		t.Errorf("%+v, want error %q", done, want)
+	}
+	if run(wish.Wish{}); from(unitA) != "" {
+		t.Errorf("left: %q", from(unitA))
+	}
+}
