@@ -14,8 +14,9 @@ import (
 
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "iproute2", "jq", "kmod", "linux-image-amd64", "linux-image-cloud-amd64", "nftables",
-	"nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
+	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
+	"linux-image-cloud-amd64", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace", "systemd", "systemd-sysv",
+	"udev", "util-linux",
 }
 
 // dropped are files that nothing in the machine reads; leaving them out makes the image half as large.
@@ -54,7 +55,7 @@ var enabled = map[string]string{
 }
 
 // disabled are services that scenarios start when they want them.
-var disabled = []string{"stacd.service", "stafd.service"}
+var disabled = []string{"stacd.service", "stafd.service", "tlshd.service"}
 
 // rootfs is laid over the new root file system: the init wrapper, the unit that runs what a run brings along, settings.
 //

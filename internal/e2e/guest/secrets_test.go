@@ -1,0 +1,268 @@
+//go:build e2e
+
+package guest_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+)
+
+// Where scenarios keep secrets, and where the service gives them to its units.
+const (
+	hostSecret  = "/etc/nvme/keys/host"
+	ctrlSecret  = "/etc/nvme/keys/ctrl"
+	tlsKey      = "/etc/nvme/keys/tls"
+	unitSecrets = "/run/nvme/discoverd/secrets"
+)
+
+// waitSecret waits until an NQN is connected with a secret, as sysfs shows it.
+func waitSecret(t *testing.T, nqn, attribute, want string) {
+	t.Helper()
+	guest.Eventually(t, connectTimeout, nqn+" connected with "+attribute, func() (bool, string) {
+		live := guest.Live(nqn)
+		if len(live) != 1 {
+			return false, "not connected"
+		}
+		got := guest.ControllerAttribute(live[0], attribute)
+		return got == want, got
+	})
+}
+
+// This host authenticates to a subsystem with its own secret, given by file for all that it discovers, and another persona
+// to another subsystem with that endpoint's, both ways. What systemctl status shows of a unit can be run by hand. A unit's
+// secrets go with it.
+func TestAuthentication(t *testing.T) {
+	f := guest.Scene(t, 2)
+	one, both := f.Subsystems[0], f.Subsystems[1]
+	mine, sales, target := guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.DHChapSecret('c')
+	one.AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, mine, "")
+	both.AllowOnly(salesNQN)
+	f.Target.Authenticate(salesNQN, sales, target)
+	guest.PutSecret(t, hostSecret, mine+"\n")
+	guest.PutSecret(t, ctrlSecret, target+"\n")
+	guest.Configure(t, fmt.Sprintf("[host]\ndhchap-secret-file = %q\n", hostSecret)+discoveryConfig(f.Port))
+	guest.PutSecret(t, dropIn("sales.conf"), hostConfig(salesNQN, salesID)+
+		subsystemConfig(f.Port, both.NQN, fmt.Sprintf("dhchap-secret = %q\ndhchap-ctrl-secret-file = %q\n", sales, ctrlSecret)))
+	guest.Start(t)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, one.NQN, both.NQN)
+	waitSecret(t, one.NQN, "dhchap_secret", mine)
+	waitSecret(t, both.NQN, "dhchap_secret", sales)
+	waitSecret(t, both.NQN, "dhchap_ctrl_secret", target)
+
+	unit := f.Unit(one.NQN)
+	f.WaitUnit(unit, "active")
+	argv := guest.Argv(t, unit, "ExecStart")
+	if got, _ := guest.Option(argv, "secrets-file"); got != filepath.Join(unitSecrets, unit) {
+		t.Errorf("secrets-file in the command of the unit: %q", got)
+	}
+	guest.Run(t, argv[0], argv[1:]...)
+	guest.Run(t, "systemctl", "restart", unit)
+	waitSecret(t, one.NQN, "dhchap_secret", mine)
+	guest.Run(t, "systemctl", "stop", unit)
+	guest.Eventually(t, connectTimeout, "the unit's secrets are gone", func() (bool, string) {
+		left, _ := filepath.Glob(unitSecrets + "/*")
+		return len(left) == 2, strings.Join(left, " ")
+	})
+}
+
+// A wrong secret is told by its place. The right one, put there before a reload, connects. One that the target and the file
+// change together later does not touch the connection and is used at the next one, also by systemctl restart. A file that
+// others may read is refused, and the last good configuration stays.
+func TestSecretsChange(t *testing.T) {
+	f := guest.Scene(t, 1)
+	nqn := f.Subsystems[0].NQN
+	right, next, wrong, shown := guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.DHChapSecret('c'), guest.DHChapSecret('d')
+	f.Subsystems[0].AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, right, "")
+	guest.Configure(t, subsystemConfig(f.Port, nqn, fmt.Sprintf("dhchap-secret-file = %q\n", hostSecret)))
+	guest.PutSecret(t, hostSecret, wrong+"\n")
+	guest.Start(t)
+	const rejected = "the target rejected the dhchap-secret from " + hostSecret
+	guest.Eventually(t, connectTimeout, "the rejected secret is told by its place", func() (bool, string) {
+		journal := f.Journal()
+		return strings.Contains(journal, rejected), journal
+	})
+	if status := guest.Ctl(t, "status"); !strings.Contains(status, rejected) {
+		t.Errorf("the status does not tell it:\n%s", status)
+	}
+
+	guest.PutSecret(t, hostSecret, right+"\n")
+	guest.Reload(t)
+	waitSecret(t, nqn, "dhchap_secret", right)
+	f.WaitUnit(f.Unit(nqn), "active")
+	devices := guest.Devices()
+	f.Target.Authenticate(guest.HostNQN, next, "")
+	guest.PutSecret(t, hostSecret, next+"\n")
+	guest.Reload(t)
+	guest.Always(t, quietSpan, "the connection is not touched", unchanged(devices))
+	guest.Delete(t, devices[nqn])
+	waitSecret(t, nqn, "dhchap_secret", next)
+	f.WaitUnit(f.Unit(nqn), "active")
+
+	f.Target.Authenticate(guest.HostNQN, right, "")
+	guest.PutSecret(t, hostSecret, right+"\n")
+	guest.Reload(t)
+	guest.Run(t, "systemctl", "restart", f.Unit(nqn))
+	waitSecret(t, nqn, "dhchap_secret", right)
+
+	guest.PutSecret(t, hostSecret, shown+"\n")
+	if err := os.Chmod(hostSecret, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := guest.TryCtl(t, "reload")
+	want := "/etc/nvme/discoverd.conf:3:1: cannot use dhchap-secret-file: " + hostSecret + ": its mode 0644 lets others than its owner at the secret: chmod 600 it"
+	if out.Status == 0 || !strings.Contains(out.Stderr, want) {
+		t.Errorf("reload with a file that everybody can read: %+v, want %q", out, want)
+	}
+	devices = guest.Devices()
+	guest.Delete(t, devices[nqn])
+	waitSecret(t, nqn, "dhchap_secret", right)
+	hidden(t, "the journal", f.Journal(), right, next, wrong, shown)
+}
+
+// A port that takes TLS only. The discovery controller is configured with TLS; the subsystem that it names gets it because
+// the log page says so, and the key from the host. A subsystem on an open port does not. A changed key is used at the next
+// connect.
+func TestTLS(t *testing.T) {
+	f := guest.Scene(t, 1)
+	guest.StartTLS(t)
+	secure, open := f.Target.Subsystem("nqn.2024-01.com.example:secure"), f.Subsystems[0]
+	port := f.Target.PortTLS(8010)
+	port.Link(secure)
+	guest.PutSecret(t, tlsKey, guest.TLSKey('a')+"\n")
+	guest.Configure(t, fmt.Sprintf("[host]\ntls-key-file = %q\n", tlsKey)+
+		strings.Replace(discoveryConfig(port), "controller =", "tls = true\ncontroller =", 1)+subsystemConfig(f.Port, open.NQN, ""))
+	guest.Start(t)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, secure.NQN, open.NQN)
+	serial := func(nqn string) string { return guest.ControllerAttribute(guest.Devices()[nqn], "tls_key") }
+	first := serial(secure.NQN)
+	if first == "" || serial(guest.DiscoveryNQN) == "" || serial(open.NQN) != "" {
+		t.Errorf("keys: subsystem %q, discovery controller %q, the open one %q", first, serial(guest.DiscoveryNQN), serial(open.NQN))
+	}
+	if _, encrypted := guest.Option(guest.Argv(t, port.TID(secure.NQN).Unit(), "ExecStart"), "tls"); !encrypted {
+		t.Error("the command of the subsystem's unit has no --tls")
+	}
+	guest.PutSecret(t, tlsKey, guest.TLSKey('b')+"\n")
+	guest.Reload(t)
+	guest.Delete(t, guest.Devices()[secure.NQN])
+	guest.Eventually(t, connectTimeout, "connected with another key", func() (bool, string) {
+		live := guest.Live(secure.NQN)
+		return len(live) == 1 && serial(secure.NQN) != first, strings.Join(live, " ")
+	})
+}
+
+// hidden fails the scenario if a text shows one of the secrets, or half of one.
+func hidden(t *testing.T, what, text string, secrets ...string) {
+	t.Helper()
+	for _, s := range secrets {
+		form := strings.Split(s, ":")
+		raw, err := base64.StdEncoding.DecodeString(form[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{form[2][:20], string(raw[:len(raw)-4])} {
+			if at := strings.Index(text, part); at >= 0 {
+				t.Errorf("%s shows a secret: %q", what, text[max(0, at-200):min(len(text), at+40)])
+			}
+		}
+	}
+}
+
+// spy looks, as a user without rights, wherever one could see a secret: command lines and environments, units, the bus,
+// the service's own answers, and all files of places where programs leave things.
+const spy = `
+for i in $(seq $1); do ps -eo args -ww; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done
+for u in $(systemctl list-units --all --plain --no-legend 'nvme-discoverd*' | cut -d' ' -f1); do
+	systemctl show $u; systemctl cat $u; systemctl status $u
+	p=$(busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager GetUnit s $u | cut -d'"' -f2)
+	busctl get-property org.freedesktop.systemd1 $p org.freedesktop.systemd1.Service ExecStart ExecStartEx Environment
+	busctl call org.freedesktop.systemd1 $p org.freedesktop.DBus.Properties GetAll s ''
+done
+varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.GetStatus '{}'
+varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListControllers '{}'
+varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListDiscoveryLogs '{}'
+nvme-discoverctl status; nvme-discoverctl status --json; nvme-discoverctl list --json; nvme-discoverctl config show
+journalctl --no-pager; cat /proc/keys
+find /run /etc /var/log /var/tmp /tmp /dev/shm -xdev -type f -readable -exec cat {} +
+true
+`
+
+// While connections with secrets come and go, a user without rights sees none, wherever he looks; nor do the journal, the
+// bus and config show have any for root, nor a core dump of the service. The kernel's own attribute in sysfs is another
+// matter: everybody can read that.
+func TestSecretsStayHidden(t *testing.T) {
+	f := guest.Scene(t, 1)
+	nqn := f.Subsystems[0].NQN
+	secrets := []string{guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.TLSKey('c')}
+	f.Subsystems[0].AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, secrets[0], secrets[1])
+	guest.PutSecret(t, tlsKey, secrets[2]+"\n")
+	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\n[host]\ndhchap-secret = %q\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
+		secrets[0], secrets[1], tlsKey)+discoveryConfig(f.Port))
+	const bus = "/run/e2e/bus"
+	stopBus := guest.Background(t, "sh", "-c", "timeout 40 busctl monitor --json=short org.freedesktop.systemd1 > "+bus+" || [ $? = 124 ]")
+	stopSpy := guest.Background(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
+		"exec > /tmp/spy 2>&1\n"+strings.ReplaceAll(spy, "$1", "60"))
+	t.Cleanup(func() { guest.Remove(t, "/tmp/spy") })
+	guest.Start(t)
+	for range 5 {
+		waitSecret(t, nqn, "dhchap_ctrl_secret", secrets[1])
+		guest.Delete(t, guest.Live(nqn)[0])
+	}
+	waitSecret(t, nqn, "dhchap_secret", secrets[0])
+	f.WaitUnit(f.Unit(nqn), "active")
+	stopSpy()
+	quiet := asNobody(t, "sh", "-c", strings.ReplaceAll(spy, "$1", "1"))
+	for what, text := range map[string]string{
+		"what a user sees meanwhile": slurp(t, "/tmp/spy"),
+		"what a user sees":           quiet.Stdout + quiet.Stderr,
+	} {
+		hidden(t, what, text, secrets...)
+		if !strings.Contains(text, "--secrets-file="+filepath.Join(unitSecrets, f.Unit(nqn))) {
+			t.Errorf("%s does not have the unit's command: it proves nothing", what)
+		}
+	}
+	stopBus()
+	shown := guest.Ctl(t, "config", "show") + guest.Ctl(t, "config", "show", "--json")
+	if !strings.Contains(shown, "(secret)") || !strings.Contains(shown, tlsKey) {
+		t.Errorf("config show does not tell where the secrets are:\n%s", shown)
+	}
+	for what, text := range map[string]string{
+		"the bus": slurp(t, bus), "config show": shown,
+		"the whole journal": guest.Run(t, "journalctl", "--no-pager", "--output=export", "--boot"),
+	} {
+		hidden(t, what, text, secrets...)
+	}
+	for path, mode := range map[string]os.FileMode{unitSecrets: 0o700, filepath.Join(unitSecrets, f.Unit(nqn)): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, want mode %o", path, err, mode)
+		}
+	}
+
+	guest.Replace(t, "/proc/sys/kernel/core_pattern", "/var/tmp/core.%p")
+	guest.Override(t, "[Service]\nLimitCORE=infinity\nRestart=no\n")
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.Signal(t, "ABRT")
+	f.WaitUnit(guest.Service, "failed")
+	if cores, _ := filepath.Glob("/var/tmp/core.*"); len(cores) > 0 {
+		t.Errorf("the service left a core dump: %v", cores)
+	}
+	hidden(t, "the journal of the abort", f.Journal(), secrets...)
+}
+
+// slurp reads a whole file.
+func slurp(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
