@@ -32,7 +32,7 @@ type Spec struct {
 	// After, Before and Wants name other units.
 	After, Before, Wants []string
 	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands. One that the kernel does not let
-	// go is killed after TimeoutStop, and systemd waits as long again before it goes on without it.
+	// go is killed after TimeoutStop, and systemd waits three times as long again before it goes on without it.
 	TimeoutStart, TimeoutStop time.Duration
 }
 
