@@ -34,6 +34,7 @@ type fibreChannel struct {
 	settled bool      // a round has ended: what is there is known
 	asked   time.Time // when the last one began
 	due     time.Time // when the next one is to begin, whatever the interval says
+	news    uint64    // step of the last announcement that told of something
 }
 
 // fcPort is a remote port with a discovery controller, as one port of this host sees it.
@@ -57,11 +58,16 @@ func (m *Machine) fcDiscovered(ev FCDiscovered) {
 		m.fc.ports[i].heard = m.step
 		return
 	}
-	m.fc.ports[i].heard = m.step
+	m.fc.ports[i].heard, m.fc.news = m.step, m.step
 	if t := m.byTID[m.fcWish(m.fc.ports[i]).TID]; t != nil && t.state == Parked {
 		t.next = m.now
 	}
 	m.kick(Kick{Transport: tid.FC, Why: "Fibre Channel announced " + ev.Traddr})
+}
+
+// overtaken tells whether the attempt of t that fails now was begun before the last news of Fibre Channel.
+func (m *Machine) overtaken(t *target) bool {
+	return t.wish.TID.Transport == tid.FC && m.fc.news > t.touched
 }
 
 func (m *Machine) fcPort(a fc.Announcement) int {

@@ -226,6 +226,9 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	if n != nil && m.nextAddress(t, n, err) {
 		return
 	}
+	if m.overtaken(t) {
+		t.attempts = 0
+	}
 	m.transition(t, Waiting)
 	t.settled = true
 	t.attempts++
