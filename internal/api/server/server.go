@@ -147,9 +147,9 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			continue
 		}
 		if !s.places.take(peer.Uid) {
-			c.Close()
-			s.turnedAway.Add(1)
+			s.turnedAway.Add(1) // before the client is told
 			s.complain(fmt.Sprintf("turned away a varlink client (uid %d, pid %d): too many are connected", peer.Uid, peer.Pid))
+			c.Close()
 			continue
 		}
 		handlers.Go(func() {
