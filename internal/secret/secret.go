@@ -103,7 +103,7 @@ func decode(k Key, text string) (key []byte, hash int, err error) {
 	parts := strings.Split(text, ":")
 	switch {
 	case parts[0] != form.prefix:
-		return nil, 0, fmt.Errorf("it does not begin with %s:", form.prefix)
+		return nil, 0, fmt.Errorf("it does not begin with %s", form.prefix+":")
 	case len(parts) != 4 || parts[3] != "":
 		return nil, 0, fmt.Errorf("%w: it must be %s:, two digits, a colon, base64 and a colon", errForm, form.prefix)
 	case len(parts[1]) != 2 || parts[1][0] != '0' || parts[1][1] < '0' || int(parts[1][1]-'0') >= len(form.lengths):
