@@ -157,11 +157,11 @@ func (c *Client) Monitor(ctx context.Context, f func(Change) error) error {
 
 func (c *Client) call(ctx context.Context, method string, in, out any) error {
 	defer c.closeWith(ctx)()
-	if err := c.send(method, in, false); err != nil {
-		return err
+	err := c.send(method, in, false)
+	if err == nil {
+		_, err = c.receive(out)
 	}
-	_, err := c.receive(out)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // which closed the connection
 		return ctx.Err()
 	}
 	return err
