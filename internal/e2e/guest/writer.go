@@ -13,11 +13,18 @@ import (
 // Writer writes to a namespace, block after block, until the scenario ends. An error fails the scenario.
 type Writer struct {
 	t      T
+	pause  time.Duration // between two blocks
 	blocks atomic.Int64
 }
 
-// WriteOn begins to write on the only namespace of a subsystem that is connected.
+// WriteOn begins to write on the only namespace of a subsystem that is connected, as fast as that goes.
 func WriteOn(t T, s *Subsystem) *Writer {
+	t.Helper()
+	return WriteSlowlyOn(t, s, 0)
+}
+
+// WriteSlowlyOn is WriteOn with a pause after each block, for many writers at a time.
+func WriteSlowlyOn(t T, s *Subsystem, pause time.Duration) *Writer {
 	t.Helper()
 	found, _ := filepath.Glob("/sys/class/nvme-subsystem/*/subsysnqn")
 	node := ""
@@ -33,7 +40,7 @@ func WriteOn(t T, s *Subsystem) *Writer {
 	if err != nil {
 		t.Fatalf("cannot write: %v", err)
 	}
-	w := &Writer{t: t}
+	w := &Writer{t: t, pause: pause}
 	stop, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- w.write(device, stop) }()
 	t.Cleanup(func() {
@@ -57,7 +64,7 @@ func (w *Writer) write(device *os.File, stop <-chan struct{}) error {
 		select {
 		case <-stop:
 			return nil
-		default:
+		case <-time.After(w.pause):
 		}
 		n := w.blocks.Load()
 		if _, err := device.WriteAt(block, n%1024*int64(len(block))); err != nil {

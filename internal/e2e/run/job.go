@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,12 @@ func (j job) run(ctx context.Context) error {
 	if j.program.scenarios {
 		if boots, err = j.plan(ctx, path); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(boots, boot.upgrades) {
+			out.host("building an earlier revision")
+			if err := buildPrevious(ctx, filepath.Join(dir, "previous"), filepath.Join(stage, "usr/lib/e2e/previous")); err != nil {
+				return err
+			}
 		}
 	}
 	m := &machine.Machine{

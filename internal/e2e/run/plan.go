@@ -16,6 +16,8 @@ var (
 	ordinary = regexp.MustCompile(`^TestRDMA`)
 	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
 	apart = regexp.MustCompile(`^TestFC`)
+	// upgrade is the scenario that needs an earlier build of the programs.
+	upgrade = regexp.MustCompile(`^TestUpgrade$`)
 	// stage is one boot of a scenario that needs several, such as TestPowerOff_2. All but the last end by the machine's being
 	// switched off, and all share one data drive.
 	stage = regexp.MustCompile(`^(.+)_[1-9]$`)
@@ -87,6 +89,9 @@ func choose(scenarios []string, pattern string) ([]string, error) {
 		}))
 	}), nil
 }
+
+// upgrades tells whether the boot needs an earlier build of the programs.
+func (b boot) upgrades() bool { return slices.ContainsFunc(b.scenarios, upgrade.MatchString) }
 
 // arguments make the test binary run the scenarios of this boot, a usual one's count times, and only the subtests that the
 // pattern names.
