@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
 
 // Host is what uses block devices on a host at one moment.
@@ -162,9 +163,9 @@ func mostTelling(whats []string) string {
 // nvme_mpath_set_disk_name); its namespace is called nvme1n2. Without multipath there is nvme4n2 only.
 var pathName = regexp.MustCompile(`^(nvme[0-9]+)(c[0-9]+)?(n[0-9]+)$`)
 
-// namespaces returns the block devices that users see of a controller's namespaces.
+// namespaces returns the block devices that users see of a fabrics controller's namespaces.
 func (h Host) namespaces(controller string) []string {
-	if paths.CheckDevice(controller) != nil {
+	if !(sysfs.Reader{Root: h.root}).IsFabrics(controller) {
 		return nil
 	}
 	var found []string

@@ -217,6 +217,16 @@ func TestOf(t *testing.T) {
 			want: Use{By: []string{"nvme3n1 is mounted on /"}, Needed: []string{"/"}}, root: true,
 		},
 		{
+			name: "root on a disk of the host's own, which is not looked into",
+			host: func(tr *tree) {
+				tr.partition("pci0000:00/block/sda/sda1", "8:1")
+				tr.disk("pci0000:00/0000:00:03.0/nvme/nvme0/nvme0n1", "259:5", "nvme1n1")
+				tr.link("../../devices/pci0000:00/0000:00:03.0/nvme/nvme0", "/sys/class/nvme/nvme0")
+				tr.mounts = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 0 259:5 / /usr rw - ext4 /dev/nvme0n1 rw\n"
+			},
+			want: Use{By: []string{"nvme1n1 is held by nvme0n1"}},
+		},
+		{
 			name: "a number that no device has, a mount without device, lines that are none",
 			host: func(tr *tree) {
 				tr.mounts = "30 24 259:99 / /srv rw - ext4 /dev/nvme1n1 rw\n31 24 0:40 / /net rw - nfs4 server:/srv rw\n\nnone\n1 2 3 - x\n"

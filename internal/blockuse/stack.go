@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -24,15 +25,27 @@ func (h Host) below(devices []string) []string {
 	return all
 }
 
+// partition is what the name of a partition has after that of its disk: sda1, nvme0n1p1.
+var partition = regexp.MustCompile(`^p?[0-9]+$`)
+
 // madeOf returns what a block device consists of: the slaves of device mapper, md and bcache, the disk of a partition, what
-// holds the file of a loop device.
+// holds the file of a loop device. A disk of the host's own hardware has none of that and is not looked into.
 func (h Host) madeOf(device string) []string {
 	dir := h.root.SysClassBlock(device)
+	target, err := os.Readlink(dir)
+	if err != nil {
+		return nil
+	}
+	if !strings.Contains(target, "/devices/virtual/") {
+		disk := filepath.Base(filepath.Dir(target))
+		if part, found := strings.CutPrefix(device, disk); found && partition.MatchString(part) {
+			return []string{disk}
+		}
+		return nil
+	}
 	lower := names(filepath.Join(dir, "slaves"))
 	if _, err := os.Lstat(filepath.Join(dir, "partition")); err == nil {
-		if target, err := os.Readlink(dir); err == nil {
-			lower = append(lower, filepath.Base(filepath.Dir(target)))
-		}
+		lower = append(lower, filepath.Base(filepath.Dir(target)))
 	}
 	if file, err := os.ReadFile(filepath.Join(dir, "loop", "backing_file")); err == nil {
 		lower = append(lower, h.holding(strings.TrimSuffix(string(file), "\n"))...)

@@ -60,7 +60,7 @@ func (r Reader) Names() ([]string, error) {
 	var found []numbered
 	for _, e := range entries {
 		number, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), "nvme"), 10, 64)
-		if err == nil && r.isFabrics(e.Name()) {
+		if err == nil && r.IsFabrics(e.Name()) {
 			found = append(found, numbered{e.Name(), number})
 		}
 	}
@@ -77,9 +77,9 @@ func (r Reader) Names() ([]string, error) {
 	return names, nil
 }
 
-// isFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
+// IsFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
 // none.
-func (r Reader) isFabrics(name string) bool {
+func (r Reader) IsFabrics(name string) bool {
 	if paths.CheckDevice(name) != nil {
 		return false
 	}
@@ -165,7 +165,7 @@ func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Control
 	if err := paths.CheckDevice(name); err != nil {
 		return Controller{}, err
 	}
-	if !r.isFabrics(name) {
+	if !r.IsFabrics(name) {
 		return Controller{}, fmt.Errorf("cannot read controller %s: no such fabrics controller: %w", name, fs.ErrNotExist)
 	}
 	c, err := r.attributes(name)

@@ -74,7 +74,7 @@ func TestStopWhileConnecting(t *testing.T) {
 		t.Fatalf("cannot listen: %v", err)
 	}
 	defer mute.Close()
-	peer := &guest.Port{Traddr: "127.0.0.1", Trsvcid: "9999"}
+	peer := &guest.Port{Transport: "tcp", Traddr: "127.0.0.1", Trsvcid: "9999"}
 	guest.Configure(t, discoveryConfig(f.Port)+subsystemConfig(peer, "nqn.2024-01.com.example:mute", ""))
 	guest.Start(t)
 	unit := peer.TID("nqn.2024-01.com.example:mute").Unit()

@@ -204,7 +204,7 @@ func TestSecretsStayHidden(t *testing.T) {
 	f.Subsystems[0].AllowOnly(guest.HostNQN)
 	f.Target.Authenticate(guest.HostNQN, secrets[0], secrets[1])
 	guest.PutSecret(t, tlsKey, secrets[2]+"\n")
-	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\n[host]\ndhchap-secret = %q\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
+	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\nreconnect-max-delay = \"5s\"\n[host]\ndhchap-secret = %q\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
 		secrets[0], secrets[1], tlsKey)+discoveryConfig(f.Port))
 	const bus = "/run/e2e/bus"
 	stopBus := guest.Background(t, "sh", "-c", "timeout 40 busctl monitor --json=short org.freedesktop.systemd1 > "+bus+" || [ $? = 124 ]")

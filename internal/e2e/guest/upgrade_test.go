@@ -62,11 +62,16 @@ func TestUpgradeFromForerunner(t *testing.T) {
 		}
 	}
 	added := addSubsystem(f, "added")
-	guest.WaitLive(t, connectTimeout, added.NQN)
+	waitOne(t, added.NQN, "what the log page has anew is connected")
 	lost := f.Subsystems[0].NQN
 	guest.Delete(t, devices[lost])
-	guest.Eventually(t, connectTimeout, "what is lost comes back", func() (bool, string) {
-		live := guest.Live(lost)
+	waitOne(t, lost, "what is lost comes back")
+}
+
+func waitOne(t *testing.T, nqn, what string) {
+	t.Helper()
+	guest.Eventually(t, connectTimeout, what, func() (bool, string) {
+		live := guest.Live(nqn)
 		return len(live) == 1, fmt.Sprint(live)
 	})
 }

@@ -40,7 +40,7 @@ func (m *Machine) fillDrive(content string) error {
 	if err := os.MkdirAll(filepath.Join(content, "consoles"), 0o755); err != nil {
 		return fmt.Errorf("cannot make drive: %w", err)
 	}
-	if err := os.Rename(m.Stage, filepath.Join(content, "stage")); err != nil {
+	if err := run("cp", "-a", m.Stage, filepath.Join(content, "stage")); err != nil {
 		return fmt.Errorf("cannot put installed tree on drive: %w", err)
 	}
 	if err := copyFile(m.Program, filepath.Join(content, "program"), 0o755); err != nil {

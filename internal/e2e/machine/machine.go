@@ -13,8 +13,7 @@ import (
 
 // Machine is the computer of one run: what is installed and run inside. It may boot several times.
 type Machine struct {
-	// Stage is a directory laid out like a root file system; its content is laid over the machine's. The
-	// first Run moves it away.
+	// Stage is a directory laid out like a root file system; its content is laid over the machine's.
 	Stage string
 	// Program is a static executable that runs as root once the system is up.
 	Program string

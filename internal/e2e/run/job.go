@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/firmware"
@@ -66,28 +69,19 @@ func (j job) run(ctx context.Context) error {
 			return err
 		}
 	}
-	boots := []boot{{name: "console", kernel: j.kernel}}
+	computers := []computer{{name: "machine", boots: []boot{{name: "console", kernel: j.kernel}}}}
 	if j.program.scenarios {
-		if boots, err = j.plan(ctx, path); err != nil {
+		if computers, err = j.plan(ctx, path); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(boots, boot.upgrades) {
+		if slices.ContainsFunc(computers, computer.upgrades) {
 			out.host("building an earlier revision")
 			if err := buildPrevious(ctx, filepath.Join(dir, "previous"), filepath.Join(stage, "usr/lib/e2e/previous")); err != nil {
 				return err
 			}
 		}
 	}
-	m := &machine.Machine{
-		Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 5 * time.Minute, Line: out.guest, Progress: out.host,
-	}
-	good := j.bootAll(ctx, m, boots, out)
-	if j.keep != "" {
-		if err := keepConsoles(m, j.keep); err != nil {
-			out.host(err.Error())
-			good = false
-		}
-	}
+	good := j.runAll(ctx, computers, out, machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 5 * time.Minute})
 	if j.program.scenarios {
 		good = out.summary(good)
 	}
@@ -98,7 +92,7 @@ func (j job) run(ctx context.Context) error {
 }
 
 // plan asks the test binary what scenarios it has.
-func (j job) plan(ctx context.Context, path string) ([]boot, error) {
+func (j job) plan(ctx context.Context, path string) ([]computer, error) {
 	output, err := exec.CommandContext(ctx, path, "-test.list=.").Output()
 	if err != nil {
 		return nil, fmt.Errorf("cannot list scenarios: %w", err)
@@ -107,53 +101,82 @@ func (j job) plan(ctx context.Context, path string) ([]boot, error) {
 	return plan(chosen, j.count), err
 }
 
-// bootAll tells whether every boot ended well. A story ends with its first stage that does not.
-func (j job) bootAll(ctx context.Context, m *machine.Machine, boots []boot, out *report) bool {
-	allGood := true
-	broken := "" // the story that ended early
-	for _, b := range boots {
-		if b.first || b.story != broken {
-			broken = ""
+// mostComputers bounds those that run side by side on a host with many processors: each takes 2 GiB of memory.
+const mostComputers = 4
+
+// runAll runs the computers, one for each processor at a time, and tells whether all ended well. Each is like the given
+// machine, in a directory of its own.
+func (j job) runAll(ctx context.Context, computers []computer, out *report, like machine.Machine) bool {
+	var group sync.WaitGroup
+	var bad atomic.Bool
+	places := make(chan struct{}, min(runtime.NumCPU(), mostComputers))
+	for _, c := range computers {
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			out.host(c.name + " is left out: " + context.Cause(ctx).Error())
+			bad.Store(true)
+			break
 		}
-		if broken != "" || ctx.Err() != nil {
-			out.host(b.name + " is left out: it needs what was to come before it")
-			continue
+		voice := out.voice(c.name)
+		if len(computers) == 1 {
+			voice = out.voice("")
 		}
-		if !j.boot(ctx, m, b, out) {
-			allGood, broken = false, b.story
-		}
+		m := like
+		m.Dir, m.Line, m.Progress = filepath.Join(like.Dir, c.name), voice.guest, voice.host
+		group.Go(func() {
+			defer func() { <-places }()
+			if err := j.runComputer(ctx, &m, c, voice); err != nil {
+				voice.host(err.Error())
+				bad.Store(true)
+			}
+		})
 	}
-	return allGood
+	group.Wait()
+	return !bad.Load()
 }
 
-// boot tells whether the boot ended as it should.
-func (j job) boot(ctx context.Context, m *machine.Machine, b boot, out *report) bool {
-	spec := machine.Boot{Name: b.name, Kernel: b.kernel, Arguments: j.program.arguments}
-	if j.program.scenarios {
-		spec.Arguments = b.arguments(j.pattern, j.count)
+// runComputer ends with the first boot that does not end well, which the error is about.
+func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, out *voice) error {
+	if err := os.Mkdir(m.Dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make directory of machine: %w", err)
 	}
-	var err error
-	if b.story != "" {
-		spec.Data = filepath.Join(m.Dir, b.story+".data")
-		if b.first {
-			err = machine.NewData(spec.Data)
+	data := ""
+	if c.story() {
+		data = filepath.Join(m.Dir, "data")
+		if err := machine.NewData(data); err != nil {
+			return err
 		}
 	}
-	status := 0
-	if err == nil {
-		status, err = m.Run(ctx, spec)
+	var err error
+	for _, b := range c.boots {
+		spec := machine.Boot{Name: b.name, Kernel: b.kernel, Arguments: j.program.arguments, Data: data}
+		if j.program.scenarios {
+			spec.Arguments = b.arguments(j.pattern, j.count)
+		}
+		if err = start(ctx, m, spec, out); err != nil {
+			break
+		}
 	}
+	if j.keep != "" {
+		err = errors.Join(err, keepConsoles(m, filepath.Join(j.keep, c.name)))
+	}
+	return err
+}
+
+// start boots a computer once and waits for the end of that.
+func start(ctx context.Context, m *machine.Machine, spec machine.Boot, out *voice) error {
+	status, err := m.Run(ctx, spec)
+	out.booted(err == nil && status == 0)
 	if err != nil {
 		if tail := m.ConsoleTail(spec, 40); tail != "" {
 			out.host("the end of the machine's console:\n" + tail)
 		}
-		out.host(err.Error())
-	} else if status != 0 {
-		out.host(fmt.Sprintf("the program inside exited with status %d", status))
+		return err
 	}
-	good := err == nil && status == 0
-	out.booted(good)
-	return good
+	if status != 0 {
+		return fmt.Errorf("the program inside exited with status %d", status)
+	}
+	return nil
 }
 
 // command runs a build step; its output is shown only if it fails, or is a warning.

@@ -23,23 +23,32 @@ var (
 	stage = regexp.MustCompile(`^(.+)_[1-9]$`)
 )
 
-// boot is one start of the machine and the scenarios that run in it.
+// share is how many scenarios one usual boot has at most: machines that run side by side are to end at about one time, and a
+// boot costs as much as two scenarios.
+const share = 30
+
+// computer is what one emulated computer is for: one boot, or all those of a story, one after the other.
+type computer struct {
+	name  string
+	boots []boot
+}
+
+// boot is one start of a computer and the scenarios that run in it.
 type boot struct {
 	name      string
 	kernel    machine.Kernel
 	scenarios []string
-	// story is the scenario of which this boot has one stage, "" where it has none.
-	story string
-	// first marks the story's first stage.
-	first bool
 }
 
-// plan lists the boots that the scenarios need: one for each kernel, one for those that keep apart, then the stages of each
-// story, those count times.
-func plan(scenarios []string, count int) []boot {
+// story tells whether the computer's boots are the stages of one scenario, which share a data drive.
+func (c computer) story() bool { return stage.MatchString(c.boots[0].name) }
+
+// plan lists the computers that the scenarios need: for each kernel, for those that keep apart, then for each story, that
+// count times.
+func plan(scenarios []string, count int) []computer {
 	usual := map[machine.Kernel][]string{}
-	alone := boot{name: "apart", kernel: machine.Cloud}
-	var stages []boot
+	var alone []string
+	var stories []computer
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
 		kernel := machine.Cloud
 		if ordinary.MatchString(name) {
@@ -48,29 +57,62 @@ func plan(scenarios []string, count int) []boot {
 		match := stage.FindStringSubmatch(name)
 		switch {
 		case match != nil:
+			if n := len(stories); n == 0 || stories[n-1].name != match[1] {
+				stories = append(stories, computer{name: match[1]})
+			}
+			last := &stories[len(stories)-1]
+			last.boots = append(last.boots, boot{name: name, kernel: kernel, scenarios: []string{name}})
 		case apart.MatchString(name):
-			alone.scenarios = append(alone.scenarios, name)
-			continue
+			alone = append(alone, name)
 		default:
 			usual[kernel] = append(usual[kernel], name)
-			continue
 		}
-		first := len(stages) == 0 || stages[len(stages)-1].story != match[1]
-		stages = append(stages, boot{name: name, kernel: kernel, scenarios: []string{name}, story: match[1], first: first})
 	}
-	var boots []boot
+	var all []computer
 	for _, kernel := range []machine.Kernel{machine.Cloud, machine.Ordinary} {
-		if names := usual[kernel]; len(names) > 0 {
-			boots = append(boots, boot{name: string(kernel), kernel: kernel, scenarios: names})
+		all = append(all, divide(kernel, usual[kernel])...)
+	}
+	if len(alone) > 0 {
+		all = append(all, single("apart", machine.Cloud, alone))
+	}
+	for i := range max(count, 1) {
+		for _, story := range stories {
+			if i > 0 {
+				story.name += "-" + strconv.Itoa(i+1)
+			}
+			all = append(all, story)
 		}
 	}
-	if len(alone.scenarios) > 0 {
-		boots = append(boots, alone)
+	return all
+}
+
+// divide spreads the scenarios of one kernel over as many computers as their number asks for. Neighbours, which often take
+// equally long, come apart.
+func divide(kernel machine.Kernel, scenarios []string) []computer {
+	n := (len(scenarios) + share - 1) / share
+	parts := make([][]string, n)
+	for i, name := range scenarios {
+		parts[i%n] = append(parts[i%n], name)
 	}
-	for range max(count, 1) {
-		boots = append(boots, stages...)
+	var computers []computer
+	for i, part := range parts {
+		name := string(kernel)
+		if n > 1 {
+			name += "-" + strconv.Itoa(i+1)
+		}
+		computers = append(computers, single(name, kernel, part))
 	}
-	return boots
+	return computers
+}
+
+// single is a computer that boots once.
+func single(name string, kernel machine.Kernel, scenarios []string) computer {
+	return computer{name: name, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
+}
+
+// upgrades tells whether the computer needs an earlier build of the programs.
+func (c computer) upgrades() bool {
+	return slices.ContainsFunc(c.boots, func(b boot) bool { return slices.ContainsFunc(b.scenarios, upgrade.MatchString) })
 }
 
 // choose picks those of a test binary's scenarios whose names match, and their other stages. What follows a slash in the
@@ -90,18 +132,15 @@ func choose(scenarios []string, pattern string) ([]string, error) {
 	}), nil
 }
 
-// upgrades tells whether the boot needs an earlier build of the programs.
-func (b boot) upgrades() bool { return slices.ContainsFunc(b.scenarios, upgrade.MatchString) }
-
-// arguments make the test binary run the scenarios of this boot, a usual one's count times, and only the subtests that the
-// pattern names.
+// arguments make the test binary run the scenarios of this boot, count times unless it is one of a story, and only the
+// subtests that the pattern names.
 func (b boot) arguments(pattern string, count int) []string {
 	run := "-test.run=^(" + strings.Join(b.scenarios, "|") + ")$"
 	if _, subtests, found := strings.Cut(pattern, "/"); found {
 		run += "/" + subtests
 	}
 	words := []string{"-test.v", "-test.timeout=0", run}
-	if b.story == "" && count > 1 {
+	if count > 1 && !stage.MatchString(b.name) {
 		words = append(words, "-test.count="+strconv.Itoa(count))
 	}
 	return words

@@ -4,20 +4,36 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
+
+// told writes a plan down.
+func told(computers []computer) string {
+	var all []string
+	for _, c := range computers {
+		text := c.name
+		for _, b := range c.boots {
+			text += fmt.Sprintf(" %s=%s[%s]", b.name, b.kernel, strings.Join(b.scenarios, " "))
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, "; ")
+}
 
 func TestPlan(t *testing.T) {
 	all := []string{"TestA", "TestRDMAReset", "TestPowerOff_1", "TestPowerOff_2", "TestB", "TestFCLoss", "TestFCBoot_1", "TestFCBoot_2"}
+	const powerOff = "TestPowerOff TestPowerOff_1=cloud[TestPowerOff_1] TestPowerOff_2=cloud[TestPowerOff_2]"
 	tests := []struct{ name, pattern, want string }{
 		{
 			"all", "",
-			"cloud=cloud TestA TestB; ordinary=ordinary TestRDMAReset; apart=cloud TestFCLoss; TestFCBoot_1=cloud TestFCBoot_1; " +
-				"TestFCBoot_2=cloud TestFCBoot_2; TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2",
+			"cloud cloud=cloud[TestA TestB]; ordinary ordinary=ordinary[TestRDMAReset]; apart apart=cloud[TestFCLoss]; " +
+				"TestFCBoot TestFCBoot_1=cloud[TestFCBoot_1] TestFCBoot_2=cloud[TestFCBoot_2]; " + powerOff,
 		},
-		{"one kernel only", "RDMA", "ordinary=ordinary TestRDMAReset"},
-		{"a stage brings the others", "Off_2$", "TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2"},
-		{"a story by its name", "^TestPowerOff", "TestPowerOff_1=cloud TestPowerOff_1; TestPowerOff_2=cloud TestPowerOff_2"},
-		{"subtests", "^TestA$/x", "cloud=cloud TestA"},
+		{"one kernel only", "RDMA", "ordinary ordinary=ordinary[TestRDMAReset]"},
+		{"a stage brings the others", "Off_2$", powerOff},
+		{"a story by its name", "^TestPowerOff", powerOff},
+		{"subtests", "^TestA$/x", "cloud cloud=cloud[TestA]"},
 		{"none", "TestZ", ""},
 	}
 	for _, test := range tests {
@@ -26,14 +42,33 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []string
-			for _, b := range plan(chosen, 1) {
-				got = append(got, fmt.Sprintf("%s=%s %s", b.name, b.kernel, strings.Join(b.scenarios, " ")))
-			}
-			if got := strings.Join(got, "; "); got != test.want {
-				t.Errorf("boots:\ngot  %s\nwant %s", got, test.want)
+			if got := told(plan(chosen, 1)); got != test.want {
+				t.Errorf("computers:\ngot  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestDivide(t *testing.T) {
+	var names []string
+	for i := range 2*share + 1 {
+		names = append(names, fmt.Sprintf("Test%03d", i))
+	}
+	computers := divide(machine.Cloud, names)
+	seen := map[string]int{}
+	for i, c := range computers {
+		scenarios := c.boots[0].scenarios
+		if want := fmt.Sprintf("cloud-%d", i+1); c.name != want || len(scenarios) > share {
+			t.Errorf("computer %d: got %s with %d scenarios, want %s with at most %d", i+1, c.name, len(scenarios), want, share)
+		}
+		for _, name := range scenarios {
+			seen[name]++
+		}
+	}
+	for _, name := range names {
+		if seen[name] != 1 {
+			t.Errorf("%s: planned %d times, want once", name, seen[name])
+		}
 	}
 }
 
@@ -53,8 +88,8 @@ func TestArguments(t *testing.T) {
 	}{
 		{"usual", "", boot{scenarios: []string{"TestA", "TestB"}}, 1, "-test.run=^(TestA|TestB)$"},
 		{"subtests", "A|B/x", boot{scenarios: []string{"TestA", "TestB"}}, 1, "-test.run=^(TestA|TestB)$/x"},
-		{"repeated", "", boot{scenarios: []string{"TestA"}}, 3, "-test.run=^(TestA)$ -test.count=3"},
-		{"a stage is repeated by more boots", "", boot{scenarios: []string{"TestA_1"}, story: "TestA"}, 3, "-test.run=^(TestA_1)$"},
+		{"repeated", "", boot{name: "cloud", scenarios: []string{"TestA"}}, 3, "-test.run=^(TestA)$ -test.count=3"},
+		{"a stage is repeated by more boots", "", boot{name: "TestA_1", scenarios: []string{"TestA_1"}}, 3, "-test.run=^(TestA_1)$"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,11 +102,8 @@ func TestArguments(t *testing.T) {
 }
 
 func TestStoriesRepeated(t *testing.T) {
-	var got []string
-	for _, b := range plan([]string{"TestA_1", "TestA_2"}, 2) {
-		got = append(got, fmt.Sprintf("%s %v", b.name, b.first))
-	}
-	if got, want := strings.Join(got, "; "), "TestA_1 true; TestA_2 false; TestA_1 true; TestA_2 false"; got != want {
+	const boots = " TestA_1=cloud[TestA_1] TestA_2=cloud[TestA_2]"
+	if got, want := told(plan([]string{"TestA_1", "TestA_2"}, 2)), "TestA"+boots+"; TestA-2"+boots; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

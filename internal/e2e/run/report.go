@@ -6,16 +6,27 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
 
-// report prints what happens as it happens, each line with the seconds since the start, and counts scenarios.
+// report prints what happens as it happens, each line with the seconds since the start, and counts scenarios. Several
+// computers may speak at one time, each in a voice of its own.
 type report struct {
+	start time.Time
+
+	mu        sync.Mutex
 	to        io.Writer
-	start     time.Time
 	scenarios []*scenario // in the order in which they began
+}
+
+// voice is what one computer has to say.
+type voice struct {
+	*report
+	name string    // printed with each line, "" for the only one
+	last *scenario // the one that began last, nil before the first
 }
 
 // scenario is one that began, and how it ended.
@@ -51,14 +62,32 @@ var (
 // host prints what the host side does.
 func (r *report) host(text string) { r.print("*", text) }
 
-// guest prints a line from inside.
-func (r *report) guest(line string) {
-	if match := runLine.FindStringSubmatch(line); match != nil {
-		r.scenarios = append(r.scenarios, &scenario{name: match[1], began: time.Now()})
-	} else if n := len(r.scenarios); n > 0 {
-		r.scenarios[n-1].note(line)
+// voice is that of the computer with this name.
+func (r *report) voice(name string) *voice {
+	if name != "" {
+		name += " "
 	}
-	r.print("|", line)
+	return &voice{report: r, name: name}
+}
+
+// host prints what the host side does for this computer.
+func (v *voice) host(text string) { v.print(v.name+"*", text) }
+
+// guest prints a line from inside.
+func (v *voice) guest(line string) {
+	if match := runLine.FindStringSubmatch(line); match != nil {
+		v.last = &scenario{name: match[1], began: time.Now()}
+		v.began(v.last)
+	} else if v.last != nil {
+		v.last.note(line)
+	}
+	v.print(v.name+"|", line)
+}
+
+func (r *report) began(s *scenario) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.scenarios = append(r.scenarios, s)
 }
 
 func (s *scenario) note(line string) {
@@ -76,11 +105,8 @@ func (s *scenario) note(line string) {
 }
 
 // booted is told how a boot ended: well for the scenario that ended it.
-func (r *report) booted(good bool) {
-	if len(r.scenarios) == 0 {
-		return
-	}
-	if last := r.scenarios[len(r.scenarios)-1]; good && last.leaves && last.outcome == "" {
+func (v *voice) booted(good bool) {
+	if last := v.last; last != nil && good && last.leaves && last.outcome == "" {
 		last.outcome, last.took = "PASS", fmt.Sprintf("%.2fs, until the machine was off", time.Since(last.began).Seconds())
 	}
 }
@@ -91,6 +117,8 @@ func (s *scenario) why() []string {
 }
 
 func (r *report) print(mark, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for line := range strings.Lines(text) {
 		fmt.Fprintf(r.to, "%7.1fs %s %s\n", time.Since(r.start).Seconds(), mark, strings.TrimRight(line, "\n"))
 	}
@@ -99,7 +127,7 @@ func (r *report) print(mark, text string) {
 	}
 }
 
-// summary prints every scenario's outcome, why some failed, and the closing line of counts, and tells whether all is well: at least one
+// summary, once no computer speaks any more, prints every scenario's outcome, why some failed, and the closing line of counts, and tells whether all is well: at least one
 // passed, none failed or was skipped, and the run itself (finished) ended as it should.
 func (r *report) summary(finished bool) bool {
 	fmt.Fprintln(r.to)

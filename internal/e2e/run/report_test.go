@@ -41,10 +41,11 @@ func TestSummary(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
 			r := newReport(&out)
+			v := r.voice("")
 			for line := range strings.Lines(test.lines) {
-				r.guest(strings.TrimRight(line, "\n"))
+				v.guest(strings.TrimRight(line, "\n"))
 			}
-			r.booted(test.finished)
+			v.booted(test.finished)
 			if ok := r.summary(test.finished); ok != test.ok {
 				t.Errorf("summary: got %v, want %v", ok, test.ok)
 			}
@@ -52,5 +53,26 @@ func TestSummary(t *testing.T) {
 				t.Errorf("last line: got\n%s\nwant %q", got, test.last)
 			}
 		})
+	}
+}
+
+// Computers that speak at one time do not mix their scenarios up.
+func TestVoices(t *testing.T) {
+	var out strings.Builder
+	r := newReport(&out)
+	one, two := r.voice("one"), r.voice("two")
+	one.guest("=== RUN   TestA")
+	two.guest("=== RUN   TestB")
+	one.guest("--- FAIL: TestA (1.00s)")
+	two.guest("    b_test.go:7: it is well")
+	two.guest("--- PASS: TestB (2.00s)")
+	r.summary(true)
+	_, got, _ := strings.Cut(out.String(), "\n\n")
+	want := "--- FAIL: TestA (1.00s)\n--- PASS: TestB (2.00s)\n\nTestA failed:\n1 passed, 1 failed, 0 skipped\n"
+	if got != want {
+		t.Errorf("summary:\ngot\n%s\nwant\n%s", got, want)
+	}
+	if line := "s two | --- PASS: TestB (2.00s)\n"; !strings.Contains(out.String(), line) {
+		t.Errorf("printed:\n%s\nwant %q in it", out.String(), line)
 	}
 }
