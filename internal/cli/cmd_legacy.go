@@ -47,7 +47,7 @@ func (a *app) legacyStatusCommand() *cobra.Command {
     path   of the file that decides: a mask, or what would run; left out if absent`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			var pieces []legacyPiece
+			pieces := []legacyPiece{}
 			inForce := false
 			for _, p := range legacy.Status(a.root) {
 				pieces = append(pieces, legacyPiece(p))

@@ -157,7 +157,7 @@ func (a *app) nbftView(t nbft.Table) nbftView {
 	v := nbftView{
 		File: t.File, Size: t.Size, Host: nbftHost{NQN: t.Host.NQN, ID: t.Host.ID},
 		HFIs: []nbftHFI{}, Discovery: []nbftDiscovery{}, Subsystems: []nbftSubsystem{}, Security: []nbftSecurity{},
-		Warnings: slices.Concat([]string{}, t.Warnings, warnings),
+		Warnings: append(append([]string{}, t.Warnings...), warnings...), // slices.Concat of nothing is nil
 	}
 	for _, h := range t.HFIs {
 		name, err := h.Link.Interface(a.root)

@@ -17,7 +17,8 @@ import (
 
 var rewriteNBFT = flag.Bool("rewrite-nbft", false, "write the golden files of nbft show")
 
-// nbftRoot returns a tree with one table that has everything in it and one that has nothing.
+// nbftRoot returns a tree with one table that has everything in it and one that has nothing, and the file "plain": a table
+// of which there is nothing to warn.
 func nbftRoot(t *testing.T) paths.Root {
 	t.Helper()
 	const hostNQN = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"
@@ -48,6 +49,8 @@ func nbftRoot(t *testing.T) paths.Root {
 	})
 	write(t, filepath.Join(root.ACPITables(), "NBFT1"), string(full))
 	write(t, filepath.Join(root.ACPITables(), "NBFT2"), string(nbfttest.Encode(nbft.Table{Host: nbft.Host{NQN: hostNQN}})))
+	plain := nbft.Table{Host: host, HFIs: []nbft.HFI{{Index: 1, PCI: 0x0020, Link: nbft.Link{MAC: mac}, Address: netip.MustParseAddr("192.0.2.2")}}}
+	write(t, root.Join("plain"), string(nbfttest.Encode(plain)))
 	write(t, filepath.Join(root.SysClassNet(), "eth0", "address"), "52:54:00:12:34:56\n")
 	write(t, filepath.Join(root.SysClassNet(), "eth0.5", "address"), "52:54:00:12:34:56\n")
 	write(t, root.VLANs(), "eth0.5         | 5  | eth0\n")
@@ -63,6 +66,7 @@ func TestNBFTShow(t *testing.T) {
 		{"nbft-show.txt", []string{"nbft", "show"}},
 		{"nbft-show.json", []string{"nbft", "show", "--json"}},
 		{"nbft-show-file.json", []string{"nbft", "show", "--json", "--file=" + filepath.Join(root.ACPITables(), "NBFT2")}},
+		{"nbft-show-plain.json", []string{"nbft", "show", "--json", "--file=" + root.Join("plain")}},
 	} {
 		t.Run(test.golden, func(t *testing.T) {
 			status, stdout, stderr := run(nil, root, test.args...)

@@ -69,9 +69,10 @@ func (a *app) registryListCommand() *cobra.Command {
 // registryEntries reads what can be read; the error is about the rest.
 func (a *app) registryEntries() ([]registryEntry, error) {
 	reg := registry.New(a.root)
+	entries := []registryEntry{}
 	devices, err := reg.List()
 	if err != nil {
-		return nil, err
+		return entries, err
 	}
 	if strays, err := reg.Strays(); err == nil && len(strays) > 0 {
 		const most = 5
@@ -81,7 +82,6 @@ func (a *app) registryEntries() ([]registryEntry, error) {
 		}
 		fmt.Fprintf(a.Stderr, "warning: %s has %d that are no controllers and are left alone: %s\n", a.root.Registry(), len(strays), names)
 	}
-	entries := []registryEntry{}
 	var errs []error
 	for _, device := range devices {
 		attrs, err := reg.Entry(device)

@@ -63,6 +63,7 @@ status 1
 	}
 	d.write("run/nvme/registry", "")
 	d.expect([]string{"registry", "list"}, "! cannot list /run/nvme/registry: open /run/nvme/registry: not a directory\nstatus 1\n")
+	d.expect([]string{"registry", "list", "--json"}, "{\n  \"entries\": []\n}\n! cannot list /run/nvme/registry: open /run/nvme/registry: not a directory\nstatus 1\n")
 }
 
 func TestRegistryGet(t *testing.T) {

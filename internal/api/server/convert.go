@@ -95,7 +95,7 @@ func (n names) controllers(targets []core.TargetView, deviceState func(string) s
 			Hostnqn: optional(id.HostNQN), Hostid: optional(id.HostID),
 			State: t.State.String(), Phase: phase(t.Phase), Since: when(t.Since),
 			Device: optional(t.Device), Unit: t.Unit, Owner: optional(t.Owner),
-			Sources: slices.Concat([]string{}, t.Sources), Parents: n.parents(t),
+			Sources: append([]string{}, t.Sources...), Parents: n.parents(t),
 			Attempts: int64(t.Attempts), Next_retry: upcoming(t.Next), Retain_until: upcoming(t.RetainUntil),
 		}
 		c := &all[i]
