@@ -18,18 +18,21 @@ func group(name, short, long string, commands ...*cobra.Command) *cobra.Command 
 		Short: short,
 		Long:  long,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var names []string
-			for _, c := range cmd.Commands() {
-				if c.IsAvailableCommand() {
-					names = append(names, c.Name())
-				}
-			}
-			return fmt.Errorf("cannot run %s without knowing what to do: give one of %s", name, strings.Join(names, ", "))
-		},
+		RunE:  nameOne,
 	}
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// nameOne is what a command does that only holds others.
+func nameOne(cmd *cobra.Command, _ []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return fmt.Errorf("cannot run %s without knowing what to do: give one of %s", cmd.Name(), strings.Join(names, ", "))
 }
 
 // onTerminal tells whether a person can be asked.

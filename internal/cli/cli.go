@@ -127,5 +127,6 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
 	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.versionCommand())
+	refuseStrangers(cmd)
 	return cmd
 }

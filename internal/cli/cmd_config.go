@@ -13,12 +13,10 @@ import (
 )
 
 func (a *app) configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "What is configured",
-	}
-	cmd.AddCommand(a.configShowCommand(), a.configCheckCommand(), a.configImportCommand())
-	return cmd
+	return group("config", "What is configured",
+		`The configuration is discoverd.conf and nvme-fabrics.conf in /etc/nvme, each with its
+drop-ins in a directory of the same name and ".d": see discoverd.conf(5).`,
+		a.configShowCommand(), a.configCheckCommand(), a.configImportCommand())
 }
 
 func (a *app) configShowCommand() *cobra.Command {

@@ -18,12 +18,10 @@ import (
 )
 
 func (a *app) nbftCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "nbft",
-		Short: "What the firmware booted from",
-	}
-	cmd.AddCommand(a.nbftShowCommand())
-	return cmd
+	return group("nbft", "What the firmware booted from",
+		`A firmware that boots over NVMe over Fabrics leaves tables of what it connected, the
+NVMe Boot Firmware Tables (NBFT).`,
+		a.nbftShowCommand())
 }
 
 func (a *app) nbftShowCommand() *cobra.Command {
