@@ -173,8 +173,9 @@ func (a *app) configCheckCommand() *cobra.Command {
 or in its place the files that are named.
 
 Of these files one in a directory whose name ends in ".d" is taken for a drop-in, and so are the second and every further
-one that is in no such directory. A file with the sections of nvme-fabrics.conf is taken for one. Every error and warning
-is on stderr, one a line; the exit status is 1 if there is an error.`,
+one that is in no such directory. A file is taken for what its name or that of its directory says, discoverd.conf or
+nvme-fabrics.conf; one with another name for nvme-fabrics.conf if it has the sections of that. Every error and warning is
+on stderr, one a line; the exit status is 1 if there is an error.`,
 		RunE: func(_ *cobra.Command, files []string) error {
 			load := func() (config.Config, error) { return config.Load(a.root, "") }
 			if len(files) > 0 {

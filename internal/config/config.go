@@ -156,8 +156,9 @@ func Load(root paths.Root, file string) (Config, error) {
 }
 
 // Check reads files as Load does, in the place of everything that is installed: as the drop-ins those that stand in a
-// directory whose name ends in ".d", as drop-ins of its kind also all but the first of the others. A file with the sections
-// of nvme-fabrics.conf is read as one.
+// directory whose name ends in ".d", as drop-ins of its kind also all but the first of the others. What a file is tells its
+// name or that of its directory, discoverd.conf or nvme-fabrics.conf; else one with the sections of nvme-fabrics.conf is
+// read as one.
 func Check(root paths.Root, files []string) (Config, error) {
 	sources, err := given(files)
 	explained, err := complete(root, sources, err)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -376,6 +377,45 @@ func TestCheck(t *testing.T) {
 	diff(t, "error", `cannot read configuration file /new/none: no such file or directory
 /new/b.conf:1:1: cannot use [global] in a drop-in: it belongs in /new/a.conf
 /new/fabrics.other:2:1: cannot set hostid without hostnqn in a drop-in: add the hostnqn that it belongs to`, err)
+}
+
+// TestCheckDialects: a file is read as the service would read it, whatever is wrong in it.
+func TestCheckDialects(t *testing.T) {
+	const (
+		fabrics = "; comment\n[Host]  # this host\ntos = 1\n[Subsystem] # x\nnqn = nqn.a\ncontroller = transport=loop\n"
+		slip    = "[Host]\ntos = 1\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"loop\" }]\n"
+		unknown = "%s:1:1: section Host is unknown and ignored: did you mean host?"
+	)
+	for _, test := range []struct{ file, text, warning, err string }{
+		{"x/nvme-fabrics.conf", fabrics, "", ""},
+		{"x/nvme-fabrics.conf", "[host]\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
+		{"x/nvme-fabrics.conf.d/discoverd.conf", fabrics, "", ""},
+		{"x/new.conf", fabrics, "", ""},
+		{"x/new.conf", "\ufeff" + fabrics[len("; comment\n"):], "", ""},
+		{"x/new.conf", "[host]\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
+		{"x/discoverd.conf", slip, unknown, ""},
+		{"x/discoverd.conf.d/nvme-fabrics.conf", slip, unknown, ""},
+		{"x/new.conf", slip, unknown, ""},
+		{"x/discoverd.conf", fabrics, "", "%s:1:1: cannot parse the file as TOML: expected '.' or '=', but got ';' instead"},
+		{"x/discoverd.conf.d/a.conf", "[global]\n" + slip, "", "%s:1:1: cannot use [global] in a drop-in: it belongs in the main file, discoverd.conf"},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			root := write(t, host(map[string]string{test.file: test.text}))
+			t.Chdir(filepath.Dir(root.Join(test.file)))
+			for _, file := range []string{root.Join(test.file), filepath.Base(test.file)} {
+				got, err := Check(root, []string{file})
+				message := ""
+				if err != nil {
+					message = err.Error()
+				}
+				diff(t, "error", strings.ReplaceAll(test.err, "%s", file), message)
+				if test.err == "" {
+					diff(t, "warnings", strings.ReplaceAll(test.warning, "%s", file), strings.Join(got.Warnings, "\n"))
+					diff(t, "connections", 1, len(got.Connections))
+				}
+			}
+		})
+	}
 }
 
 // TestConfigFlag proves that the drop-ins of another main file are those beside it.

@@ -104,23 +104,45 @@ func given(files []string) ([]*source, error) {
 			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
 			continue
 		}
-		d := tomlDialect
-		if looksINI(text) {
-			d = iniDialect
+		whole, err := filepath.Abs(file) // "a.conf" may lie in a directory of drop-ins too
+		if err != nil {
+			whole = file
 		}
-		dropIn := seen[d] || strings.HasSuffix(filepath.Dir(file), ".d")
+		d := dialectOf(whole, text)
+		dropIn := seen[d] || strings.HasSuffix(filepath.Dir(whole), ".d")
 		seen[d] = seen[d] || !dropIn
 		sources = append(sources, parse(file, text, mode, d, dropIn))
 	}
 	return sources, errors.Join(errs...)
 }
 
-// looksINI tells whether a text has a section of nvme-fabrics.conf: none of them is one of discoverd.conf.
-func looksINI(text string) bool {
-	for line := range strings.Lines(text) {
-		if _, ok := iniSections()[strings.TrimSpace(line)]; ok {
-			return true
+// dialectOf tells what a file is: by the name of its directory or its own, as the service does, and where they tell nothing
+// by its sections. [host] is no help, since it is a likely slip of [Host].
+func dialectOf(file, text string) *dialect {
+	for _, name := range []string{filepath.Base(filepath.Dir(file)), filepath.Base(file)} {
+		switch name {
+		case "nvme-fabrics.conf", "nvme-fabrics.conf.d":
+			return iniDialect
+		case "discoverd.conf", "discoverd.conf.d":
+			return tomlDialect
 		}
 	}
-	return false
+	names := iniSections()
+	hasINI, hasTOML := false, false
+	scanINI(strings.TrimPrefix(text, "\ufeff"), iniEvents{
+		section: func(name string, _ position) {
+			title := "[" + name + "]"
+			_, known := names[title]
+			hasINI = hasINI || known
+			for section, other := range tomlDialect.titles {
+				hasTOML = hasTOML || title == other && section != secHost
+			}
+		},
+		entry: func(string, string, position, int) {},
+		junk:  func(position) {},
+	})
+	if hasINI && !hasTOML {
+		return iniDialect
+	}
+	return tomlDialect
 }
