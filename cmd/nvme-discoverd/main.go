@@ -58,6 +58,9 @@ func run() int {
 	}
 	cfg, err := config.Load(paths.Root(*root), *file)
 	if err != nil {
+		for _, warning := range cfg.Warnings {
+			stderr.Warn(warning)
+		}
 		for _, line := range strings.Split(err.Error(), "\n") {
 			stderr.Error(line)
 		}

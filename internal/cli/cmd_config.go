@@ -41,10 +41,10 @@ Warnings are on stderr. A configuration that cannot be used is an error: see con
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			explained, err := config.Explain(a.root, file)
+			a.warn(explained.Warnings)
 			if err != nil {
 				return failed(err)
 			}
-			a.warn(explained.Warnings)
 			view := newConfigView(explained)
 			if asJSON {
 				encoder := json.NewEncoder(a.Stdout)
@@ -182,10 +182,10 @@ on stderr, one a line; the exit status is 1 if there is an error.`,
 				load = func() (config.Config, error) { return config.Check(a.root, files) }
 			}
 			c, err := load()
+			a.warn(c.Warnings)
 			if err != nil {
 				return failed(err)
 			}
-			a.warn(c.Warnings)
 			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
 			return nil
 		},

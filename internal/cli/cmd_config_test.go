@@ -90,6 +90,7 @@ func TestConfigCheck(t *testing.T) {
 		"etc/nvme/nvme-fabrics.conf":      "[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n",
 		"new.conf":                        "[host]\nhostnqm = \"nqn.a\"\n",
 		"bad.conf":                        "[host]\ntos = 256\n[[subsystem]]\n",
+		"odd.conf":                        "[global]\nnbtf = false\n[host]\ntsl = true\ntos = 300\n",
 		"etc/nvme/discoverd.conf.d/a.txt": "[",
 	})
 	const unsupported = "warning: /etc/nvme/discoverd.conf:2:1: zeroconf is not supported by this version: no discovery controller is found by mDNS\n"
@@ -103,6 +104,10 @@ func TestConfigCheck(t *testing.T) {
 		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `/bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
 /bad.conf:3:1: cannot connect a [[subsystem]] without a controller: add controller = [{ transport = …, traddr = … }]
 /bad.conf:3:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
+`},
+		{[]string{"odd.conf"}, Failed, "", `warning: /odd.conf:2:1: key nbtf in [global] is unknown and ignored: did you mean nbft?
+warning: /odd.conf:4:1: key tsl in [host] is unknown and ignored: did you mean tls?
+/odd.conf:5:1: cannot set tos to "300": it must be a number from 0 to 255
 `},
 		{[]string{"none.conf"}, Failed, "", "cannot read configuration file /none.conf: no such file or directory\n"},
 	} {

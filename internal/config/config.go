@@ -148,7 +148,7 @@ const maxSize = 1 << 20
 // Load reads file, or below root the default file if file is "", with its drop-ins file.d/*.conf; nvme-fabrics.conf with
 // its drop-ins, unless the settings say not to; and the host identity files below root. That the default file or any of the
 // others is not there means that nothing is configured in it; a missing file that was asked for is an error. An error holds
-// one line for each thing that is wrong; nothing of such a configuration is to be used.
+// one line for each thing that is wrong; of such a configuration there are only the Warnings.
 func Load(root paths.Root, file string) (Config, error) {
 	sources, err := gather(root, file)
 	explained, err := complete(root, sources, err)
@@ -180,7 +180,7 @@ func complete(root paths.Root, sources []*source, err error) (Explanation, error
 		explained.Warnings = append(explained.Warnings, s.found.warnings.lines(s.file)...)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return Explanation{}, err
+		return Explanation{Config: Config{Warnings: explained.Warnings}}, err
 	}
 	return explained, nil
 }

@@ -61,8 +61,12 @@ const (
 type (
 	// ConfigLoaded brings a configuration that parsed, the first one or by reload.
 	ConfigLoaded struct{ Config config.Config }
-	// ConfigFailed tells that a reload did not parse; the last good configuration stays.
-	ConfigFailed struct{ Err string }
+	// ConfigFailed tells that a reload did not parse, one error a line, and of what is odd besides; the last good
+	// configuration stays.
+	ConfigFailed struct {
+		Err      string
+		Warnings []string
+	}
 	// NBFTLoaded brings what the boot firmware's tables wish for, host-iface filled in where the interface is there.
 	NBFTLoaded struct{ Connections []nbft.Connection }
 	// Resolved answers Resolve.

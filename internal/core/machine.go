@@ -116,6 +116,9 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	case ConfigLoaded:
 		m.configLoaded(ev)
 	case ConfigFailed:
+		for _, w := range ev.Warnings { // a slip among them may be the cause
+			m.log(slog.LevelWarn, KindConfigWarning, nil, w)
+		}
 		for _, line := range strings.Split(ev.Err, "\n") {
 			m.log(slog.LevelError, KindConfigRefused, nil, line)
 		}

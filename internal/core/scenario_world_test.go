@@ -36,7 +36,7 @@ const hostNQN = "nqn.host"
 //	  dc|subsystem NAME ADDR[:PORT] [KEY=VALUE…]   NAME is what the trace calls the connection and its unit
 //	  KEY = VALUE                                  a key of [global]
 //	config unread                        gives names to connections before the daemon is started, of lines as above
-//	config broken: TEXT                  a reload does not parse
+//	config broken: TEXT                  a reload does not parse; input: its warnings
 //	bus up | bus down TEXT               systemd can (not) be talked to
 //	world                                what is so without the daemon having been told, of lines
 //	  nvmeN NAME [KEY=VALUE…]                      a controller, of our unit NAME unless unit= or owner= says otherwise
@@ -148,7 +148,7 @@ func (w *world) do(c command) error {
 	switch word {
 	case "config":
 		if text, broken := strings.CutPrefix(rest, "broken: "); broken {
-			w.step(ConfigFailed{text})
+			w.step(ConfigFailed{text, c.input})
 			return nil
 		}
 		cfg, err := w.config(c.input)

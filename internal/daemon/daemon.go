@@ -245,7 +245,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	d.notify.reloading()
 	cfg, err := config.Load(d.Root, d.ConfigFile)
 	if err != nil {
-		d.postAndWait(ctx, core.ConfigFailed{Err: err.Error()})
+		d.postAndWait(ctx, core.ConfigFailed{Err: err.Error(), Warnings: cfg.Warnings})
 		return err
 	}
 	d.loadExclusions(ctx)
