@@ -127,7 +127,7 @@ warning: /odd.conf:4:1: key tsl in [host] is unknown and ignored: did you mean t
 func TestConfigImport(t *testing.T) {
 	root := configTree(t, map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -S secret\n-t tcp -a 192.0.2.11 -q nqn.red\n",
-		"etc/stas/stafd.conf":     "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
+		"etc/stas/stafd.conf":     "[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
 	})
 	const lost = "/etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)\n"
 	const text = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
@@ -201,9 +201,9 @@ controller = [
 `+dir+`imported-discovery-2.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at `+dir+`own.conf:2 already; put what it connects into that file
 `, "--from=discovery.conf")
 
-	status, out, errs := runConfig(configTree(t, map[string]string{"etc/stas/stafd.conf": "[Global]\n"}), "import")
+	status, out, errs := runConfig(configTree(t, map[string]string{"etc/stas/stafd.conf": "[Service Discovery]\n#zeroconf=enabled\n"}), "import")
 	if status != Done || out != "" {
 		t.Errorf("nothing to import: status %d, stdout %q", status, out)
 	}
-	checkText(t, "nothing to import", "nothing to import: no file of another program names a controller\n", errs)
+	checkText(t, "nothing to import", "/etc/stas/stafd.conf:1: zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version\nnothing to import: no file of another program names a controller\n", errs)
 }

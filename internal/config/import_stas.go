@@ -16,6 +16,7 @@ func (i *importer) stas(text string, kind tid.Kind) {
 		fields []entry
 	}
 	var controllers []controller
+	mdns, mdnsAt := kind == tid.Discovery, position{1, 1} // stafd browses where nothing is said
 	scanINI(text, iniEvents{
 		section: func(name string, _ position) { section = name },
 		junk:    func(at position) { i.lose(at, "the line is not imported: it is no [section] and no key = value") },
@@ -26,6 +27,8 @@ func (i *importer) stas(text string, kind tid.Kind) {
 				if value != "" {
 					controllers = append(controllers, controller{at, i.stasController(at, value)})
 				}
+			case key == "zeroconf":
+				mdns, mdnsAt = value != "disabled" && !isFalse(value), at
 			case key == "exclude" || key == "blacklist":
 				i.stasExclusion(at, key, value)
 			case section == "Global" && isParameter(name):
@@ -35,6 +38,9 @@ func (i *importer) stas(text string, kind tid.Kind) {
 			}
 		},
 	})
+	if mdns {
+		i.lose(mdnsAt, "zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version")
+	}
 	if len(controllers)+len(defaults) == 0 {
 		return
 	}
@@ -66,6 +72,11 @@ func (i *importer) stas(text string, kind tid.Kind) {
 func isParameter(name string) bool {
 	_, ok := param.ByName(name)
 	return ok
+}
+
+func isFalse(text string) bool {
+	on, err := param.ParseBool(text)
+	return err == nil && !on
 }
 
 // stasName returns our name of a key of nvme-stas.
@@ -137,8 +148,6 @@ func (i *importer) stasSetting(at position, key, value string) {
 	switch {
 	case key == "tron" && known && on:
 		global(`log-level = "debug"`)
-	case key == "zeroconf" && known && on:
-		global("zeroconf = true")
 	case key == "zeroconf-connections-persistence" && strings.TrimSpace(value) == "-1":
 		global(`discovery-retention-time = "infinity"`)
 	case key == "zeroconf-connections-persistence":
@@ -164,7 +173,7 @@ func (i *importer) stasSetting(at position, key, value string) {
 // isDefault tells whether a setting of nvme-stas asks for what happens here anyway.
 func isDefault(key, value string, on bool) bool {
 	switch key {
-	case "tron", "zeroconf", "ignore-iface":
+	case "tron", "ignore-iface":
 		return !on
 	case "persistent-connections", "pleo":
 		return on
