@@ -201,6 +201,9 @@ controller = [
 `+dir+`imported-discovery-2.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at `+dir+`own.conf:2 already; put what it connects into that file
 `, "--from=discovery.conf")
 
+	write(t, root.NVMeJSONConfig(), "hello")
+	step(Failed, "", "cannot import /etc/nvme/config.json: line 1: it is no JSON: invalid character 'h' looking for beginning of value\n", "--from=config.json")
+
 	status, out, errs := runConfig(configTree(t, map[string]string{"etc/stas/stafd.conf": "[Service Discovery]\n#zeroconf=enabled\n"}), "import")
 	if status != Done || out != "" {
 		t.Errorf("nothing to import: status %d, stdout %q", status, out)

@@ -75,7 +75,8 @@ type importer struct {
 
 	name  string // of the drop-ins of the file that is being read
 	path  string
-	notes list // about it
+	notes list  // about it
+	wrong error // nothing can be made of it
 }
 
 // draft is a drop-in that is being made.
@@ -103,7 +104,7 @@ func (i *importer) file(name string) error {
 			return fmt.Errorf("cannot import %s: it is not clear what it is; let its name be discovery.conf, config.json, stafd.conf or stacd.conf", path)
 		}
 	}
-	i.path, i.notes = path, nil
+	i.path, i.notes, i.wrong = path, nil, nil
 	i.name = strings.TrimSuffix(f.name, filepath.Ext(f.name))
 	if f.name == "stafd.conf" || f.name == "stacd.conf" {
 		i.name = "stas" // what stacd.conf says of I/O controllers holds for those that stafd's controllers name
@@ -114,6 +115,9 @@ func (i *importer) file(name string) error {
 		return fmt.Errorf("cannot import %s: it is not UTF-8", path)
 	}
 	f.read(i, text)
+	if i.wrong != nil {
+		return fmt.Errorf("cannot import %s: %w", path, i.wrong)
+	}
 	lost := i.notes.places(path)
 	if len(lost) == 0 {
 		return nil

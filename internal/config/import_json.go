@@ -108,11 +108,15 @@ func (r *jsonReader) compound(n *node, open json.Delim, depth int) error {
 	return err
 }
 
-// configJSON imports libnvme's config.json: a list of hosts, each with subsystems, each with ports.
+// configJSON imports libnvme's config.json: a list of hosts, each with subsystems, each with ports. An empty file is an
+// empty list.
 func (i *importer) configJSON(text string) {
+	if strings.TrimSpace(text) == "" {
+		return
+	}
 	top, at, err := parseJSON(text)
 	if err != nil {
-		i.lose(at, "the file is not imported: it is no JSON: %s", comment(err.Error()))
+		i.wrong = fmt.Errorf("line %d: it is no JSON: %s", at.line, comment(err.Error()))
 		return
 	}
 	if len(top.fields) > 0 { // {"hosts": […]} is what the schema says, […] what libnvme writes
@@ -125,7 +129,7 @@ func (i *importer) configJSON(text string) {
 		}
 	}
 	if top.plain {
-		i.lose(top.at, "the file is not imported: it is no list of hosts")
+		i.wrong = fmt.Errorf("line %d: it is no list of hosts", top.at.line)
 	}
 	for _, host := range top.items {
 		i.jsonHost(host)

@@ -91,7 +91,7 @@ func TestImport(t *testing.T) {
 func TestImportFrom(t *testing.T) {
 	root := write(t, host(map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1", "etc/stas/stafd.conf": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2",
-		"a/old.json": "[]", "a/what": "# nothing", "a/bytes.json": "[\xff]", "a/lines": "-t tcp -a 192.0.2.3",
+		"a/old.json": "[]", "a/what": "# nothing", "a/bytes.json": "[\xff]", "a/cut.json": "[\n{", "a/x/config.json": "hello", "a/y/config.json": "\n\"hello\"", "a/lines": "-t tcp -a 192.0.2.3",
 		"a/stacd.conf.old": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.a",
 		"a/finder":         "[Global]\n[Service Discovery]\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.5",
 	}))
@@ -108,6 +108,9 @@ func TestImportFrom(t *testing.T) {
 cannot import /etc/nvme/config.json: no such file or directory`},
 		{[]string{"stas.conf"}, "", `cannot import "stas.conf": it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file`},
 		{[]string{root.Join("a/what")}, "", "cannot import /a/what: it is not clear what it is; let its name be discovery.conf, config.json, stafd.conf or stacd.conf"},
+		{[]string{root.Join("a/cut.json")}, "", "cannot import /a/cut.json: line 2: it is no JSON: unexpected EOF"},
+		{[]string{root.Join("a/x/config.json"), root.Join("a/y/config.json")}, "", `cannot import /a/x/config.json: line 1: it is no JSON: invalid character 'h' looking for beginning of value
+cannot import /a/y/config.json: line 2: it is no list of hosts`},
 		{[]string{root.Join("a/bytes.json")}, "", "cannot import /a/bytes.json: it is not UTF-8"},
 	} {
 		made, _, err := Import(root, test.from)
