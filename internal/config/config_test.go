@@ -330,6 +330,20 @@ traddr = "192.0.2.256"
 10:3: cannot use transport fc without a traddr such as nn-0x…:pn-0x…
 16:1: cannot use traddr "host..name": transport tcp needs an IP address or the name of a host
 19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host`},
+		{"sources", `[[subsystem]]
+nqn = "nqn.a"
+controller = [
+  { transport = "fc", traddr = "nn-0x1:pn-0x2" },
+  { transport = "tcp", traddr = "192.0.2.1", host-traddr = "fe80::1" },
+  { transport = "rdma", traddr = "2001:db8::1", host-traddr = "::ffff:192.0.2.7", tos = 256 },
+  { transport = "tcp", traddr = "::ffff:192.0.2.1", host-traddr = "192.0.2.7" },
+  { transport = "tcp", traddr = "array.example.com", host-traddr = "192.0.2.7" },
+  { transport = "loop", host-traddr = "x" },
+]
+`, `4:3: cannot use transport fc without the host-traddr of a port of this host, such as nn-0x…:pn-0x…
+5:46: cannot use host-traddr "fe80::1" with traddr "192.0.2.1": they are of different IP versions
+6:49: cannot use host-traddr "192.0.2.7" with traddr "2001:db8::1": they are of different IP versions
+6:83: cannot set tos to "256": it must be a number from 0 to 255`},
 		{"endpoints", `[[subsystem]]
 controller = [{ transport = "tcp", traddr = "192.0.2.1", host-iface = "a/b" }]
 [[subsystem]]
@@ -393,8 +407,8 @@ dhchap-secert = "DHHC-1:00:c2VjcmV0"
 nqn = "nqn.a"
 [[discovery-controller]]
 "controller" = [
-  { transport = "fc", traddr = "nn-0xA:pn-0xB", "fast_io_fail_tmo" = 5 },
-  { transport = "fc", traddr = "nn-0xa:pn-0xb" }
+  { transport = "fc", traddr = "nn-0xA:pn-0xB", host-traddr = "nn-0x1:pn-0x2", "fast_io_fail_tmo" = 5 },
+  { transport = "fc", traddr = "nn-0xa:pn-0xb", host-traddr = "nn-0x1:pn-0x2" }
 ]
 [[discovery-controller]]
 controller = []
@@ -415,8 +429,8 @@ controller = [
 		`9:1: key dhchap-secert in [host] is unknown and ignored: did you mean dhchap-secret?`,
 		`10:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
 		`11:1: section subsystems is unknown and ignored: did you mean subsystem?`,
-		`15:49: key fast_io_fail_tmo in a controller table is unknown and ignored: did you mean fast-io-fail-tmo?`,
-		`16:3: connection (fc, nn-0xa:pn-0xb, nqn.2014-08.org.nvmexpress.discovery) is configured already at /etc/nvme/discoverd.conf:15: the first one counts, this one is ignored`,
+		`15:80: key fast_io_fail_tmo in a controller table is unknown and ignored: did you mean fast-io-fail-tmo?`,
+		`16:3: connection (fc, nn-0xa:pn-0xb, nqn.2014-08.org.nvmexpress.discovery, nn-0x1:pn-0x2) is configured already at /etc/nvme/discoverd.conf:15: the first one counts, this one is ignored`,
 		`18:1: [[discovery-controller]] lists no controller: nothing of it is connected`,
 		`23:55: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:23: the first one counts, this one is ignored`,
 	}

@@ -377,6 +377,9 @@ func connectionOf(kind tid.Kind, entries []entry) (connectionKey, table, error) 
 		id.Traddr = "::"
 	}
 	checked, err := tid.New(id, kind)
+	if err == nil {
+		err = checkSource(checked, host)
+	}
 	return connectionKey{sameness(checked), host}, path, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -300,8 +301,11 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 			id.Traddr = "::" // stands in while the rest is checked
 		}
 		checked, err := tid.New(id, kind)
+		if err == nil {
+			err = checkSource(checked, host)
+		}
 		if err != nil {
-			at, hint := c.at, ""
+			at, hint := c.place("host-traddr"), "" // of checkSource
 			if field := (*tid.FieldError)(nil); errors.As(err, &field) {
 				at = c.place(field.Key)
 				if field.Key == "traddr" && strings.HasSuffix(err.Error(), "needs an IP address") {
@@ -349,6 +353,23 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, secret
 		own.Found = from.base.found(from.own.secrets)
 	}
 	r.out.Values = append(r.out.Values, own)
+}
+
+// checkSource tells why nothing can be connected from the host-traddr of a TID, which is complete but for an address if host
+// names its controller. What firmware and log pages name has an address of the right family, or is told by others.
+func checkSource(id tid.TID, host string) error {
+	switch {
+	case id.Transport == tid.FC && id.HostTraddr == "": // required_opts in the kernel's drivers/nvme/host/fc.c
+		return errors.New("cannot use transport fc without the host-traddr of a port of this host, such as nn-0x…:pn-0x…")
+	case id.Transport != tid.TCP && id.Transport != tid.RDMA, id.HostTraddr == "", host != "":
+		return nil
+	}
+	from, err := netip.ParseAddr(id.HostTraddr)
+	to, toErr := netip.ParseAddr(id.Traddr)
+	if err == nil && toErr == nil && from.Is4() != to.Is4() {
+		return fmt.Errorf("cannot use host-traddr %q with traddr %q: they are of different IP versions", id.HostTraddr, id.Traddr)
+	}
+	return nil
 }
 
 // checkNQN tells why nqn cannot name an endpoint.
