@@ -129,9 +129,9 @@ func (m *Machine) mayStop(t *target) bool {
 	return t.state == Connected && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
 }
 
-// countEnd notes that a DC without EPCSD lost its connection.
+// countEnd notes that a DC without EPCSD lost its connection. One whose page was never read may well have it.
 func (m *Machine) countEnd(t *target) {
-	if t.wish.Kind != tid.Discovery || t.epcsd || t.parking {
+	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.parking {
 		return
 	}
 	recent := t.ended[:0]
