@@ -53,6 +53,9 @@ func (m *Machine) snapshot(ev Snapshot) {
 		m.complainOf(&m.unitsErr, slog.LevelWarn, "cannot ask systemd for the units, nothing is connected until it answers: "+ev.UnitsErr)
 	}
 	m.compareStopped(ev)
+	if ev.UnitsKnown {
+		m.compareStopping(ev, asked)
+	}
 	if !m.audited {
 		m.findOrphans(ev)
 		m.audited, m.viewDirty = true, true
@@ -121,6 +124,22 @@ func (m *Machine) compareStopped(ev Snapshot) {
 	}
 }
 
+// compareStopping forgets the stops of an earlier daemon that are over: those of units that are gone, unless somebody waits
+// for just that, or active without a job.
+func (m *Machine) compareStopping(ev Snapshot, asked uint64) {
+	for _, name := range sortedKeys(m.stopping) {
+		if u := m.units[name]; u != nil && u.touched > asked {
+			continue
+		}
+		at := slices.IndexFunc(ev.Units, func(info UnitInfo) bool { return info.Name == name })
+		t := m.byUnit[name]
+		switch {
+		case at < 0 && (t == nil || t.phase != looking), at >= 0 && m.units[name].active && ev.Units[at].Job == "":
+			delete(m.stopping, name)
+		}
+	}
+}
+
 func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 	m.unitsKnown = m.bus && asked >= m.busUp
 	listed := map[string]bool{}
@@ -145,14 +164,15 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 	}
 }
 
-// findOrphans notes the connections that were lost while no daemon looked.
+// findOrphans notes the connections that were lost while no daemon looked. That of a unit which is being started may be on
+// record already and not yet be there.
 func (m *Machine) findOrphans(ev Snapshot) {
 	has := map[string]bool{}
 	for _, d := range ev.Devices {
 		has[d.Unit] = true
 	}
 	for unit, device := range ev.Devids {
-		if !has[unit] && !m.unread[unit] {
+		if u := m.units[unit]; !has[unit] && !m.unread[unit] && (u == nil || !u.begins) {
 			m.orphans[unit] = device
 		}
 	}
@@ -221,6 +241,16 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		if d := m.devices[t.device]; d == nil || !d.foreign() || !d.Serves(t.wish.TID) && d.State == "live" {
 			m.release(t)
 		}
+	case t.state == Stopped && t.ending && unitsKnown:
+		u := m.unitOf(t.unit)
+		if u.op != OpNone {
+			return
+		}
+		if u.active {
+			m.stop(t.unit, "an administrator asked for it, and the end of the stop was not heard")
+			return
+		}
+		t.ending = u.begins
 	case t.phase == unknown && unitsKnown:
 		m.look(t, afterExists)
 	case t.phase == looking && m.bus:

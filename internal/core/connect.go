@@ -136,6 +136,13 @@ func (m *Machine) begin(t *target) bool {
 		return false
 	}
 	u := m.unitOf(t.unit)
+	if u.active && u.op == OpNone && !t.checked && m.serving(t.wish.TID) != nil {
+		// The unit may have connected it just now, and its record was not there yet when the controller was read.
+		t.checked = true
+		m.look(t, afterExists)
+		return false
+	}
+	t.checked = false
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again
 		t.phase = clearing

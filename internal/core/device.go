@@ -140,7 +140,11 @@ func (m *Machine) deviceSeen(ev DeviceSeen) {
 		return
 	}
 	for _, t := range m.targets {
-		if t.state == Connected && t.device == d.Name && t.wish.Kind == tid.Discovery {
+		switch {
+		case t.state != Connected || t.device != d.Name:
+		case d.State == "live" && !d.Serves(t.wish.TID): // the name was recycled unseen
+			m.compareTarget(t, m.unitsKnown)
+		case t.wish.Kind == tid.Discovery:
 			m.readLog(t)
 		}
 	}

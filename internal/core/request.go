@@ -105,8 +105,10 @@ func (m *Machine) requestFor(t *target, op RequestOp, all bool) string {
 	case RequestStart:
 		switch t.state {
 		case Stopped:
-			delete(m.stopped, t.unit)
-			m.emit(UnmarkStopped{Unit: t.unit})
+			for _, unit := range m.unitsOf(t) {
+				delete(m.stopped, unit)
+				m.emit(UnmarkStopped{Unit: unit})
+			}
 			m.release(t)
 		case Parked:
 			m.release(t)
@@ -139,9 +141,13 @@ func (m *Machine) requestFor(t *target, op RequestOp, all bool) string {
 
 // requestStop disconnects a target as `systemctl stop` of its unit does.
 func (m *Machine) requestStop(t *target) string {
+	u := m.units[t.unit]
+	running := u != nil && (u.active || u.op == OpStart || u.op == OpRestart)
 	switch {
-	case t.state == Stopped:
+	case t.state == Stopped && !running:
 		return "it is stopped already"
+	case running && !m.bus:
+		return "systemd cannot be reached: try again when it can"
 	case t.state == Foreign:
 		return "another orchestrator owns its controller"
 	case m.byUnit[t.unit] != nil && m.byUnit[t.unit] != t:
@@ -150,7 +156,8 @@ func (m *Machine) requestStop(t *target) string {
 		return "it is served by the connection of " + t.via + ": stop that"
 	}
 	m.byAdmin(t, "stopped by request")
-	if u := m.units[t.unit]; u != nil && u.active && u.op == OpNone {
+	t.ending = running
+	if running && u.op == OpNone {
 		m.stop(t.unit, "an administrator asked for it")
 	}
 	return ""

@@ -77,6 +77,8 @@ func (m *Machine) transition(t *target, to State) {
 	}
 	t.state, t.phase, t.next = to, idle, never
 	t.touched = m.step
+	t.checked = t.checked && (to == Waiting || to == Connecting)
+	t.ending = t.ending && to == Stopped
 	if to != Connected {
 		t.device = ""
 		t.forgetRead()

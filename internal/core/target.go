@@ -31,6 +31,8 @@ type target struct {
 	connectedAt time.Time
 	attempts    int       // failed ones since it last stayed connected
 	notBefore   time.Time // Waiting: no kick comes before that
+	checked     bool      // its active unit was looked at before that is started anew
+	ending      bool      // Stopped: its unit is being stopped by request
 
 	lookFor     reason
 	mute        bool // the last failure was a peer that accepts and stays silent: ask it for an answer of the protocol
@@ -277,8 +279,10 @@ func binding(t tid.TID) string {
 func (m *Machine) byAdmin(t *target, how string) {
 	m.dequeue(t)
 	m.leaveGroup(t)
-	m.stopped[t.unit] = true
-	m.emit(MarkStopped{Unit: t.unit})
+	for _, unit := range m.unitsOf(t) {
+		m.stopped[unit] = true
+		m.emit(MarkStopped{Unit: unit})
+	}
 	if t.state != Stopped {
 		m.log(slog.LevelInfo, KindStopped, t, how+": it stays stopped until a reload or a start")
 	}
@@ -288,6 +292,16 @@ func (m *Machine) byAdmin(t *target, how string) {
 	}
 	m.transition(t, Stopped)
 	t.settled = true
+}
+
+// unitsOf are the units by which a stop of t is remembered: the one that it uses, and where that is an adopted one, which the
+// next daemon will not find any more, its own.
+func (m *Machine) unitsOf(t *target) []string {
+	own := t.wish.TID.UnitName()
+	if user := m.byUnit[own]; t.unit == own || user != nil && user != t {
+		return []string{t.unit}
+	}
+	return []string{t.unit, own}
 }
 
 // drop forgets a target that is wished for no more. Its device, if it has one, stays connected until it drops; a unit

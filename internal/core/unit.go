@@ -125,6 +125,9 @@ func (m *Machine) unitState(ev UnitState) {
 	switch ev.Info.Active {
 	case "active", "reloading":
 		u.active, u.argv = true, ev.Info.Argv
+		if ev.Info.Job == "" {
+			delete(m.stopping, ev.Unit) // it is over
+		}
 		if ev.Unread { // it may have a controller: the next look tells
 			return
 		}

@@ -234,20 +234,25 @@ type systemd interface {
 	ShuttingDown(context.Context) (bool, error)
 }
 
-// snapshot reads everything that the core compares itself with. What cannot be read is told, beside a snapshot that says
-// that it is unknown: it must not keep the rest from being looked at. Where the snapshot cannot say so, there is none.
+// snapshot reads everything that the core compares itself with, the units first: one that is active then had its controller
+// on record before the controllers are read. What cannot be read is told, beside a snapshot that says that it is unknown: it
+// must not keep the rest from being looked at. Where the snapshot cannot say so, there is none.
 func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (core.Snapshot, []error, error) {
 	// Without a sysfs there would seem to be no controllers.
 	if _, err := r.sysfs.UeventSeqnum(); err != nil {
 		return core.Snapshot{}, nil, err
 	}
-	names, err := r.sysfs.Names()
-	if err != nil {
-		return core.Snapshot{}, nil, err
-	}
 	snap := core.Snapshot{Token: token}
+	if list, down, err := ask(ctx, units); err != nil {
+		snap.UnitsErr = err.Error()
+	} else {
+		snap.UnitsKnown, snap.ShuttingDown = true, down
+		for _, info := range list {
+			snap.Units = append(snap.Units, infoOf(info))
+		}
+	}
 	var bad []error
-	snap.Devices, snap.Unreadable, bad = r.devices(ctx, names, r.sysfs.Bulk())
+	var err error
 	snap.Devids, err = r.state.Devids()
 	if snap.Devids == nil {
 		return core.Snapshot{}, bad, err
@@ -259,21 +264,23 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 	if err != nil {
 		snap.NoStopped, bad = true, append(bad, err)
 	}
+	names, err := r.sysfs.Names()
+	if err != nil {
+		return core.Snapshot{}, bad, err
+	}
+	var unread []error
+	snap.Devices, snap.Unreadable, unread = r.devices(ctx, names, r.sysfs.Bulk())
+	return snap, append(bad, unread...), nil
+}
+
+// ask asks systemd for the units, and whether the system goes down.
+func ask(ctx context.Context, units systemd) (list []unit.Info, down bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	list, err := units.List(ctx)
-	if err == nil {
-		snap.ShuttingDown, err = units.ShuttingDown(ctx)
+	if list, err = units.List(ctx); err == nil {
+		down, err = units.ShuttingDown(ctx)
 	}
-	if err != nil {
-		snap.UnitsErr = err.Error()
-		return snap, bad, nil
-	}
-	snap.UnitsKnown = true
-	for _, info := range list {
-		snap.Units = append(snap.Units, infoOf(info))
-	}
-	return snap, bad, nil
+	return list, down, err
 }
 
 func infoOf(info unit.Info) core.UnitInfo {

@@ -214,9 +214,9 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("snapshot (-want +got):\n%s", diff)
 	}
 	wantBad := []string{
-		"cannot read " + root.State() + `/controllers/nvme2/unit: cannot use unit name "garbage": it must be that of an nvme-discoverd-….service`,
 		"cannot read " + root.State() + `/units/nvme-discoverd-bbbbbbbbbbbb.devid: cannot use device name "garbage": it must be nvme and a number, such as nvme3`,
 		"cannot list " + root.State() + "/stopped: open " + root.State() + "/stopped: not a directory",
+		"cannot read " + root.State() + `/controllers/nvme2/unit: cannot use unit name "garbage": it must be that of an nvme-discoverd-….service`,
 	}
 	var gotBad []string
 	for _, b := range bad {

@@ -352,29 +352,29 @@ func (s *shell) snapshot(e core.TakeSnapshot) {
 		s.within(s.latency(time.Millisecond), func() { s.post(core.SnapshotFailed{Token: e.Token, Err: "permission denied"}) })
 		return
 	}
-	seq := s.kernel.seq
-	step := func(next func()) { s.within(s.latency(3*time.Millisecond), next) }
+	step := func(next func()) { s.within(s.latency(30*time.Millisecond), next) }
+	session := s.systemd.session
 	step(func() {
-		for _, c := range s.kernel.all() {
-			snap.Devices = append(snap.Devices, core.Device{Controller: c.Controller, Seq: seq})
+		if s.systemd.bus && s.systemd.session == session {
+			snap.UnitsKnown = true
+			for _, u := range s.systemd.units {
+				snap.Units = append(snap.Units, u.info())
+			}
 		}
 		step(func() {
-			for i := range snap.Devices {
-				d := &snap.Devices[i]
-				d.Owner, d.Unit = s.disk.registry[d.Name].owner, s.disk.unitOf[d.Name]
+			for unit, device := range s.disk.devid {
+				snap.Devids[unit] = device
 			}
+			snap.Stopped = sortedKeys(s.disk.stopped)
+			seq := s.kernel.seq
 			step(func() {
-				for unit, device := range s.disk.devid {
-					snap.Devids[unit] = device
+				for _, c := range s.kernel.all() {
+					snap.Devices = append(snap.Devices, core.Device{Controller: c.Controller, Seq: seq})
 				}
-				snap.Stopped = sortedKeys(s.disk.stopped)
-				session := s.systemd.session
 				step(func() {
-					if s.systemd.bus && s.systemd.session == session {
-						snap.UnitsKnown = true
-						for _, u := range s.systemd.units {
-							snap.Units = append(snap.Units, u.info())
-						}
+					for i := range snap.Devices {
+						d := &snap.Devices[i]
+						d.Owner, d.Unit = s.disk.registry[d.Name].owner, s.disk.unitOf[d.Name]
 					}
 					step(func() { s.post(snap) })
 				})
