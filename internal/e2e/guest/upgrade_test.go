@@ -10,35 +10,54 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
 )
 
-// An earlier build is replaced by this one, this one by the earlier one, and that by this one again, while 50 controllers are
-// connected and written to: none is lost or connected anew, and nothing is written in vain. In the end a lost discovery controller
-// comes back.
+// An earlier build is replaced by this one, this one by the earlier one, and that by this one again, while 50 controllers of ten
+// subsystems are connected, and written to through all of their paths: none is lost or connected anew, and nothing is written in
+// vain. In the end a lost discovery controller comes back.
 func TestUpgrade(t *testing.T) {
-	f := guest.Scene(t, 50)
+	const ports, patience = 5, 5 * time.Minute
+	f := guest.Scene(t, 10)
 	for _, s := range f.Subsystems {
 		s.Namespace(4 << 20)
 	}
+	config, wanted := discoveryConfig(f.Port), f.Wanted()
+	for i := 1; i < ports; i++ {
+		port := f.Target.Port(8009 + i)
+		port.Link(f.Subsystems...)
+		config += discoveryConfig(port)
+		for _, nqn := range f.NQNs() {
+			wanted = append(wanted, port.TID(nqn))
+		}
+	}
+	guest.Configure(t, config)
 	guest.KeepBuild(f)
 	t.Logf("from %s", guest.InstallBuild(t, guest.PreviousBuild))
 	guest.Start(t)
-	guest.WaitConsistent(t, 2*connectTimeout, f.Wanted())
-	devices := f.WaitAllLive()
+	guest.WaitConsistent(t, patience, wanted)
+	before := fmt.Sprint(guest.Controllers())
 	var writers []*guest.Writer
 	for _, s := range f.Subsystems {
-		writers = append(writers, guest.WriteSlowlyOn(f, s, 500*time.Millisecond))
+		s.RoundRobin()
+		writers = append(writers, guest.WriteSlowlyOn(f, s, 200*time.Millisecond))
 	}
 	for _, build := range []string{guest.CurrentBuild, guest.PreviousBuild, guest.CurrentBuild} {
 		version := guest.InstallBuild(t, build)
 		guest.Run(t, "systemctl", "restart", guest.Service)
-		guest.Always(t, quietSpan, "all stay with "+version, unchanged(devices))
-		guest.WaitConsistent(t, connectTimeout, f.Wanted())
+		guest.Always(t, quietSpan, "all stay with "+version, func() (bool, string) {
+			now := fmt.Sprint(guest.Controllers())
+			return now == before, now
+		})
+		guest.WaitConsistent(t, patience, wanted)
 		for _, w := range writers {
-			w.WaitMore(1)
+			w.WaitMore(ports)
 		}
-		t.Logf("%d controllers stayed with %s", len(devices), version)
+		t.Logf("%d controllers stayed with %s", len(wanted), version)
 	}
-	guest.Delete(t, devices[guest.DiscoveryNQN])
-	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	for _, c := range guest.Controllers() {
+		if c.NQN == guest.DiscoveryNQN && c.Trsvcid == f.Port.Trsvcid {
+			guest.Delete(t, c.Name)
+		}
+	}
+	guest.WaitConsistent(t, patience, wanted)
 }
 
 // Controllers that nvme-cli's daemon has connected, in units of its own names, are taken over as they are when this one starts in

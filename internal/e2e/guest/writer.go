@@ -10,6 +10,25 @@ import (
 	"time"
 )
 
+// host is the directory in sysfs of a subsystem that is connected.
+func (s *Subsystem) host() string {
+	s.t.Helper()
+	found, _ := filepath.Glob("/sys/class/nvme-subsystem/*/subsysnqn")
+	for _, file := range found {
+		if read(file) == s.NQN {
+			return filepath.Dir(file)
+		}
+	}
+	s.t.Fatalf("cannot find %s among the subsystems of the host", s.NQN)
+	return ""
+}
+
+// RoundRobin spreads what the host writes to a subsystem over all of its paths.
+func (s *Subsystem) RoundRobin() {
+	s.t.Helper()
+	put(s.t, filepath.Join(s.host(), "iopolicy"), "round-robin\n")
+}
+
 // Writer writes to a namespace, block after block, until the scenario ends. An error fails the scenario.
 type Writer struct {
 	t      T
@@ -26,16 +45,11 @@ func WriteOn(t T, s *Subsystem) *Writer {
 // WriteSlowlyOn is WriteOn with a pause after each block, for many writers at a time.
 func WriteSlowlyOn(t T, s *Subsystem, pause time.Duration) *Writer {
 	t.Helper()
-	found, _ := filepath.Glob("/sys/class/nvme-subsystem/*/subsysnqn")
-	node := ""
-	for _, file := range found {
-		if heads, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "nvme*n1")); read(file) == s.NQN && len(heads) == 1 {
-			node = filepath.Join("/dev", filepath.Base(heads[0]))
-		}
+	heads, _ := filepath.Glob(filepath.Join(s.host(), "nvme*n1"))
+	if len(heads) != 1 {
+		t.Fatalf("the namespaces of %s: got %v, want one", s.NQN, heads)
 	}
-	if node == "" {
-		t.Fatalf("cannot find the namespace of %s", s.NQN)
-	}
+	node := filepath.Join("/dev", filepath.Base(heads[0]))
 	device, err := os.OpenFile(node, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatalf("cannot write: %v", err)
