@@ -205,8 +205,8 @@ func (a *app) registryDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete nvmeN [ATTRIBUTE]",
 		Short: "Delete the entry of a controller, or one attribute of it",
-		Long: `Delete the entry of a controller, or one attribute of it. The controller stays
-connected.
+		Long: `Delete the entry of a controller, or one attribute of it. One that is not there is
+a failure: exit status 1. The controller stays connected.
 
 Deleting the owner takes the controller away from the program that looks after
 it, so it asks first; without a terminal to ask on it needs --yes.`,
@@ -217,17 +217,20 @@ it, so it asks first; without a terminal to ask on it needs --yes.`,
 				return err
 			}
 			reg := registry.New(a.root)
-			remove, what := func() error { return reg.Remove(device) }, "the entry of "+device
+			remove, what := func() (bool, error) { return reg.Remove(device) }, "the entry of "+device
 			if len(args) == 2 {
-				remove, what = func() error { return reg.Unset(device, args[1]) }, args[1]+" of "+device
+				remove, what = func() (bool, error) { return reg.Unset(device, args[1]) }, args[1]+" of "+device
 			}
 			if len(args) == 1 || args[1] == registry.Owner {
 				if err := a.confirmOwner(yes, device, "", "delete "+what); err != nil {
 					return failed(err)
 				}
 			}
-			if err := remove(); err != nil {
+			switch removed, err := remove(); {
+			case err != nil:
 				return failed(err)
+			case !removed:
+				return failed(fmt.Errorf("cannot delete %s: it is not in the registry", what))
 			}
 			fmt.Fprintln(a.Stdout, "deleted "+what)
 			return nil

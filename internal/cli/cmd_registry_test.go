@@ -127,5 +127,8 @@ func TestRegistryDelete(t *testing.T) {
 	d.typed = "yes\n"
 	d.expect(remove("nvme3"), "deleted the entry of nvme3\n! nvme3 belongs to discoverd. Delete the entry of nvme3? [y/N] ")
 	d.holds("run/nvme/registry/nvme3/owner", "")
-	d.expect(remove("nvme3"), "deleted the entry of nvme3\n")
+	d.expect(remove("nvme3"), "! cannot delete the entry of nvme3: it is not in the registry\nstatus 1\n")
+	d.expect(remove("nvme3", "note"), "! cannot delete note of nvme3: it is not in the registry\nstatus 1\n")
+	d.write("run/nvme/registry/nvme3/note", "x\n")
+	d.expect(remove("nvme3", "foo"), "! cannot delete foo of nvme3: it is not in the registry\nstatus 1\n")
 }

@@ -118,7 +118,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		c.warn(fmt.Errorf("cannot set %s of %s: this kernel does not know it; connected without", strings.Join(result.Dropped, " and "), result.Device))
 	}
 	// An entry that is there by now is one of an earlier controller of this name.
-	if err := c.registry.Remove(result.Device); err != nil {
+	if _, err := c.registry.Remove(result.Device); err != nil {
 		return "", recordError(result.Device, err)
 	}
 	return result.Device, c.record(req, result.Device)

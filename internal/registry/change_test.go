@@ -12,16 +12,22 @@ func TestUnset(t *testing.T) {
 	f := newFixture(t)
 	f.put("nvme3/owner", "discoverd\n")
 	f.put("nvme3/note", "x\n")
-	f.must(f.Unset("nvme3", "note"))
-	f.must(f.Unset("nvme3", "note"))
-	f.must(f.Unset("nvme4", "note"))
+	for _, test := range []struct {
+		device  string
+		removed bool
+	}{{"nvme3", true}, {"nvme3", false}, {"nvme4", false}} {
+		removed, err := f.Unset(test.device, "note")
+		if f.must(err); removed != test.removed {
+			t.Errorf("%s: removed %t, want %t", test.device, removed, test.removed)
+		}
+	}
 	f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n"})
 	for _, test := range []struct{ device, attr, want string }{
 		{"nvme", "owner", `cannot use device name "nvme": it must be nvme and a number, such as nvme3`},
 		{"nvme3", "../../x", `cannot use attribute name "../../x": it must be of letters, digits, - and _`},
 		{"nvme3", "", `cannot use attribute name "": it must be of letters, digits, - and _`},
 	} {
-		if err := f.Unset(test.device, test.attr); err == nil || err.Error() != test.want {
+		if _, err := f.Unset(test.device, test.attr); err == nil || err.Error() != test.want {
 			t.Errorf("%q %q: %v, want %s", test.device, test.attr, err, test.want)
 		}
 	}

@@ -106,7 +106,7 @@ func (r Registry) create(device string, attrs map[string]string) error {
 		if !inTheWay || attempt == 3 {
 			return err
 		}
-		if err := r.Remove(device); err != nil {
+		if _, err := r.Remove(device); err != nil {
 			return err
 		}
 	}
@@ -160,28 +160,28 @@ func (r Registry) Set(device, attr, value string) error {
 	return err
 }
 
-// Unset removes one attribute of device, if it is there.
-func (r Registry) Unset(device, attr string) error {
+// Unset removes one attribute of device, and tells whether it was there.
+func (r Registry) Unset(device, attr string) (bool, error) {
 	if err := check(device, attr); err != nil {
-		return err
+		return false, err
 	}
 	err := os.Remove(filepath.Join(r.entryPath(device), attr))
 	if err != nil && !r.absent(err) {
-		return fmt.Errorf("cannot remove %s of %s from the registry: %w", attr, device, err)
+		return false, fmt.Errorf("cannot remove %s of %s from the registry: %w", attr, device, err)
 	}
-	return nil
+	return err == nil, nil
 }
 
-// Remove removes the entry of device, if there is one.
-func (r Registry) Remove(device string) error {
+// Remove removes the entry of device, and tells whether there was one.
+func (r Registry) Remove(device string) (bool, error) {
 	if err := paths.CheckDevice(device); err != nil {
-		return err
+		return false, err
 	}
 	moved, err := r.moveAway(device)
 	if err != nil || moved == "" {
-		return err
+		return false, err
 	}
-	return discard(moved)
+	return true, discard(moved)
 }
 
 // moveAway takes the entry of device out of everybody's sight and returns where it is now, "" if there was none.

@@ -132,7 +132,7 @@ func TestNothingThere(t *testing.T) {
 	f.must(err)
 	entry, err := f.Entry("nvme1")
 	f.must(err)
-	f.must(f.Remove("nvme1"))
+	f.remove("nvme1", false)
 	removed, err := f.Prune("nvme1", 1)
 	f.must(err)
 	if owner != "" || len(devices) != 0 || len(entry) != 0 || removed {
@@ -141,12 +141,21 @@ func TestNothingThere(t *testing.T) {
 	f.wantFiles(map[string]string{})
 }
 
+// remove removes an entry; removed is whether it must have been there.
+func (f fixture) remove(device string, removed bool) {
+	f.Helper()
+	got, err := f.Remove(device)
+	if f.must(err); got != removed {
+		f.Errorf("%s: removed %t, want %t", device, got, removed)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	f := newFixture(t)
 	f.must(f.Create("nvme3", map[string]string{"owner": "stas"}))
 	f.must(f.Create("nvme4", map[string]string{"owner": "discoverd"}))
-	f.must(f.Remove("nvme3"))
-	f.must(f.Remove("nvme3"))
+	f.remove("nvme3", true)
+	f.remove("nvme3", false)
 	f.wantFiles(map[string]string{"nvme4/owner": "discoverd\n"})
 }
 
@@ -156,6 +165,7 @@ func TestRefuses(t *testing.T) {
 	_, errDevice := f.Get("../x", "owner")
 	_, errEntry := f.Entry("nvme1.tmp.1")
 	_, errPrune := f.Prune("", 1)
+	_, errRemove := f.Remove(".")
 	for _, test := range []struct {
 		err  error
 		want string
@@ -167,7 +177,7 @@ func TestRefuses(t *testing.T) {
 		{f.Set("nvme1", "owner", ""), `cannot set owner to nothing: an attribute has a value or is absent`},
 		{f.Set("nvme1", "owner", "\xff"), `cannot set owner to "\xff": it must be one line of text`},
 		{f.Set("nvme1/..", "owner", "x"), `cannot use device name "nvme1/..": it must be nvme and a number, such as nvme3`},
-		{f.Remove("."), `cannot use device name ".": it must be nvme and a number, such as nvme3`},
+		{errRemove, `cannot use device name ".": it must be nvme and a number, such as nvme3`},
 		{errGet, `cannot use attribute name "a/b": it must be of letters, digits, - and _`},
 		{errDevice, `cannot use device name "../x": it must be nvme and a number, such as nvme3`},
 		{errEntry, `cannot use device name "nvme1.tmp.1": it must be nvme and a number, such as nvme3`},
