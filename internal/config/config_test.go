@@ -263,7 +263,8 @@ func TestErrors(t *testing.T) {
 		{"no quotes around a path", "[global]\nnvme-path = /usr/sbin/nvme", `2:13: cannot parse the file as TOML: expected value but found '/' instead (at or after key global.nvme-path)` + quotes},
 		{"colon", "[global]\nnbft : true", `2:6: cannot parse the file as TOML: expected '.' or '=', but got ':' instead (at or after key global)`},
 		{"two keys in a line", "[global]\nnbft = true zeroconf = true", `2:12: cannot parse the file as TOML: expected a top-level item to end with a newline, comment, or EOF, but got 'z' instead (at or after key global)`},
-		{"not UTF-8", "[host]\n# \xff", `1:1: cannot parse the file: it is not UTF-8`},
+		{"not UTF-8", "[host]\n# \xff", `2:3: cannot parse the file: it is not UTF-8`},
+		{"not UTF-8 behind other characters", "\ufeffü\ufffd\xc3(\n\xff", `1:3: cannot parse the file: it is not UTF-8`},
 		{"brackets", "[host]\nx = " + strings.Repeat("[", 1000), `2:12: cannot parse the file: tables, arrays or dotted keys go deeper than 8 levels`},
 
 		{"all values of [global]", `[global]

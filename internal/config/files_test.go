@@ -233,7 +233,7 @@ func TestFabricsErrors(t *testing.T) {
 2:1: cannot parse this line: it must be a [section] or key = value
 3:2: cannot parse this line: it must be a [section] or key = value
 5:3: cannot parse this line: it must be a [section] or key = value`},
-		{"not UTF-8", "[Host]\n# \xff", "1:1: cannot parse the file: it is not UTF-8"},
+		{"not UTF-8", "[Host]\n# \xff", "2:3: cannot parse the file: it is not UTF-8"},
 		{"second host", "[Host]\ntos = 1\n [Host]\nhostnqn = nqn.a", "3:2: cannot use a second [Host]: the one at line 1 holds for the whole file; another host goes into a drop-in of its own"},
 		{"controller line", "[Subsystem]\nnqn = nqn.ä\ncontroller = transport=tcp;;traddr ; =x; traddr=192.0.2.1;transport=rdma;tos=q", `3:29: cannot parse this part of the controller line: it must be key=value
 3:38: cannot parse this part of the controller line: it must be key=value

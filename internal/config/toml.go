@@ -39,11 +39,30 @@ func parseTOML(text string) (document, findings) {
 
 // plain returns text without a byte order mark. What is not text at all is an error.
 func plain(text string, found *findings) (string, bool) {
+	text = strings.TrimPrefix(text, "\ufeff")
 	if !utf8.ValidString(text) {
-		found.errors.add(position{1, 1}, "cannot parse the file: it is not UTF-8")
+		found.errors.add(firstInvalid(text), "cannot parse the file: it is not UTF-8")
 		return "", false
 	}
-	return strings.TrimPrefix(text, "\ufeff"), true
+	return text, true
+}
+
+// firstInvalid returns the place of the first byte of text that is no part of a character in UTF-8.
+func firstInvalid(text string) position {
+	at := position{1, 1}
+	for text != "" {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return at
+		case r == '\n':
+			at = position{at.line + 1, 1}
+		default:
+			at.column++
+		}
+		text = text[size:]
+	}
+	return at
 }
 
 // syntaxError takes an error of the TOML library apart.
