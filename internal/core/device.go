@@ -12,6 +12,7 @@ import (
 type device struct {
 	Device
 	touched uint64
+	reading reading // of its log page
 }
 
 // foreign tells whether another orchestrator owns the controller.

@@ -15,47 +15,91 @@ const (
 	endsWithin = 10 * time.Minute // … in such a time, and the DC is polled instead
 )
 
-// readLog reads the log page of a connected DC, one read at a time. A reason to read that comes during a read marks it
-// dirty: nothing that happened is dropped.
+// reading is how far the log page of a device is read. It may serve several targets and is read once for all of them.
+type reading struct {
+	token  uint64    // of the read under way, 0 is none
+	dirty  bool      // something happened during the read: read again
+	failed int       // reads that failed in a row
+	next   time.Time // when to read again after a failure
+}
+
+// readLog reads the log page of a connected DC, one read of its device at a time. A reason to read that comes during a read
+// marks it dirty: nothing that happened is dropped.
 func (m *Machine) readLog(t *target) {
-	t.nextRead = never
-	if t.reading != 0 {
-		t.dirty = true
+	d := m.devices[t.device]
+	if d == nil {
 		return
 	}
-	t.reading = m.step
-	m.emit(ReadLog{Device: t.device, Token: t.reading})
+	d.reading.next = never
+	switch d.reading.token {
+	case 0:
+		d.reading.token = m.step
+		m.emit(ReadLog{Device: d.Name, Token: m.step})
+	case m.step: // asked for just now, for another target
+	default:
+		d.reading.dirty = true
+	}
 }
 
-// forgetRead lets go of a read whose DC is not connected any more; its answer will be out of date.
-func (d *dc) forgetRead() {
-	d.reading, d.dirty, d.failed, d.nextRead = 0, false, 0, never
+// nextRead is when to read the log page of t's device again after a failure.
+func (m *Machine) nextRead(t *target) time.Time {
+	if d := m.devices[t.device]; d != nil && t.state == Connected && t.wish.Kind == tid.Discovery {
+		return d.reading.next
+	}
+	return never
 }
 
-// reader is the target whose log page read has this token, if its answer still counts.
-func (m *Machine) reader(device string, token uint64) *target {
+// readers are the targets that a device's log page is for.
+func (m *Machine) readers(device string) []*target {
+	var readers []*target
 	for _, t := range m.targets {
-		if t.reading == token && t.device == device && token != 0 {
-			return t
+		if t.state == Connected && t.device == device && t.wish.Kind == tid.Discovery {
+			readers = append(readers, t)
 		}
 	}
-	return nil
+	return readers
+}
+
+// leaveRead lets go of the read of a device that t was connected by, unless it is for another target too; its answer will be
+// out of date.
+func (m *Machine) leaveRead(t *target) {
+	d := m.devices[t.device]
+	if d != nil && d.reading != (reading{}) && len(m.readers(d.Name)) == 0 {
+		d.reading = reading{}
+	}
+}
+
+// endRead notes that a read has ended and returns its device and what it was; nil for one whose answer does not count any more.
+func (m *Machine) endRead(device string, token uint64) (d *device, was reading) {
+	d = m.devices[device]
+	if d == nil || token == 0 || d.reading.token != token {
+		return nil, reading{}
+	}
+	was, d.reading = d.reading, reading{}
+	return d, was
 }
 
 func (m *Machine) logRead(ev LogRead) {
-	t := m.reader(ev.Device, ev.Token)
-	if t == nil {
+	d, was := m.endRead(ev.Device, ev.Token)
+	if d == nil {
 		return
 	}
-	again := t.dirty
-	t.forgetRead()
-	t.page, t.pageRead, t.readErr = ev.Page.Entries, m.now, ""
+	for i, t := range m.readers(d.Name) {
+		if i == 0 {
+			for _, w := range ev.Page.Warnings {
+				m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
+			}
+		}
+		m.takePage(t, ev.Page.Entries, was.dirty)
+	}
+}
+
+// takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else.
+func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
+	t.page, t.pageRead, t.readErr = page, m.now, ""
 	if !t.settled {
 		t.settled = true
 		m.viewDirty = true
-	}
-	for _, w := range ev.Page.Warnings {
-		m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
 	}
 	for _, e := range t.page {
 		if _, err := child(t, e); err != nil {
@@ -78,16 +122,18 @@ func (m *Machine) logRead(ev LogRead) {
 
 // logFailed keeps the last page and tries again.
 func (m *Machine) logFailed(ev LogFailed) {
-	t := m.reader(ev.Device, ev.Token)
-	if t == nil {
+	d, was := m.endRead(ev.Device, ev.Token)
+	readers := m.readers(ev.Device)
+	if d == nil || len(readers) == 0 {
 		return
 	}
-	failed := t.failed + 1
-	t.forgetRead()
-	t.failed = failed
-	delay := m.backoff(failed, logRetryMax)
-	t.nextRead = m.now.Add(delay)
-	t.settled = true
+	d.reading.failed = was.failed + 1
+	delay := m.backoff(d.reading.failed, logRetryMax)
+	d.reading.next = m.now.Add(delay)
+	for _, t := range readers {
+		t.settled = true
+	}
+	t := readers[0]
 	if ev.Err == t.readErr && m.now.Sub(t.readErrLogged) < remindEvery {
 		return
 	}

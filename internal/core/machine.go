@@ -223,7 +223,7 @@ func (m *Machine) due() {
 		if (t.state == Waiting && t.phase == idle || t.state == Parked) && reached(t.next) {
 			m.attempt(t)
 		}
-		if t.state == Connected && reached(t.nextRead) {
+		if reached(m.nextRead(t)) {
 			m.readLog(t)
 		}
 	}
@@ -262,7 +262,7 @@ func (m *Machine) Deadline() time.Time {
 	sooner(m.nextKickstart())
 	for _, t := range m.targets {
 		sooner(t.next)
-		sooner(t.nextRead)
+		sooner(m.nextRead(t))
 		sooner(t.retainUntil)
 	}
 	m.eachName(func(n *name) { sooner(n.next) })

@@ -80,7 +80,7 @@ func (m *Machine) transition(t *target, to State) {
 	t.checked = t.checked && (to == Waiting || to == Connecting)
 	t.ending = t.ending && to == Stopped
 	if to != Connected {
+		m.leaveRead(t)
 		t.device = ""
-		t.forgetRead()
 	}
 }

@@ -53,10 +53,6 @@ type dc struct {
 	found    config.Discovered // parameters of the wishes that it makes
 	children []wish.Wish       // the wishes that it makes
 	settled  bool              // read once, or failed once: SPEC 7.8 waits for that
-	reading  uint64            // token of the read under way, 0 is none
-	dirty    bool              // something happened during the read: read again
-	failed   int               // reads that failed in a row
-	nextRead time.Time
 
 	readErr       string // why the last read failed
 	readErrLogged time.Time
