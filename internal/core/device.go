@@ -207,6 +207,9 @@ func (m *Machine) lose(t *target, d *device) {
 	}
 	if m.byUnit[d.Unit] != t { // its connection was another target's, whose unit is looked at
 		t.next = m.now
+		if t.attempts > 0 {
+			m.shortLived(t)
+		}
 		return
 	}
 	m.emit(ForgetState{Unit: t.unit, Device: d.Name})
@@ -237,13 +240,20 @@ func (m *Machine) decide(t *target) {
 		if t.wish.TID.Transport == tid.FC {
 			m.end(t.unit, "it is connected anew when its port answers")
 		}
-		delay := m.backoff(max(t.attempts, 1), m.cfg.Settings.ReconnectMaxDelay)
 		m.transition(t, Waiting)
-		t.next = m.now.Add(delay)
 		if t.attempts > 0 {
-			m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
+			m.shortLived(t)
+		} else {
+			t.next = m.now.Add(m.backoff(1, m.cfg.Settings.ReconnectMaxDelay))
 		}
 	default:
 		m.attempt(t)
 	}
+}
+
+// shortLived lets a target back off whose connections do not live long.
+func (m *Machine) shortLived(t *target) {
+	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
+	t.next = m.now.Add(delay)
+	m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
 }
