@@ -150,7 +150,7 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 			continue
 		}
 		u.active = info.Active == "active" || info.Active == "reloading"
-		u.begins = info.Active == "activating"
+		u.begins = info.begins()
 		u.argv = info.Argv
 		if t := m.byUnit[info.Name]; t != nil && t.phase == unknown && info.Active == "activating" {
 			m.look(t, afterExists) // our job goes on, only its end will not be told

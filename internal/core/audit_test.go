@@ -149,3 +149,23 @@ func TestStopThatWasNotHeard(t *testing.T) {
 	s.expect(s.step(JobDone{Unit: unit, Op: OpStop, Outcome: Done}))
 	s.expect(s.snapshot(Snapshot{UnitsKnown: true}))
 }
+
+// A unit that somebody restarts while the daemon starts is about to hold the controller of its TID: another wish which that
+// serves finds it held, though nobody tells of the end of a job that began before the daemon listened.
+func TestRestartBeforeTheDaemon(t *testing.T) {
+	pinned := vol1
+	pinned.TID.HostTraddr = "192.0.2.9"
+	s := &stage{t, New(1), time.Unix(1000, 0)}
+	s.step(configured())
+	s.step(BusUp{})
+	restarting := held(vol1)
+	restarting.Active, restarting.Job = "deactivating", "restart"
+	for s.m.snapToken != 0 {
+		s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true, Units: []UnitInfo{restarting}})
+	}
+	d := deviceOf(vol1, "nvme5", 7)
+	d.SrcAddr = "192.0.2.9"
+	s.step(DeviceSeen{Device: d})
+	s.expect(s.step(configured(pinned)), "log info: the configuration was loaded anew",
+		"log info: connected already, keeping it (tcp, 192.0.2.1, 4420, nqn.vol1, 192.0.2.9)")
+}

@@ -32,6 +32,11 @@ type UnitInfo struct {
 	Argv   []string // the command of ExecStart
 }
 
+// begins tells whether the unit is being started, or will be as soon as its stop is over.
+func (u UnitInfo) begins() bool {
+	return u.Active == "activating" || u.Job == "start" || u.Job == "restart"
+}
+
 // Op is a job of ours on a unit.
 type Op int
 

@@ -11,7 +11,7 @@ import (
 // unit is what systemd holds under one name.
 type unit struct {
 	active  bool
-	begins  bool     // it was seen while somebody started it
+	begins  bool     // it was seen while somebody started it, or was about to
 	argv    []string // its command, nil if unknown
 	op      Op       // our job on it
 	had     bool     // this daemon started it, or saw a controller of its
@@ -116,7 +116,7 @@ func (m *Machine) unitState(ev UnitState) {
 		return
 	}
 	u.touched = m.step
-	u.begins = ev.Info.Active == "activating"
+	u.begins = ev.Info.begins()
 	var d *device
 	if ev.Device != nil {
 		d = m.record(*ev.Device)
