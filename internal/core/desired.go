@@ -210,6 +210,9 @@ func child(dc *target, e discoverylog.Entry) (wish.Wish, error) {
 	if w.TID, err = tid.New(t, w.Kind); err != nil {
 		return wish.Wish{}, err
 	}
+	if err := wish.OneIPVersion(w.TID); err != nil {
+		return wish.Wish{}, fmt.Errorf("cannot connect to %s: %w", w.TID.Traddr, err)
+	}
 	if e.SecureChannel {
 		w.Params, err = w.Params.With(param.TLS, "true")
 	}

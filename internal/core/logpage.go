@@ -94,15 +94,20 @@ func (m *Machine) logRead(ev LogRead) {
 	}
 }
 
-// takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else.
+// takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else. An
+// entry that cannot become a wish is told when it is new.
 func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
+	told := map[discoverylog.Entry]bool{}
+	for _, e := range t.page {
+		told[e] = true
+	}
 	t.page, t.pageRead, t.readErr = page, m.now, ""
 	if !t.settled {
 		t.settled = true
 		m.viewDirty = true
 	}
 	for _, e := range t.page {
-		if _, err := child(t, e); err != nil {
+		if _, err := child(t, e); err != nil && !told[e] {
 			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
 		}
 	}

@@ -3,7 +3,6 @@ package nbft
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -152,14 +151,14 @@ func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, swi
 	if c.Link.MAC == ([6]byte{}) {
 		c.Link = Link{}
 	}
-	target, err := netip.ParseAddr(id.Traddr)
-	switch {
-	case !hfi.Address.IsValid():
-	case err == nil && target.Unmap().Is4() != hfi.Address.Is4():
-		w.warnf("%s: it is connected without host-traddr: %v and %s are of different families", name, hfi.Address, id.Traddr)
-	default:
-		id.HostTraddr = hfi.Address.String()
-		c.DHCP = hfi.DHCP()
+	if hfi.Address.IsValid() {
+		from := id
+		from.HostTraddr = hfi.Address.String()
+		if wish.OneIPVersion(from) == nil {
+			id, c.DHCP = from, hfi.DHCP()
+		} else {
+			w.warnf("%s: it is connected without host-traddr: %v and %s are of different families", name, hfi.Address, id.Traddr)
+		}
 	}
 	w.add(c, kind, id, switches)
 }

@@ -40,15 +40,26 @@ type Wish struct {
 // addresses. An address that the wish's host-traddr cannot reach, being of the other IP version, is an error.
 func (w Wish) At(host string, addr netip.Addr) (Wish, error) {
 	addr = addr.Unmap()
-	if from, err := netip.ParseAddr(w.TID.HostTraddr); err == nil && from.Is4() != addr.Is4() {
-		return Wish{}, fmt.Errorf("cannot connect %s at %s: host-traddr %s is of the other IP version", host, addr, from)
-	}
 	w.TID.Traddr = addr.String()
-	var err error
+	err := OneIPVersion(w.TID)
+	if err != nil {
+		return Wish{}, fmt.Errorf("cannot connect %s at %s: %w", host, addr, err)
+	}
 	if w.TID, err = tid.New(w.TID, w.Kind); err != nil {
 		return Wish{}, fmt.Errorf("cannot connect %s at %s: %w", host, addr, err)
 	}
 	return w, nil
+}
+
+// OneIPVersion returns an error if both traddr and host-traddr are IP addresses and of different versions: neither reaches the
+// other. ::ffff:192.0.2.1 counts as the IPv4 address that it stands for.
+func OneIPVersion(t tid.TID) error {
+	to, errTo := netip.ParseAddr(t.Traddr)
+	from, errFrom := netip.ParseAddr(t.HostTraddr)
+	if errTo == nil && errFrom == nil && to.Unmap().Is4() != from.Unmap().Is4() {
+		return fmt.Errorf("host-traddr %s is of the other IP version", t.HostTraddr)
+	}
+	return nil
 }
 
 // Args returns the options that `nvme-discoverctl connect` and `nvme connect` both understand, as they are spelled there.

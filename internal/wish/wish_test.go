@@ -46,3 +46,24 @@ func TestDescription(t *testing.T) {
 		}
 	}
 }
+
+func TestOneIPVersion(t *testing.T) {
+	for _, tt := range []struct{ traddr, hostTraddr, err string }{
+		{"192.0.2.1", "192.0.2.9", ""},
+		{"192.0.2.1", "::ffff:192.0.2.9", ""},
+		{"fe80::1%eth0", "fe80::9", ""},
+		{"192.0.2.1", "", ""},
+		{"", "192.0.2.9", ""}, // the address of a host name is not known yet
+		{"nn-0x1:pn-0x2", "nn-0x3:pn-0x4", ""},
+		{"2001:db8::1", "192.0.2.9", "host-traddr 192.0.2.9 is of the other IP version"},
+		{"::ffff:192.0.2.1", "2001:db8::9", "host-traddr 2001:db8::9 is of the other IP version"},
+	} {
+		got := ""
+		if err := OneIPVersion(tid.TID{Traddr: tt.traddr, HostTraddr: tt.hostTraddr}); err != nil {
+			got = err.Error()
+		}
+		if got != tt.err {
+			t.Errorf("%s from %s: got %q, want %q", tt.traddr, tt.hostTraddr, got, tt.err)
+		}
+	}
+}
