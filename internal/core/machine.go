@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -216,15 +217,22 @@ func (m *Machine) due() {
 	}
 	reached := m.reached
 	m.runKicks()
+	var attempts []*target
 	for _, t := range m.targets {
 		if t.phase == looking && reached(t.next) {
 			m.look(t, t.lookFor)
 		}
-		if (t.state == Waiting && t.phase == idle || t.state == Parked) && reached(t.next) {
-			m.attempt(t)
+		if m.attemptDue(t) {
+			attempts = append(attempts, t)
 		}
 		if reached(m.nextRead(t)) {
 			m.readLog(t)
+		}
+	}
+	slices.SortStableFunc(attempts, inLine)
+	for _, t := range attempts {
+		if m.attemptDue(t) {
+			m.attempt(t)
 		}
 	}
 	m.askNames()
@@ -233,6 +241,10 @@ func (m *Machine) due() {
 			delete(m.probes, key)
 		}
 	}
+}
+
+func (m *Machine) attemptDue(t *target) bool {
+	return (t.state == Waiting && t.phase == idle || t.state == Parked) && m.reached(t.next)
 }
 
 // Deadline returns when Step wants a Tick at the latest; the zero time is never.

@@ -76,7 +76,7 @@ func (m *Machine) transition(t *target, to State) {
 		t.since = m.now
 	}
 	t.state, t.phase, t.next = to, idle, never
-	t.touched = m.step
+	t.touched, t.inLine = m.step, never
 	t.checked = t.checked && (to == Waiting || to == Connecting)
 	t.ending = t.ending && to == Stopped
 	if to != Connected {

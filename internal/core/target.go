@@ -41,7 +41,8 @@ type target struct {
 	errLogged   time.Time
 	errRepeated int // failures that lastErr stands for
 
-	group group // what it holds while it connects
+	group  group     // what it holds while it connects
+	inLine time.Time // waits for that since then
 
 	dc // of a discovery controller
 }
@@ -89,6 +90,17 @@ func (m *Machine) enterGroup(t *target) bool {
 	}
 	m.groups[g], t.group = t, g
 	return true
+}
+
+// inLine puts first whoever waits longest for its group: where nobody answers, others would take turns for ever.
+func inLine(a, b *target) int {
+	switch {
+	case a.inLine == b.inLine:
+		return 0
+	case b.inLine == never || a.inLine != never && a.inLine.Before(b.inLine):
+		return -1
+	}
+	return 1
 }
 
 // leaveGroup lets the other wishes of t's group go on.
@@ -150,7 +162,9 @@ func (m *Machine) attempt(t *target) {
 	}
 	m.byUnit[t.unit] = t
 	if !m.enterGroup(t) {
-		t.phase = blocked
+		if t.phase = blocked; t.inLine == never {
+			t.inLine = m.now
+		}
 		return
 	}
 	m.transition(t, Connecting)
