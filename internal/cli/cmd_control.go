@@ -38,7 +38,9 @@ func (a *app) stopCommand() *cobra.Command {
 		done: "%s stopped",
 		long: `Disconnect, and stay so until "start", a reload or a reboot, as systemctl stop of
 the unit does. TARGET is a unit, nvmeN, an NQN (all paths to the subsystem) or a
-transport ID. To keep something away for good, use an exclusion.` + controlJSON,
+transport ID. To keep something away for good, use an exclusion. A controller whose
+host name has no address yet cannot be stopped: take it out of the configuration,
+or exclude its NQN.` + controlJSON,
 	})
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -15,13 +17,16 @@ import (
 type name struct {
 	key    nameKey
 	from   string      // its place, for people
+	since  time.Time   // when it was first wished for
 	answer Resolved    // the last one with addresses
 	wishes []wish.Wish // one for each usable address; empty before the first answer
 	at     int         // which of them is wished for
 	asking bool        // a Resolve is under way
 	next   time.Time   // when to ask
 	failed int         // lookups that failed in a row
-	err    string      // why the last one did
+	err    string      // why the last one did …
+	errAt  time.Time   // … since when …
+	errs   int         // … and how many in a row for that reason
 	round  []string    // why the addresses tried since the last lookup failed
 }
 
@@ -42,7 +47,7 @@ func (m *Machine) syncNames() {
 		}
 		n := m.names[key]
 		if n == nil {
-			n = &name{key: key, next: m.now}
+			n = &name{key: key, since: m.now, next: m.now}
 			if i := slices.IndexFunc(before, func(old *name) bool { return old.key.host == host && old.wishes != nil }); i >= 0 {
 				m.take(n, before[i].answer)
 			}
@@ -123,8 +128,9 @@ func (m *Machine) answered(n *name, ev Resolved) {
 	if err := m.take(n, ev); err != nil {
 		n.failed++
 		delay := m.backoff(n.failed, m.cfg.Settings.ReconnectMaxDelay)
+		n.errs++
 		if n.err != err.Error() {
-			n.err = err.Error()
+			n.err, n.errAt, n.errs = err.Error(), m.now, 1
 			m.log(slog.LevelWarn, KindUnresolved, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.from, err, delay.Round(100*time.Millisecond)))
 		}
 		if len(n.wishes) == 0 {
@@ -133,7 +139,7 @@ func (m *Machine) answered(n *name, ev Resolved) {
 		}
 		_ = m.take(n, n.answer) // which was good
 	} else {
-		n.failed, n.err = 0, ""
+		n.failed, n.err, n.errs = 0, "", 0
 	}
 	m.viewDirty = true
 	if before != nil {
@@ -182,11 +188,60 @@ func (m *Machine) kickNames(transport string) int {
 	kicked := 0
 	m.eachName(func(n *name) {
 		if n.key.wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking {
-			n.failed, n.next = 0, m.now
+			m.askAgain(n)
 			kicked++
 		}
 	})
 	return kicked
+}
+
+// askAgain asks for the addresses of a name now, unless that is under way.
+func (m *Machine) askAgain(n *name) {
+	if !n.asking {
+		n.failed, n.next = 0, m.now
+	}
+}
+
+// tid is the TID that a name stands for, the name in the place of the address that is not known yet.
+func (n *name) tid() tid.TID {
+	t := n.key.wish.TID
+	t.Traddr = n.key.host
+	return t
+}
+
+// namesCalled returns the names without an address that a word of a request means, every one for "".
+func (m *Machine) namesCalled(word string) []*name {
+	var called []*name
+	m.eachName(func(n *name) {
+		if len(n.wishes) == 0 && (word == "" || word == n.key.wish.TID.NQN || word == n.tid().Canonical()) {
+			called = append(called, n)
+		}
+	})
+	return called
+}
+
+// requestForName carries a request out for a name without an address and returns why it cannot, "" if it did.
+func (m *Machine) requestForName(n *name, op RequestOp) string {
+	without := fmt.Sprintf("its host name %q has no address yet", n.key.host)
+	switch op {
+	case RequestStart, RequestRetry:
+		m.askAgain(n)
+		return ""
+	case RequestStop: // a stop is remembered of a unit, and it has none
+		var ways []string
+		if n.key.wish.Owner != wish.OwnerNBFT {
+			ways = append(ways, "take it out of the configuration")
+		}
+		if n.key.wish.TID.NQN != tid.DiscoveryNQN { // excluding that would exclude many others
+			ways = append(ways, "exclude its NQN")
+		}
+		if ways == nil {
+			return without + ": try again when it has one"
+		}
+		return without + ": " + strings.Join(ways, " or ")
+	default:
+		return without
+	}
 }
 
 // targetOf returns the target of the address that a name stands for now.

@@ -166,3 +166,92 @@ func TestNameOfBootTarget(t *testing.T) {
 		t.Errorf("%d targets, %q; want that of the firmware alone", len(view.Targets), view.Status)
 	}
 }
+
+// request returns the answer to an administrator's request.
+func (s *stage) request(op RequestOp, target string) string {
+	s.t.Helper()
+	for _, e := range s.m.Step(s.now, Request{Op: op, Target: target}) {
+		if a, ok := e.(Answer); ok {
+			return a.String()
+		}
+	}
+	return ""
+}
+
+// An administrator can have a name without an address asked for again, by its NQN and by the TID that the view shows. A stop
+// is refused as a whole: the path would come when the name gets its address.
+func TestRequestsForName(t *testing.T) {
+	cfg := named("array")
+	cfg.Config.Connections = append(cfg.Config.Connections, config.Connection{Wish: wish.Wish{
+		Owner: wish.OwnerDiscoverd, TID: tid.TID{Transport: tid.TCP, Traddr: "192.0.2.7", Trsvcid: "4420", NQN: "nqn.vol"},
+	}})
+	s := newStage(t, cfg)
+	s.step(ProbeDone{Target: peer("192.0.2.7")})
+	failed := Resolved{Host: "array", Err: "cannot resolve array: no such host"}
+	s.step(failed)
+	shown := s.m.View().Targets[1].Wish.TID.Canonical()
+	for _, tt := range []struct {
+		op           RequestOp
+		target, want string
+		asked        bool
+	}{
+		{RequestRetry, "nqn.vol", "answer 0: done for 1", true}, // the other path is connecting
+		{RequestStart, shown, "answer 0: done for 1", true},
+		{RequestRetry, shown, "answer 0: done for 1", true},
+		{RequestRetry, "", "answer 0: done for 1", true},
+		{RequestRescan, shown, `answer 0: cannot rescan (tcp, array, 4420, nqn.vol): its host name "array" has no address yet`, false},
+		{RequestRescan, "", "answer 0: done for 0", false},
+		{RequestStop, shown, `answer 0: cannot stop (tcp, array, 4420, nqn.vol): its host name "array" has no address yet: take it out of the configuration or exclude its NQN`, false},
+		{RequestStop, "nqn.vol", `answer 0: cannot stop (tcp, array, 4420, nqn.vol): its host name "array" has no address yet: take it out of the configuration or exclude its NQN, and stop the others by their units`, false},
+		{RequestStop, "array", `answer 0: cannot find a target called "array": give a unit, nvmeN, NQN or TID that ` + "`nvme-discoverctl list` shows", false},
+	} {
+		if got := s.request(tt.op, tt.target); got != tt.want {
+			t.Errorf("%s %q: %s\nwant %s", tt.op, tt.target, got, tt.want)
+		}
+		if asked := s.m.nameOrder[0].asking; asked != tt.asked {
+			t.Errorf("%s %q: asked for the name %v, want %v", tt.op, tt.target, asked, tt.asked)
+		}
+		s.step(failed)
+	}
+	if got := s.m.targets[0].state; got != Connecting {
+		t.Errorf("the other path is %v", got)
+	}
+}
+
+// Where the configuration and exclusions are no way, a stop does not name them.
+func TestStopOfBootName(t *testing.T) {
+	table := booted(false)
+	c := &table.Connections[0]
+	c.Host, c.Wish.TID.Traddr, c.Wish.TID.NQN = "array", "", tid.DiscoveryNQN
+	s := newStage(t, table, ConfigLoaded{config.Config{Settings: config.Defaults()}})
+	want := `answer 0: cannot stop (tcp, array, 4420, nqn.2014-08.org.nvmexpress.discovery, 192.0.2.9): its host name "array" has no address yet: try again when it has one`
+	if got := s.request(RequestStop, tid.DiscoveryNQN); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// A name without an address is shown as a target: since when it is wished for, and since when and how often its lookup fails
+// for one reason.
+func TestViewOfName(t *testing.T) {
+	s := newStage(t, named("array"))
+	wished := s.now
+	fail := func(err string) {
+		t.Helper()
+		s.step(Resolved{Host: "array", Err: err})
+		s.now = s.now.Add(time.Minute)
+		s.step(Tick{})
+	}
+	fail("a")
+	fail("b")
+	since := s.now
+	fail("c")
+	s.step(named("array")) // a reload begins nothing anew
+	fail("c")
+	v := s.m.View().Targets[0]
+	if v.Unit != "" || v.Wish.TID.Traddr != "array" || v.Phase != "resolving" || !v.Since.Equal(wished) {
+		t.Errorf("it is shown as %+v", v)
+	}
+	if v.LastError != "c" || !v.ErrorSince.Equal(since) || v.ErrorCount != 2 {
+		t.Errorf("last error %q since %v, %d times; want c since %v, twice", v.LastError, v.ErrorSince, v.ErrorCount, since)
+	}
+}

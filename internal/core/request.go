@@ -59,27 +59,35 @@ func (a Answer) String() string {
 
 // request carries a request out for every target that its words name.
 func (m *Machine) request(ev Request) {
-	if ev.Op == RequestRetry && ev.Target == "" {
-		for _, transport := range []string{tid.TCP, tid.RDMA} {
-			m.kickNames(transport)
-		}
-	}
 	if ev.Op == RequestRescan && ev.Target == "" {
 		m.kickstartIn(0)
 	}
-	named := m.named(ev.Target)
-	if len(named) == 0 && ev.Target != "" {
+	named, names := m.named(ev.Target), m.namesCalled(ev.Target)
+	if len(named)+len(names) == 0 && ev.Target != "" {
 		m.emit(Answer{ID: ev.ID, Refuse: &Refusal{Target: ev.Target}})
 		return
 	}
 	answer := Answer{ID: ev.ID}
 	var refusal *Refusal
-	for _, t := range named {
-		if reason := m.requestFor(t, ev.Op, ev.Target == ""); reason != "" {
-			refusal = &Refusal{Target: ev.Target, Reason: fmt.Sprintf("cannot %s %s: %s", ev.Op, t.wish.TID, reason)}
-			continue
+	count := func(of tid.TID, reason string) {
+		if reason != "" {
+			refusal = &Refusal{Target: ev.Target, Reason: fmt.Sprintf("cannot %s %s: %s", ev.Op, of, reason)}
+			return
 		}
 		answer.Done++
+	}
+	for _, n := range names {
+		count(n.tid(), m.requestForName(n, ev.Op))
+	}
+	if ev.Op == RequestStop && refusal != nil { // who stops an NQN wants all its paths gone, and this one would come
+		if len(named) > 0 {
+			refusal.Reason += ", and stop the others by their units"
+		}
+		m.emit(Answer{ID: ev.ID, Refuse: refusal})
+		return
+	}
+	for _, t := range named {
+		count(t.wish.TID, m.requestFor(t, ev.Op, ev.Target == ""))
 	}
 	if answer.Done == 0 && ev.Target != "" {
 		answer.Refuse = refusal
@@ -87,7 +95,7 @@ func (m *Machine) request(ev Request) {
 	m.emit(answer)
 }
 
-// named returns the targets that a word names.
+// named returns the targets that a word names, every one for "".
 func (m *Machine) named(word string) []*target {
 	var named []*target
 	for _, t := range m.targets {

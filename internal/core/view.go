@@ -26,7 +26,7 @@ type View struct {
 // TargetView is one target.
 type TargetView struct {
 	Wish        wish.Wish
-	Unit        string
+	Unit        string // "" while it is only named by its host, which has no address yet
 	State       State
 	Phase       string    // what it waits for within its state; "idle" is nothing
 	Since       time.Time // when it came into the state
@@ -105,9 +105,9 @@ func (m *Machine) viewOf(t *target) TargetView {
 // viewOfName is the target that a name will stand for. Until it has an address, its wish shows the name in its place.
 func viewOfName(n *name) TargetView {
 	w := n.key.wish
-	w.TID.Traddr = n.key.host
+	w.TID = n.tid()
 	return TargetView{
-		Wish: w, Unit: "", State: Waiting, Phase: "resolving", Sources: []string{n.from},
-		Attempts: n.failed, Next: n.next, LastError: n.err,
+		Wish: w, State: Waiting, Phase: "resolving", Since: n.since, Sources: []string{n.from},
+		Attempts: n.failed, Next: n.next, LastError: n.err, ErrorSince: n.errAt, ErrorCount: n.errs,
 	}
 }
