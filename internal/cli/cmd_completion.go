@@ -13,7 +13,7 @@ import (
 const completionTime = 2 * time.Second
 
 // completeTarget completes the name of a controller for the shell (the command completion is cobra's own): devices, NQNs
-// and units that the daemon knows. Without a daemon there is nothing to offer.
+// and units that the daemon knows, TIDs in the place of units that are not there yet. Without a daemon there is nothing to offer.
 func (a *app) completeTarget(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -30,7 +30,11 @@ func (a *app) completeTarget(cmd *cobra.Command, args []string, _ string) ([]cob
 			if c.Kind != "discovery" {
 				names = append(names, cobra.CompletionWithDesc(c.Nqn, place(c)))
 			}
-			names = append(names, cobra.CompletionWithDesc(c.Unit, title(c)))
+			name := c.Tid // it has no unit yet
+			if c.Unit != nil {
+				name = *c.Unit
+			}
+			names = append(names, cobra.CompletionWithDesc(name, title(c)))
 		}
 		return err
 	})

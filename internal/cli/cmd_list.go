@@ -36,7 +36,7 @@ interface org.nvmexpress.discoverd.`,
 				}
 				rows := [][]string{{"STATE", "DEVICE", "KERNEL", "TRANSPORT", "ADDRESS", "NQN", "UNIT"}}
 				for _, c := range controllers {
-					rows = append(rows, []string{c.State, value(c.Device), value(c.Device_state), c.Transport, place(c), c.Nqn, c.Unit})
+					rows = append(rows, []string{c.State, value(c.Device), value(c.Device_state), c.Transport, place(c), c.Nqn, value(c.Unit)})
 				}
 				a.printTable(rows)
 				return nil

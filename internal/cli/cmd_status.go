@@ -99,7 +99,7 @@ func (a *app) printDetails(controllers []client.Controller) {
 			line("next", "in "+a.until(*c.Next_retry))
 		}
 		line("device", joined(" ", value(c.Device), value(c.Device_state)))
-		line("unit", c.Unit)
+		line("unit", value(c.Unit))
 		line("owner", printable(value(c.Owner)))
 		if c.Last_error != nil {
 			line("last error", s.paint(bad, *c.Last_error))

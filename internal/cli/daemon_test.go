@@ -441,6 +441,53 @@ nvme-discoverd-a567c27019e2.service	nqn.2024-01.com.example.storage:array1:vol2 
 	}
 }
 
+// A controller whose host name has no address yet has no unit: its transport ID is offered in the place of that, and every
+// listing leaves the unit out.
+func TestHostNameWithoutAddress(t *testing.T) {
+	s := newStandIn()
+	s.state.Targets = []core.TargetView{{
+		Wish:  wish.Wish{TID: tid.TID{Transport: "tcp", Traddr: "array", Trsvcid: "4420", NQN: "nqn.a"}, Owner: wish.OwnerDiscoverd},
+		State: core.Waiting, Phase: "resolving", Since: noon.Add(-time.Hour), Sources: []string{"/etc/nvme/discoverd.conf:12"},
+		Attempts: 4, Next: noon.Add(10 * time.Second),
+		LastError: "cannot resolve array: no such host", ErrorSince: noon.Add(-time.Hour), ErrorCount: 4,
+	}}
+	s.summary("0 of 1 controllers connected, 1 without an address")
+	root := s.serve(t)
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"__complete", "stop", ""}, "nqn.a\tarray:4420\ntransport=tcp;traddr=array;trsvcid=4420;nqn=nqn.a\tnqn.a @ array:4420\n:4\n"},
+		{[]string{"list"}, "STATE    DEVICE  KERNEL  TRANSPORT  ADDRESS     NQN    UNIT\nwaiting  -       -       tcp        array:4420  nqn.a  -\n"},
+		{[]string{"status"}, `nvme-discoverd 1.0, up 2d 2h: 0 of 1 controllers connected, 1 without an address
+
+1 controller needs attention:
+✗ not connected: cannot resolve the target: no such host
+    nqn.a @ array:4420  4 attempts, next in 10s
+
+/etc/nvme/discoverd.conf
+└─ nqn.a  array:4420  waiting  1h
+`},
+		{[]string{"status", "transport=tcp;traddr=array;trsvcid=4420;nqn=nqn.a"}, `nqn.a @ array:4420
+         state  waiting for 1h
+      attempts  4 failed
+          next  in 10s
+    last error  cannot resolve array: no such host
+                4 times, first 1h ago
+ wished for by  /etc/nvme/discoverd.conf:12
+     transport  tcp
+       address  array:4420
+  transport ID  transport=tcp;traddr=array;trsvcid=4420;nqn=nqn.a
+`},
+	}
+	for _, tt := range tests {
+		status, out, _ := ctl(t, root, 0, nil, tt.args...)
+		if diff := cmp.Diff([]any{Done, tt.want}, []any{status, out}); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}
+
 func TestSpan(t *testing.T) {
 	tests := map[time.Duration]string{
 		-time.Second: "0s", 0: "0s", 59 * time.Second: "59s", time.Minute: "1min", 61 * time.Second: "1min 1s",

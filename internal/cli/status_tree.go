@@ -139,17 +139,17 @@ func (p *statusPrinter) printMembers(t *trouble, room int, units bool) int {
 func (p *statusPrinter) printMember(c client.Controller, room bool) int {
 	const indent = "    "
 	name, detail := title(c), p.progress(c)
-	whole := joined("  ", name, detail, c.Unit)
+	whole := joined("  ", name, detail, value(c.Unit))
 	switch {
 	case p.columns == 0 || utf8.RuneCountInString(indent+whole) <= p.columns:
-		p.line("%s%s", indent, joined("  ", name, detail, p.paint(faint, c.Unit)))
+		p.line("%s%s", indent, joined("  ", name, detail, p.paint(faint, value(c.Unit))))
 		return 1
 	default:
 		p.line("%s%s", indent, joined("  ", p.clip(name, max(p.columns-len(indent)-2-len(detail), 20)), detail))
-		if !room {
+		if !room || c.Unit == nil {
 			return 1
 		}
-		p.line("%s%s", indent, p.paint(faint, c.Unit))
+		p.line("%s%s", indent, p.paint(faint, *c.Unit))
 		return 2
 	}
 }
@@ -482,16 +482,16 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 			text += "  " + cell
 		}
 		if units {
-			text += "  " + p.paint(faint, r.Unit)
+			text += "  " + p.paint(faint, value(r.Unit))
 		}
 		p.line("%s", strings.TrimRight(text, " "))
-		if units || !double {
+		if units || !double || r.Unit == nil {
 			continue
 		}
 		branch := p.branches()[3]
 		if len(r.children) > 0 {
 			branch = p.branches()[2]
 		}
-		p.line("%s%s", r.below+branch, p.paint(faint, r.Unit))
+		p.line("%s%s", r.below+branch, p.paint(faint, *r.Unit))
 	}
 }

@@ -31,7 +31,7 @@ type Controller struct {
 	Since        string   `json:"since"`
 	Device       *string  `json:"device,omitempty"`
 	Device_state *string  `json:"device_state,omitempty"`
-	Unit         string   `json:"unit"`
+	Unit         *string  `json:"unit,omitempty"`
 	Owner        *string  `json:"owner,omitempty"`
 	Sources      []string `json:"sources"`
 	Parents      []string `json:"parents"`
@@ -691,7 +691,8 @@ func (m Start_methods) Upgrade(ctx context.Context, c *varlink.Connection, targe
 	}, nil
 }
 
-// Disconnect, and stay so until Start, a reload or a reboot.
+// Disconnect, and stay so until Start, a reload or a reboot. While target names a controller without a unit too, nothing is
+// done.
 type Stop_methods struct{}
 
 func Stop() Stop_methods { return Stop_methods{} }
@@ -1137,7 +1138,8 @@ func (s *VarlinkInterface) Start(ctx context.Context, c VarlinkCall, target_ str
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Start")
 }
 
-// Disconnect, and stay so until Start, a reload or a reboot.
+// Disconnect, and stay so until Start, a reload or a reboot. While target names a controller without a unit too, nothing is
+// done.
 func (s *VarlinkInterface) Stop(ctx context.Context, c VarlinkCall, target_ string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Stop")
 }
@@ -1263,6 +1265,7 @@ type Controller (
   kind: (discovery, io),
   # tcp, rdma, fc or loop.
   transport: string,
+  # An address, or a host name as long as none of its addresses is known.
   traddr: string,
   trsvcid: ?string,
   nqn: string,
@@ -1282,8 +1285,8 @@ type Controller (
   device: ?string,
   # What sysfs says of the device now: live, connecting, resetting, …
   device_state: ?string,
-  # The systemd service that connects it.
-  unit: string,
+  # The systemd service that connects it. There is none as long as traddr is a host name without a known address.
+  unit: ?string,
   # Of the device, by the ownership registry.
   owner: ?string,
   # Who wishes for it, in words for people: the file and line of a configuration, a log page, …
@@ -1401,7 +1404,8 @@ method GetMetrics() -> (metrics: []Metric)
 # Connect what was stopped, parked or waits. count is for how many controllers it was done.
 method Start(target: string) -> (count: int)
 
-# Disconnect, and stay so until Start, a reload or a reboot.
+# Disconnect, and stay so until Start, a reload or a reboot. While target names a controller without a unit too, nothing is
+# done.
 method Stop(target: string) -> (count: int)
 
 # Try now what waits; without target, everything.

@@ -94,7 +94,7 @@ func (n names) controllers(targets []core.TargetView, deviceState func(string) s
 			Host_traddr: optional(id.HostTraddr), Host_iface: optional(id.HostIface),
 			Hostnqn: optional(id.HostNQN), Hostid: optional(id.HostID),
 			State: t.State.String(), Phase: phase(t.Phase), Since: when(t.Since),
-			Device: optional(t.Device), Unit: t.Unit, Owner: optional(t.Owner),
+			Device: optional(t.Device), Unit: optional(t.Unit), Owner: optional(t.Owner),
 			Sources: append([]string{}, t.Sources...), Parents: n.parents(t),
 			Attempts: int64(t.Attempts), Next_retry: upcoming(t.Next), Retain_until: upcoming(t.RetainUntil),
 		}

@@ -13,3 +13,12 @@ func TestEmptyArrays(t *testing.T) {
 		t.Errorf("sources %v, parents %v", c.Sources, c.Parents)
 	}
 }
+
+// TestNoUnit: what has no unit yet shows none, rather than one with an empty name.
+func TestNoUnit(t *testing.T) {
+	targets := []core.TargetView{{}, {Unit: "a.service"}}
+	all := names{}.controllers(targets, nil)
+	if all[0].Unit != nil || all[1].Unit == nil || *all[1].Unit != "a.service" {
+		t.Errorf("units %v, %v", all[0].Unit, all[1].Unit)
+	}
+}
