@@ -199,7 +199,10 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 		return
 	}
 	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
-		return
+		// Even a daemon that has just begun looks at what it restarts.
+		if _, restart := is.effect.(core.RestartUnit); !restart || c.liveSince > is.at-time.Second {
+			return
+		}
 	}
 	k.violate("liveIsNotStopped", "%v disconnects %v, which is live since %s", is.effect, c, stamp(c.liveSince))
 }
