@@ -11,12 +11,14 @@ UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 CATALOGDIR = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
 UDEVDIR = $(DESTDIR)$(PREFIX)/lib/udev/rules.d
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
-EXAMPLEDIR = $(DESTDIR)$(PREFIX)/share/doc/nvme-discoverd/examples
+DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/nvme-discoverd
+EXAMPLEDIR = $(DOCDIR)/examples
 CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
 MANPAGES = $(wildcard docs/man/*.[578])
+DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md))
 
 # The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
@@ -48,12 +50,14 @@ install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.
 	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' udev/70-nvme-discoverd-registry.rules | install -m 0644 /dev/stdin '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
 	install -d '$(EXAMPLEDIR)'
 	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' docs/examples/70-nvmet-heal.rules | install -m 0644 /dev/stdin '$(EXAMPLEDIR)/70-nvmet-heal.rules'
+	install -m 0644 $(DOCS) '$(DOCDIR)'
 	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
 	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
 
 uninstall: ## remove what install installed (discoverd.conf stays)
 	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(CATALOGDIR)/nvme-discoverd.catalog' \
 		'$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules'
+	rm -f $(DOCS:docs/%='$(DOCDIR)/%')
 	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
