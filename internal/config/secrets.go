@@ -98,6 +98,9 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
 		set[k] = secret.Secret{Value: value, From: s.place(e.at)}
 		if byFile {
 			set[k].From = e.text
+			if dir := hiddenDir(e.text); dir != "" {
+				s.found.warnings.add(e.at, "%s: as installed, the service does not see what is below %s: keep the file in a directory such as /etc/nvme", e.text, dir)
+			}
 		}
 	}
 	if len(before) > 0 && !wrong && set[secret.DHChapCtrl].Value.IsSet() && !set[secret.DHChap].Value.IsSet() {
@@ -105,6 +108,16 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
 			"cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too")
 	}
 	return set
+}
+
+// hiddenDir returns the directory above file that ProtectHome= and PrivateTmp= hide from the service, "" for none.
+func hiddenDir(file string) string {
+	for _, dir := range []string{"/home", "/root", "/run/user", "/tmp", "/var/tmp"} {
+		if strings.HasPrefix(file, dir+"/") {
+			return dir
+		}
+	}
+	return ""
 }
 
 // secret returns the secret that a key's text is, or names the file of. The error contains nothing of it.

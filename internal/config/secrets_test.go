@@ -183,6 +183,15 @@ controller = [
 	diff(t, "warnings", []string{"/etc/nvme/discoverd.conf:8:3: tls-key from /etc/nvme/keys/tls is not used: the connection has no tls = true"}, got.Warnings)
 }
 
+// TestHiddenSecretFile: a file that the service does not see is told where config check can read it.
+func TestHiddenSecretFile(t *testing.T) {
+	root := write(t, host(map[string]string{mainFile: "[host]\ndhchap-secret-file = \"/home/ann/key\"\n"}))
+	hide(t, root, map[string]string{"home/ann/key": secretA})
+	got, err := loadRoot(t, root)
+	diff(t, "error", "", err)
+	diff(t, "warnings", []string{"/etc/nvme/discoverd.conf:2:1: /home/ann/key: as installed, the service does not see what is below /home: keep the file in a directory such as /etc/nvme"}, got.Warnings)
+}
+
 // TestExplainSecrets: what config show prints.
 func TestExplainSecrets(t *testing.T) {
 	root := write(t, host(map[string]string{mainFile: "[host]\ndhchap-secret-file = \"/etc/nvme/keys/host\"\n"}))
