@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,6 +108,20 @@ func failed(err error) error {
 		return nil
 	}
 	return &failure{err}
+}
+
+// takes has a command refuse other numbers of arguments than from least to most, and say how it is used.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("cannot %s: arguments are missing in %s", cmd.Name(), usage)
+		case len(args) > most:
+			return fmt.Errorf("cannot %s: %q is one argument too many for %s", cmd.Name(), args[most], usage)
+		}
+		return nil
+	}
 }
 
 func (a *app) rootCommand() *cobra.Command {

@@ -128,7 +128,7 @@ func TestMessages(t *testing.T) {
 		{"bad number", line("connect", tcp, "--tos=300"), nil, Usage, "", "cannot set tos to \"300\": it must be a number from 0 to 255: see nvme-discoverctl connect --help\n"},
 		{"bad switch", line("connect", tcp, "--tls=maybe"), nil, Usage, "", "cannot set tls to \"maybe\": it must be true or false: see nvme-discoverctl connect --help\n"},
 		{"unknown option", line("connect", tcp, "--foo"), nil, Usage, "", "unknown flag: --foo: see nvme-discoverctl connect --help\n"},
-		{"superfluous argument", line("connect", tcp, "foo"), nil, Usage, "", "unknown command \"foo\" for \"nvme-discoverctl connect\": see nvme-discoverctl connect --help\n"},
+		{"superfluous argument", line("connect", tcp, "foo"), nil, Usage, "", "cannot connect: \"foo\" is one argument too many for nvme-discoverctl connect --transport=… --traddr=… --nqn=… [option]…: see nvme-discoverctl connect --help\n"},
 		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\": see nvme-discoverctl --help\n"},
 
 		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give --device, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
@@ -145,7 +145,7 @@ func TestMessages(t *testing.T) {
 		{"cleanup fails", line("cleanup", "--unit="+unit), errors.New("cannot remove x"), Failed, "", "cannot remove x\n"},
 
 		{"prune outside of udev", line("registry", "prune", "nvme3"), nil, Usage, "", "cannot prune without the number of the remove event: udev has it in SEQNUM: see nvme-discoverctl registry prune --help\n"},
-		{"prune of what", line("registry", "prune"), nil, Usage, "", "accepts 1 arg(s), received 0: see nvme-discoverctl registry prune --help\n"},
+		{"prune of what", line("registry", "prune"), nil, Usage, "", "cannot prune: arguments are missing in nvme-discoverctl registry prune NAME: see nvme-discoverctl registry prune --help\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			status, stdout, stderr := run(&fakeConnector{err: test.err}, root, test.args...)

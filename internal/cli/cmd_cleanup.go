@@ -13,7 +13,7 @@ func (a *app) cleanupCommand() *cobra.Command {
 		Use:    "cleanup --unit=…",
 		Short:  "Remove what is recorded of a unit that has stopped",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if unit == "" {
 				return errors.New("cannot clean up without knowing after what: give --unit")

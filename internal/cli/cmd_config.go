@@ -38,7 +38,7 @@ With --json it is one object:
 Settings, parameters and values are arrays of objects with "key", "value" and "from": FILE:LINE, a file, or words.
 
 Warnings are on stderr. A configuration that cannot be used is an error: see config check.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			explained, err := config.Explain(a.root, file)
 			a.warn(explained.Warnings)

@@ -27,7 +27,7 @@ copied. The files that are imported stay as they are, and so do the programs tha
 --from is discovery.conf, config.json, stafd.conf, stacd.conf, which stand for the installed files, or the path of another
 one; it may be given several times. Without it everything is imported that is installed. stafd.conf and stacd.conf belong
 together: import both at once, so that the parameters of I/O controllers hold for what the discovery controllers name.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if dryRun && output != "" {
 				return errors.New("cannot use --output with --dry-run: it prints the drop-ins and writes nothing")

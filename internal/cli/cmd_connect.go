@@ -23,7 +23,7 @@ func (a *app) connectCommand() *cobra.Command {
 The exclusion lists and the ownership registry are obeyed. The units of
 nvme-discoverd run this command: what "systemctl status" shows of a unit can be
 run by hand.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := flags.wish(a)
 			if err != nil {

@@ -23,7 +23,7 @@ const controlJSON = `
 
 func (a *app) startCommand() *cobra.Command {
 	return a.controlCommand(control{
-		use: "start TARGET", short: "Connect what was stopped, and keep it connected", method: "Start", args: cobra.ExactArgs(1),
+		use: "start TARGET", short: "Connect what was stopped, and keep it connected", method: "Start", args: takes(1, 1),
 		done: "%s started",
 		long: `Connect what was stopped, by "stop" or by systemctl, is polled, or waits for its
 next attempt, and keep it connected. TARGET is a unit, nvmeN, an NQN (all paths to
@@ -34,7 +34,7 @@ see "watch".` + controlJSON,
 
 func (a *app) stopCommand() *cobra.Command {
 	return a.controlCommand(control{
-		use: "stop TARGET", short: "Disconnect, and stay so", method: "Stop", args: cobra.ExactArgs(1),
+		use: "stop TARGET", short: "Disconnect, and stay so", method: "Stop", args: takes(1, 1),
 		done: "%s stopped",
 		long: `Disconnect, and stay so until "start", a reload or a reboot, as systemctl stop of
 the unit does. TARGET is a unit, nvmeN, an NQN (all paths to the subsystem) or a
@@ -46,7 +46,7 @@ or exclude its NQN.` + controlJSON,
 
 func (a *app) retryCommand() *cobra.Command {
 	return a.controlCommand(control{
-		use: "retry [TARGET]", short: "Try now what waits for its next attempt", method: "Retry", args: cobra.MaximumNArgs(1),
+		use: "retry [TARGET]", short: "Try now what waits for its next attempt", method: "Retry", args: takes(0, 1),
 		done: "%s tried now",
 		long: `Try now what waits for its next attempt: TARGET, a unit, nvmeN, an NQN or a
 transport ID, or everything. It is never needed; it saves the wait.` + controlJSON,
@@ -55,7 +55,7 @@ transport ID, or everything. It is never needed; it saves the wait.` + controlJS
 
 func (a *app) rescanCommand() *cobra.Command {
 	return a.controlCommand(control{
-		use: "rescan [DC]", short: "Read the log pages of discovery controllers again", method: "Rescan", args: cobra.MaximumNArgs(1),
+		use: "rescan [DC]", short: "Read the log pages of discovery controllers again", method: "Rescan", args: takes(0, 1),
 		done: "log pages of %s are read again",
 		long: `Read the log page of a discovery controller again, or those of all. DC is a unit,
 nvmeN, an NQN or a transport ID. For all, Fibre Channel is asked for discovery

@@ -38,7 +38,7 @@ controller of the boot firmware asks first; without a terminal to ask on it need
 With --unit, disconnect what that unit has connected, provided that it still is
 what the other options say, that the running system does not need it, and that it
 is not in use while the system shuts down; else say why not, and succeed.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case unit != "" && device != "":

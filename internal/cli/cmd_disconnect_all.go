@@ -24,7 +24,7 @@ a mounted file system for example, is disconnected with a warning.
 With --owner, disconnect those of that owner instead; with --force, all of them,
 whoever owns them and whatever is on them. Both ask for a typed yes; without a terminal to ask on they are
 refused unless --yes is given. nvme-discoverd connects again what it wants.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			match := func(c connect.Owned) bool { return c.Owner == owner }
 			byOwner := cmd.Flags().Changed("owner")

@@ -41,7 +41,7 @@ func entryFlag(flags *pflag.FlagSet, entry *string) {
 // usable tells of a bad list name before a command does anything.
 func usable(name *string) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.NoArgs(cmd, args); err != nil {
+		if err := takes(0, 0)(cmd, args); err != nil {
 			return err
 		}
 		return exclusion.CheckName(*name)

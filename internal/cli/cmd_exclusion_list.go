@@ -56,7 +56,7 @@ after the others are listed.
     file      its path
     entries   array: line, entry
     problems  array: line (left out if the file cannot be read), message`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var sources []exclusion.Source
 			if cmd.Flags().Changed("name") {

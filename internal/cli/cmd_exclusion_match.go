@@ -47,7 +47,7 @@ The exit status is 0 whether it is excluded or not.
   excluded  boolean
   entries   array, in the order in which they are looked at: file, line, entry
   problems  array of messages about what cannot be used and excludes nothing`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			result := exclusionTest{Entries: []exclusionEntry{}, Problems: []string{}}
 			tids, device, err := a.connection(args[0])

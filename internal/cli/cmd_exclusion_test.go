@@ -127,7 +127,7 @@ func TestExclusionCreateAndDelete(t *testing.T) {
 	d.expect(exclude("delete"), "deleted exclusion list user: /etc/nvme/exclusions/user.conf\n")
 	d.holds(userList, "")
 	d.expect(exclude("delete"), "! cannot delete exclusion list user: there is no such list, nvme-discoverctl exclusion list shows those that there are\nstatus 1\n")
-	d.expect(exclude("delete", "site"), "! unknown command \"site\" for \"nvme-discoverctl exclusion delete\": see nvme-discoverctl exclusion delete --help\nstatus 2\n")
+	d.expect(exclude("delete", "site"), "! cannot delete: \"site\" is one argument too many for nvme-discoverctl exclusion delete: see nvme-discoverctl exclusion delete --help\nstatus 2\n")
 }
 
 func TestExclusionAdd(t *testing.T) {

@@ -45,7 +45,7 @@ func (a *app) legacyStatusCommand() *cobra.Command {
     what   what it does
     state  one of the above
     path   of the file that decides: a mask, or what would run; left out if absent`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			pieces := []legacyPiece{}
 			inForce := false
@@ -76,7 +76,7 @@ func (a *app) legacyDisableCommand() *cobra.Command {
 		Long: `Mask what is installed of nvme-cli's automatic connects by links to /dev/null in
 /etc/udev/rules.d and /etc/systemd/system, as "systemctl mask" does, and have udev
 and systemd notice. What is connected stays so.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := legacy.Disable(a.root)
 			a.legacyDone(cmd.Context(), "masked", made)
@@ -94,7 +94,7 @@ func (a *app) legacyEnableCommand() *cobra.Command {
 		Short: "Undo \"legacy disable\"",
 		Long: `Remove the masks that "legacy disable" makes, and have udev and systemd notice.
 Nothing is started.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			removed, err := legacy.Enable(a.root)
 			a.legacyDone(cmd.Context(), "removed", removed)

@@ -21,7 +21,7 @@ NQN and unit; "-" is none.
 
 --json prints {"controllers": […]}, objects of type Controller of the varlink
 interface org.nvmexpress.discoverd.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
 				controllers, err := c.Controllers(cmd.Context(), "")

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +20,7 @@ DC is a unit, nvmeN, an NQN or a transport ID. "rescan" reads them again.
 
 --json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
 org.nvmexpress.discoverd.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := ""
@@ -34,8 +36,10 @@ org.nvmexpress.discoverd.`,
 					return a.printJSON(struct {
 						Logs []client.DiscoveryLog `json:"logs"`
 					}{logs})
-				case len(logs) == 0:
+				case len(logs) == 0 && target == "":
 					fmt.Fprintln(a.Stderr, "no log page was read yet")
+				case len(logs) == 0:
+					return a.whyNoLog(cmd.Context(), c, target)
 				}
 				for i, l := range logs {
 					if i > 0 {
@@ -49,6 +53,18 @@ org.nvmexpress.discoverd.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
 	return cmd
+}
+
+// whyNoLog is the error for a target that has no log page to show.
+func (a *app) whyNoLog(ctx context.Context, c *client.Client, target string) error {
+	controllers, err := c.Controllers(ctx, target)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(controllers, func(c client.Controller) bool { return c.Kind == "discovery" }) {
+		return fmt.Errorf("cannot show the log page of %s: it is no discovery controller, and only those have one", target)
+	}
+	return fmt.Errorf("cannot show the log page of %s: it was not read yet; see nvme-discoverctl status %s", target, target)
 }
 
 func (a *app) printLog(l client.DiscoveryLog) {

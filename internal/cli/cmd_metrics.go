@@ -25,7 +25,7 @@ rename it.
 
 --json prints {"metrics": […]}, objects of type Metric of the varlink interface
 org.nvmexpress.discoverd.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
 				metrics, err := c.Metrics(cmd.Context())

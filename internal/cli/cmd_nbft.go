@@ -47,7 +47,7 @@ Values that the table does not give are left out; the lists, "size" and "unavail
 unsupported, supported or required. "interface" is the interface of this host that has the MAC address and the VLAN now.
 
 A table that cannot be used is an error on stderr; the others are shown all the same, and the exit status is 1.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			tables, errs := a.nbftTables(file, cmd.Flags().Changed("file"))
 			views := make([]nbftView, len(tables))

@@ -113,7 +113,7 @@ func TestNBFTShowMessages(t *testing.T) {
 		{"bad table as JSON", bad, []string{"--json"}, Failed, "[]\n", message},
 		{"bad file", none, []string{"--file=" + table}, Failed, "", message},
 		{"one of two is bad", some, nil, Failed, some.ACPITables() + "/NBFT2, 229 bytes\n", some.ACPITables() + "/NBFT1: cannot use the NBFT: it has 4 bytes, at least 128 are needed\n"},
-		{"argument", none, []string{"x"}, Usage, "", "unknown command \"x\" for \"nvme-discoverctl nbft show\": see nvme-discoverctl nbft show --help\n"},
+		{"argument", none, []string{"x"}, Usage, "", "cannot show: \"x\" is one argument too many for nvme-discoverctl nbft show: see nvme-discoverctl nbft show --help\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			status, stdout, stderr := run(nil, test.root, append([]string{"nbft", "show"}, test.args...)...)

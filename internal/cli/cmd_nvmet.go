@@ -55,7 +55,7 @@ with --wait it is waited for.
                 failed     see error
     subsystems  array of NQNs that it shows
     error       left out where there is none`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if err := nvmet.CheckPort(args[0]); err != nil {

@@ -46,7 +46,7 @@ func (a *app) registryListCommand() *cobra.Command {
     device      nvmeN
     attributes  object of strings: owner; seqnum, the number of the kernel's last
                 event when the controller was connected; others' own`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			entries, err := a.registryEntries()
 			switch {
@@ -120,7 +120,7 @@ not there is a failure: exit status 1.
 
 --json prints an object like those in the array of "registry list --json"; with
 ATTRIBUTE, that attribute alone is in it.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: takes(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			device := args[0]
 			if err := paths.CheckDevice(device); err != nil {
@@ -164,7 +164,7 @@ func (a *app) registrySetCommand() *cobra.Command {
 A change of owner takes the controller away from the program that looks after it,
 so it asks first; without a terminal to ask on it needs --yes. A controller that
 nobody owns is given an owner without a question.`,
-		Args: cobra.ExactArgs(3),
+		Args: takes(3, 3),
 		RunE: func(_ *cobra.Command, args []string) error {
 			device, attr, value := args[0], args[1], args[2]
 			if err := paths.CheckDevice(device); err != nil {
@@ -210,7 +210,7 @@ a failure: exit status 1. The controller stays connected.
 
 Deleting the owner takes the controller away from the program that looks after
 it, so it asks first; without a terminal to ask on it needs --yes.`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: takes(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			device := args[0]
 			if err := paths.CheckDevice(device); err != nil {
@@ -246,7 +246,7 @@ func (a *app) registryPruneCommand() *cobra.Command {
 		Use:    "prune NAME",
 		Short:  "Remove the entry of a controller that is gone; SEQNUM is the number of its remove event",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   takes(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			seqnum, err := strconv.ParseUint(a.Getenv("SEQNUM"), 10, 64)
 			if err != nil {

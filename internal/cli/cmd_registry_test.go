@@ -81,7 +81,7 @@ func TestRegistryGet(t *testing.T) {
 		{[]string{"nvme3", "../x"}, "! cannot use attribute name \"../x\": it must be of letters, digits, - and _\nstatus 1\n"},
 		{[]string{"nvme4"}, "! cannot get nvme4: it is not in the registry, so nobody owns it\nstatus 1\n"},
 		{[]string{"../nvme4"}, "! cannot use device name \"../nvme4\": it must be nvme and a number, such as nvme3: see nvme-discoverctl registry get --help\nstatus 2\n"},
-		{nil, "! accepts between 1 and 2 arg(s), received 0: see nvme-discoverctl registry get --help\nstatus 2\n"},
+		{nil, "! cannot get: arguments are missing in nvme-discoverctl registry get nvmeN [ATTRIBUTE]: see nvme-discoverctl registry get --help\nstatus 2\n"},
 	} {
 		d.expect(append([]string{"registry", "get"}, test.args...), test.want)
 	}
@@ -100,7 +100,7 @@ func TestRegistrySet(t *testing.T) {
 	d.expect(set("nvme3", "owner", "you", "--yes"), "owner of nvme3 is you\n")
 	d.expect(set("nvme3", "seqnum", "many"), "! cannot set seqnum to \"many\": it must be the number of an event\nstatus 1\n")
 	d.expect(set("nvme3", "note", ""), "! cannot set note to nothing: an attribute has a value or is absent\nstatus 1\n")
-	d.expect(set("nvme3", "note"), "! accepts 3 arg(s), received 2: see nvme-discoverctl registry set --help\nstatus 2\n")
+	d.expect(set("nvme3", "note"), "! cannot set: arguments are missing in nvme-discoverctl registry set nvmeN ATTRIBUTE VALUE: see nvme-discoverctl registry set --help\nstatus 2\n")
 
 	const question = "nvme3 belongs to you. Change the owner of nvme3 to me? [y/N] "
 	for _, typed := range []string{"", "\n", "n\n", "yeah\n"} {

@@ -19,7 +19,7 @@ What is new is connected, what was removed stays connected until it drops, and
 what an administrator stopped is connected again.
 
 --json prints {} when it is in force.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
 				err := c.Reload(cmd.Context())

@@ -24,7 +24,7 @@ TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one.
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
 TARGET the controllers alone. --dot prints the topology for dot(1): host, discovery
 controllers, subsystems and the paths to them.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if asJSON && asDot {

@@ -10,7 +10,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		Run: func(*cobra.Command, []string) {
 			fmt.Fprintln(a.Stdout, "nvme-discoverctl", a.Version)
 		},

@@ -26,7 +26,7 @@ as long as it is called so.
 --json prints one reply of Monitor of the varlink interface
 org.nvmexpress.discoverd in each line: {"snapshot": true, "controllers": […], …},
 and then those that changed.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM)

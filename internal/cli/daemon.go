@@ -16,4 +16,4 @@ func (a *app) withDaemon(ctx context.Context, f func(*client.Client) error) erro
 	return failed(f(c))
 }
 
-const jsonFlag = "print JSON, see docs/json.md"
+const jsonFlag = "print JSON, see org.nvmexpress.discoverd(7)"

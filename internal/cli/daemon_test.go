@@ -297,6 +297,22 @@ func TestStatusVariants(t *testing.T) {
 	}
 }
 
+// A target that has no log page, and one whose page was not read yet.
+func TestNoLogPage(t *testing.T) {
+	s := three()
+	s.state.Targets[0].PageRead = time.Time{}
+	root := s.serve(t)
+	for target, want := range map[string]string{
+		"nvme2": "cannot show the log page of nvme2: it is no discovery controller, and only those have one\n",
+		"nvme1": "cannot show the log page of nvme1: it was not read yet; see nvme-discoverctl status nvme1\n",
+	} {
+		status, out, errs := ctl(t, root, 0, nil, "logs", target)
+		if diff := cmp.Diff([]any{Failed, "", want}, []any{status, out, errs}); diff != "" {
+			t.Errorf("logs %s: %s", target, diff)
+		}
+	}
+}
+
 // What each command asks of the daemon, prints, and ends with.
 func TestDaemonCommands(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -339,7 +355,7 @@ func TestDaemonCommands(t *testing.T) {
 			"no target", nil,
 			[]string{"stop"},
 			"", Usage, "",
-			"accepts 1 arg(s), received 0: see nvme-discoverctl stop --help\n",
+			"cannot stop: arguments are missing in nvme-discoverctl stop TARGET: see nvme-discoverctl stop --help\n",
 		},
 		{
 			"two formats", nil,
