@@ -51,17 +51,19 @@ func reset(t T) {
 	put(t, "/etc/nvme/hostid", HostID+"\n")
 }
 
-// deleteControllers disconnects every controller over fabrics and waits until the last one is gone.
+// deleteControllers disconnects every controller over fabrics, those too that a connect under way brings meanwhile, and waits
+// until the last one is gone.
 func deleteControllers(t T) {
 	t.Helper()
-	for _, c := range Controllers() {
-		Delete(t, c.Name)
-	}
+	deleted := map[string]bool{}
 	Eventually(t, time.Minute, "no controllers left", func() (bool, string) {
 		left := Controllers()
 		detail := ""
 		for _, c := range left {
-			detail += c.String() + "\n"
+			if detail += c.String() + "\n"; c.State == "live" || !deleted[c.Name] {
+				Delete(t, c.Name)
+				deleted[c.Name] = true
+			}
 		}
 		return len(left) == 0, detail
 	})
