@@ -4,7 +4,6 @@ package guest_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
 )
@@ -88,7 +87,7 @@ func TestDeletedComesBack(t *testing.T) {
 func checkEventually(f *guest.Fixture, nqn string) {
 	f.Helper()
 	device := guest.Devices()[nqn]
-	guest.Eventually(f, 10*time.Second, "files of "+device, func() (bool, string) {
+	guest.Eventually(f, connectTimeout, "files of "+device, func() (bool, string) {
 		owner := guest.RegistryAttribute(device, "owner")
 		return owner == "discoverd", owner
 	})

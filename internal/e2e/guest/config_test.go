@@ -85,7 +85,7 @@ func TestReloadOfBadConfiguration(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("systemctl reload took %v", took)
 	}
-	guest.Eventually(t, 20*time.Second, "the journal names the mistake", func() (bool, string) {
+	guest.Eventually(t, connectTimeout, "the journal names the mistake", func() (bool, string) {
 		text := f.Journal(mark)
 		return strings.Contains(text, "discoverd.conf:2:"), text
 	})

@@ -11,7 +11,7 @@ import (
 const configFile = "/etc/nvme/discoverd.conf"
 
 // startTimeout is how long the service may take to become ready. It does not wait for connections, so seconds are plenty.
-const startTimeout = 30 * time.Second
+const startTimeout = time.Minute
 
 // Configure writes the service's configuration.
 func Configure(t T, text string) {

@@ -5,7 +5,7 @@ package guest
 import "time"
 
 // connectTimeout is how long connecting a handful of controllers may take on two emulated CPUs of a busy host.
-const connectTimeout = 60 * time.Second
+const connectTimeout = 2 * time.Minute
 
 // Fixture is the scene that most scenarios begin with: one discovery controller with subsystems behind it, named in the
 // service's configuration.

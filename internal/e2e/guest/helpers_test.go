@@ -11,7 +11,7 @@ import (
 
 const (
 	// connectTimeout is for anything that ends in a connection, on two emulated CPUs of a busy host.
-	connectTimeout = 60 * time.Second
+	connectTimeout = 2 * time.Minute
 	// quietSpan is how long scenarios watch that something does not happen.
 	quietSpan = 5 * time.Second
 )

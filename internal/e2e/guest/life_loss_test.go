@@ -100,7 +100,7 @@ func TestPortBackTooLate(t *testing.T) {
 // is every controller, each started once, and the journal tells it in a bounded number of lines.
 func TestArrayReboot(t *testing.T) {
 	const subsystems = 100
-	const patience = 5 * time.Minute
+	const patience = 10 * time.Minute
 	f, _ := scene(t, subsystems, 5, 2, patience)
 	mark := f.Mark()
 	f.Port.Unlink(f.Subsystems...)

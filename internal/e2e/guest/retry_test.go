@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
 )
@@ -17,7 +16,7 @@ func TestTargetDownAtStart(t *testing.T) {
 	f := guest.Scene(t, 2)
 	f.Port.Unlink(f.Subsystems...)
 	guest.Start(t)
-	guest.Eventually(t, 20*time.Second, "the journal says that the target cannot be reached", func() (bool, string) {
+	guest.Eventually(t, connectTimeout, "the journal says that the target cannot be reached", func() (bool, string) {
 		text := f.Journal()
 		return strings.Contains(text, "refused"), text
 	})
@@ -39,7 +38,7 @@ func TestRefusedThenAllowed(t *testing.T) {
 	guest.Configure(t, subsystemConfig(f.Port, f.Subsystems[0].NQN, ""))
 	guest.Start(t)
 	unit := f.Unit(f.Subsystems[0].NQN)
-	guest.Eventually(t, 20*time.Second, "a failed attempt in the journal", func() (bool, string) {
+	guest.Eventually(t, connectTimeout, "a failed attempt in the journal", func() (bool, string) {
 		text := f.Journal()
 		return strings.Contains(text, unit) || strings.Contains(text, f.Subsystems[0].NQN), text
 	})

@@ -14,7 +14,7 @@ import (
 // subsystems are connected, and written to through all of their paths: none is lost or connected anew, and nothing is written in
 // vain. In the end a lost discovery controller comes back.
 func TestUpgrade(t *testing.T) {
-	const ports, patience = 5, 5 * time.Minute
+	const ports, patience = 5, 10 * time.Minute
 	f := guest.Scene(t, 10)
 	for _, s := range f.Subsystems {
 		s.Namespace(4 << 20)

@@ -81,7 +81,7 @@ func (j job) run(ctx context.Context) error {
 			}
 		}
 	}
-	good := j.runAll(ctx, computers, out, machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 5 * time.Minute})
+	good := j.runAll(ctx, computers, out, machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 12 * time.Minute})
 	if j.program.scenarios {
 		good = out.summary(good)
 	}
