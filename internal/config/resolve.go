@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -361,12 +360,7 @@ func checkSource(id tid.TID, host string) error {
 	switch {
 	case id.Transport == tid.FC && id.HostTraddr == "": // required_opts in the kernel's drivers/nvme/host/fc.c
 		return errors.New("cannot use transport fc without the host-traddr of a port of this host, such as nn-0x…:pn-0x…")
-	case id.Transport != tid.TCP && id.Transport != tid.RDMA, id.HostTraddr == "", host != "":
-		return nil
-	}
-	from, err := netip.ParseAddr(id.HostTraddr)
-	to, toErr := netip.ParseAddr(id.Traddr)
-	if err == nil && toErr == nil && from.Is4() != to.Is4() {
+	case host == "" && wish.OneIPVersion(id) != nil:
 		return fmt.Errorf("cannot use host-traddr %q with traddr %q: they are of different IP versions", id.HostTraddr, id.Traddr)
 	}
 	return nil
