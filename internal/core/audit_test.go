@@ -155,14 +155,9 @@ func TestStopThatWasNotHeard(t *testing.T) {
 func TestRestartBeforeTheDaemon(t *testing.T) {
 	pinned := vol1
 	pinned.TID.HostTraddr = "192.0.2.9"
-	s := &stage{t, New(1), time.Unix(1000, 0)}
-	s.step(configured())
-	s.step(BusUp{})
 	restarting := held(vol1)
 	restarting.Active, restarting.Job = "deactivating", "restart"
-	for s.m.snapToken != 0 {
-		s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true, Units: []UnitInfo{restarting}})
-	}
+	s := found(t, Snapshot{Units: []UnitInfo{restarting}})
 	d := deviceOf(vol1, "nvme5", 7)
 	d.SrcAddr = "192.0.2.9"
 	s.step(DeviceSeen{Device: d})

@@ -4,15 +4,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // What a new daemon finds in the middle of what an earlier one began.
 
-// found is a new machine that wants vol1, after its first comparisons have found snap.
-func found(t *testing.T, snap Snapshot) *stage {
+// found is a new machine with wishes, after its first comparisons have found snap.
+func found(t *testing.T, snap Snapshot, wishes ...wish.Wish) *stage {
 	t.Helper()
 	s := &stage{t, New(1), time.Unix(1000, 0)}
-	s.step(configured(vol1))
+	s.step(configured(wishes...))
 	s.step(BusUp{})
 	snap.UnitsKnown = true
 	for s.m.snapToken != 0 {
@@ -34,7 +36,7 @@ func TestActiveUnitOfUnboundController(t *testing.T) {
 		unbound.Unit, unbound.Owner = "", ""
 		snap := holding(unbound)
 		snap.Units[0].Argv = argv
-		s := found(t, snap)
+		s := found(t, snap, vol1)
 		s.now = s.now.Add(time.Second)
 		bound := deviceOf(vol1, "nvme5", 8)
 		info := held(vol1)
@@ -51,20 +53,15 @@ func TestActiveUnitOfUnboundController(t *testing.T) {
 func TestActiveUnitOfSomebodysController(t *testing.T) {
 	unbound := deviceOf(vol1, "nvme5", 7)
 	unbound.Unit, unbound.Owner = "", ""
-	s := found(t, holding(unbound))
+	s := found(t, holding(unbound), vol1)
 	s.expect(s.step(UnitState{Unit: vol1.TID.UnitName(), Known: true, Info: held(vol1)}), "restart "+vol1.TID.UnitName())
 }
 
 // A unit that is being started may have a record and not yet a controller: that is no loss.
 func TestStartingUnitIsNoOrphan(t *testing.T) {
-	s := &stage{t, New(1), time.Unix(1000, 0)}
-	s.step(configured())
-	s.step(BusUp{})
 	starting := held(vol1)
 	starting.Active, starting.Job = "activating", "start"
-	for s.m.snapToken != 0 {
-		s.step(Snapshot{Token: s.m.snapToken, UnitsKnown: true, Units: []UnitInfo{starting}, Devids: map[string]string{starting.Name: "nvme5"}})
-	}
+	s := found(t, Snapshot{Units: []UnitInfo{starting}, Devids: map[string]string{starting.Name: "nvme5"}})
 	s.expect(s.step(Kickstarted{Token: s.m.fc.round, NoFC: true}))
 }
 
@@ -74,7 +71,7 @@ func TestEarlierStopIsOver(t *testing.T) {
 	device := deviceOf(vol1, "nvme5", 7)
 	snap := holding(device)
 	snap.Stopping = []string{unit}
-	s := found(t, snap)
+	s := found(t, snap, vol1)
 	s.step(ForeignJob{Unit: unit, Type: "stop"})
 	info := held(vol1)
 	info.Active, info.Job = "deactivating", "stop"
@@ -89,7 +86,7 @@ func TestStopOfAdoptedUnitIsRemembered(t *testing.T) {
 	device.Unit = other
 	info := held(vol1)
 	info.Name = other
-	s := found(t, Snapshot{Units: []UnitInfo{info}, Devids: map[string]string{other: "nvme5"}, Devices: []Device{device}})
+	s := found(t, Snapshot{Units: []UnitInfo{info}, Devids: map[string]string{other: "nvme5"}, Devices: []Device{device}}, vol1)
 	s.step(ForeignJob{Unit: other, Type: "stop"})
 	info.Active, info.Job = "deactivating", "stop"
 	s.expect(s.step(UnitState{Unit: other, Known: true, Info: info, Device: &device}),
@@ -104,7 +101,7 @@ func TestStopOfAdoptedUnitIsRemembered(t *testing.T) {
 func TestStopByRequest(t *testing.T) {
 	unit := vol1.TID.UnitName()
 	snap := holding(deviceOf(vol1, "nvme5", 7))
-	s := found(t, snap)
+	s := found(t, snap, vol1)
 	s.step(BusDown{Err: "gone"})
 	stop := Request{ID: 1, Op: RequestStop, Target: vol1.TID.NQN}
 	s.expect(s.step(stop), "answer 1: cannot stop (tcp, 192.0.2.1, 4420, nqn.vol1): systemd cannot be reached: try again when it can")
@@ -127,7 +124,7 @@ func TestStopByRequest(t *testing.T) {
 
 // The name of a controller that was lost unseen is another's: that is noticed as soon as it is seen, and nothing is read of it.
 func TestNameRecycledUnseen(t *testing.T) {
-	s := found(t, holding(deviceOf(vol1, "nvme5", 7)))
+	s := found(t, holding(deviceOf(vol1, "nvme5", 7)), vol1)
 	other := deviceOf(vol1, "nvme5", 20)
 	other.NQN, other.Unit, other.Owner = "nqn.other", "", ""
 	s.expect(s.step(DeviceSeen{Device: other}), "log info: lost (tcp, 192.0.2.1, 4420, nqn.vol1)",
