@@ -100,10 +100,7 @@ func TestDeletedTwice(t *testing.T) {
 	f, _ := guest.Connected(t, 2)
 	nqn := f.Subsystems[0].NQN
 	for range 3 {
-		guest.Eventually(t, connectTimeout, nqn+" is live", func() (bool, string) {
-			return len(guest.Live(nqn)) == 1, ""
-		})
-		guest.Delete(t, guest.Live(nqn)[0])
+		guest.Delete(t, guest.WaitOneLive(t, nqn, nqn+" is live"))
 	}
 	f.WaitAllLive()
 }

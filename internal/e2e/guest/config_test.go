@@ -94,9 +94,7 @@ func TestReloadOfBadConfiguration(t *testing.T) {
 		t.Errorf("controllers: %s\nwant %v", seen, devices)
 	}
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
-	guest.Eventually(t, connectTimeout, "the last good configuration is in force", func() (bool, string) {
-		return len(guest.Live(f.Subsystems[0].NQN)) == 1, ""
-	})
+	guest.WaitOneLive(t, f.Subsystems[0].NQN, "the last good configuration is in force")
 	f.WaitAllLive()
 }
 

@@ -95,6 +95,17 @@ func WaitLive(t T, timeout time.Duration, nqns ...string) map[string]string {
 	return Devices()
 }
 
+// WaitOneLive waits until exactly one controller with an NQN is live, whatever else there is; it returns its device name.
+func WaitOneLive(t T, nqn, what string) string {
+	t.Helper()
+	var live []string
+	Eventually(t, connectTimeout, what, func() (bool, string) {
+		live = Live(nqn)
+		return len(live) == 1, fmt.Sprint(live)
+	})
+	return live[0]
+}
+
 // exactlyLive tells whether the NQNs given, and no others, have one live controller each.
 func exactlyLive(nqns []string) (bool, string) {
 	all := Controllers()

@@ -20,9 +20,7 @@ func TestLocalDiskIsLeftAlone(t *testing.T) {
 	devices := f.WaitAllLive()
 	// Loss and resynchronisation look at sysfs too.
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
-	guest.Eventually(t, connectTimeout, "it is back", func() (bool, string) {
-		return len(guest.Live(f.Subsystems[0].NQN)) == 1, ""
-	})
+	guest.WaitOneLive(t, f.Subsystems[0].NQN, "it is back")
 	f.WaitAllLive()
 	guest.Stop(t)
 	checkTrace(t, "the daemon")
@@ -54,9 +52,7 @@ func TestNoShellNoNvmeCli(t *testing.T) {
 	guest.Start(t)
 	devices := f.WaitAllLive()
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
-	guest.Eventually(t, connectTimeout, "it is back", func() (bool, string) {
-		return len(guest.Live(f.Subsystems[0].NQN)) == 1, ""
-	})
+	guest.WaitOneLive(t, f.Subsystems[0].NQN, "it is back")
 	f.WaitAllLive()
 	guest.Run(t, "systemctl", "stop", f.Unit(f.Subsystems[1].NQN))
 	programs := trace.Programs()

@@ -37,9 +37,7 @@ func TestStopDiscoveryController(t *testing.T) {
 	guest.Always(t, quietSpan, "the rest stays connected", unchanged(devices))
 	nqn := f.Subsystems[0].NQN
 	guest.Delete(t, devices[nqn])
-	guest.Eventually(t, connectTimeout, nqn+" is back", func() (bool, string) {
-		return len(guest.Live(nqn)) == 1, ""
-	})
+	guest.WaitOneLive(t, nqn, nqn+" is back")
 	addSubsystem(f, "added")
 	guest.Always(t, quietSpan, "nobody tells of the added one", func() (bool, string) { return len(guest.Controllers()) <= 2, "" })
 	guest.Reload(t)

@@ -150,9 +150,7 @@ func TestForerunnerIgnoresFirstNotification(t *testing.T) {
 	f := guest.Scene(t, 1)
 	for i := range 4 {
 		guest.Start(t)
-		guest.Eventually(t, connectTimeout, "discovery controller live", func() (bool, string) {
-			return len(guest.Live(guest.DiscoveryNQN)) == 1, ""
-		})
+		guest.WaitOneLive(t, guest.DiscoveryNQN, "discovery controller live")
 		addSubsystem(f, fmt.Sprintf("added%d", i))
 		guest.WaitConsistent(t, connectTimeout, f.Wanted())
 		guest.Stop(t)

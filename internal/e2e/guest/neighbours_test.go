@@ -29,8 +29,7 @@ func TestConnectAllByHand(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 
 	connectAll(other)
-	guest.Eventually(t, connectTimeout, "what the user wanted is connected", func() (bool, string) { return len(guest.Live(users.NQN)) == 1, "" })
-	theirs := guest.Live(users.NQN)[0]
+	theirs := guest.WaitOneLive(t, users.NQN, "what the user wanted is connected")
 	guest.Always(t, quietSpan, "it is left alone", func() (bool, string) { return guest.Consistent(t, f.Wanted(), theirs) })
 	if slices.Contains(guest.RegistryEntries(), theirs) {
 		t.Errorf("%s, the user's, has an entry in the registry", theirs)

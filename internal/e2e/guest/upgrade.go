@@ -46,13 +46,7 @@ func ConnectAsForerunner(t T, id TID, number int) (unit, device string) {
 	Run(t, "systemd-run", "--quiet", "--unit="+unit, "--property=Type=oneshot", "--property=RemainAfterExit=yes", "--collect",
 		"/usr/sbin/nvme", "connect", "--transport="+id.Transport, "--traddr="+id.Traddr, "--trsvcid="+id.Trsvcid, "--nqn="+id.NQN,
 		"--hostnqn="+id.HostNQN, "--hostid="+id.HostID, "--keep-alive-tmo=30")
-	Eventually(t, connectTimeout, id.NQN+" live", func() (bool, string) {
-		live := Live(id.NQN)
-		if len(live) == 1 {
-			device = live[0]
-		}
-		return device != "", fmt.Sprint(live)
-	})
+	device = WaitOneLive(t, id.NQN, id.NQN+" live")
 	put(t, filepath.Join(registryDir, device, "owner"), "discoverd\n")
 	put(t, filepath.Join(registryDir, device, "seqnum"), LastEvent()+"\n")
 	put(t, DevidFile(unit), device+"\n")

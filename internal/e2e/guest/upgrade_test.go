@@ -81,16 +81,8 @@ func TestUpgradeFromForerunner(t *testing.T) {
 		}
 	}
 	added := addSubsystem(f, "added")
-	waitOne(t, added.NQN, "what the log page has anew is connected")
+	guest.WaitOneLive(t, added.NQN, "what the log page has anew is connected")
 	lost := f.Subsystems[0].NQN
 	guest.Delete(t, devices[lost])
-	waitOne(t, lost, "what is lost comes back")
-}
-
-func waitOne(t *testing.T, nqn, what string) {
-	t.Helper()
-	guest.Eventually(t, connectTimeout, what, func() (bool, string) {
-		live := guest.Live(nqn)
-		return len(live) == 1, fmt.Sprint(live)
-	})
+	guest.WaitOneLive(t, lost, "what is lost comes back")
 }
