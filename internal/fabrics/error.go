@@ -53,7 +53,7 @@ func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 			e.Advice = "check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there"
 		}
 	case syscall.EIO:
-		e.Meaning, e.Advice = "the target does not know the subsystem or does not allow this host", "check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"
+		e.Meaning, e.Advice = noEntry(secrets)
 	case syscall.EALREADY:
 		e.Meaning, e.Advice = "the kernel has such a connection already", "look for it in nvme-discoverctl status"
 	case syscall.ENODEV:
@@ -79,6 +79,18 @@ func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 		e.Meaning, e.Advice = "the kernel refused", "see the kernel log (dmesg)"
 	}
 	return e
+}
+
+// noEntry says what a target may have against this host that the kernel has one number for. A wrong secret is among it: a target
+// that closes the connection right after it refused one may do so before its refusal is read (nvmet_ctrl_fatal_error in the
+// kernel's drivers/nvme/target/core.c does).
+func noEntry(secrets secret.Set) (meaning, advice string) {
+	if host := secrets[secret.DHChap]; host.Value.IsSet() {
+		return "the target does not know the subsystem, does not allow this host, or did not take the dhchap-secret from " + host.From,
+			"check the nqn, that the target allows the hostnqn, and the secret; the kernel log (dmesg) may say more"
+	}
+	return "the target does not know the subsystem or does not allow this host",
+		"check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more"
 }
 
 // noKey says which secret is missing, as far as the kernel's number tells.

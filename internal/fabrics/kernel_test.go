@@ -231,6 +231,7 @@ func TestMeanings(t *testing.T) {
 		{overRDMA, syscall.ECONNRESET, "no RDMA device of this host reaches the address, or nothing listens there (connection reset by peer): " +
 			"check the devices (rdma link) and the target; one whose own RDMA device was reset needs nvme-discoverctl nvmet heal there", secret.Set{}},
 		{ioc(t), syscall.EIO, "the target does not know the subsystem or does not allow this host (input/output error): check the nqn, and that the target allows the hostnqn; the kernel log (dmesg) may say more", secret.Set{}},
+		{ioc(t), syscall.EIO, "the target does not know the subsystem, does not allow this host, or did not take the dhchap-secret from /etc/nvme/keys/host (input/output error): check the nqn, that the target allows the hostnqn, and the secret; the kernel log (dmesg) may say more", oneWay},
 		{ioc(t), syscall.EALREADY, "the kernel has such a connection already (operation already in progress): look for it in nvme-discoverctl status", secret.Set{}},
 		{iface, syscall.ENODEV, "there is no such network interface (no such device): check host-iface", secret.Set{}},
 		{ioc(t), syscall.ENODEV, "there is no such device (no such device): check the adapter and its driver", secret.Set{}},

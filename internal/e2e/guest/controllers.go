@@ -129,10 +129,18 @@ func exactlyLive(nqns []string) (bool, string) {
 // Delete disconnects a controller as `nvme disconnect -d` does, behind the service's back.
 func Delete(t T, device string) {
 	t.Helper()
-	path := filepath.Join(fabricsDevices, device, "delete_controller")
-	if err := os.WriteFile(path, []byte("1"), 0o200); err != nil && !gone(err) {
+	if err := remove(device); err != nil {
 		t.Fatalf("cannot delete controller: %v", err)
 	}
+}
+
+// remove is Delete, with an error. The kernel refuses, as busy, what was never connected yet.
+func remove(device string) error {
+	err := os.WriteFile(filepath.Join(fabricsDevices, device, "delete_controller"), []byte("1"), 0o200)
+	if gone(err) {
+		return nil
+	}
+	return err
 }
 
 // NQNs lists the names of subsystems, after the well-known discovery NQN if discovery is set.

@@ -3,7 +3,9 @@
 package guest
 
 import (
+	"errors"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -52,18 +54,23 @@ func reset(t T) {
 }
 
 // deleteControllers disconnects every controller over fabrics, those too that a connect under way brings meanwhile, and waits
-// until the last one is gone.
+// until the last one is gone. A connect under way may hang for as long as the kernel waits for an answer.
 func deleteControllers(t T) {
 	t.Helper()
 	deleted := map[string]bool{}
-	Eventually(t, time.Minute, "no controllers left", func() (bool, string) {
+	Eventually(t, 3*time.Minute, "no controllers left", func() (bool, string) {
 		left := Controllers()
 		detail := ""
 		for _, c := range left {
-			if detail += c.String() + "\n"; c.State == "live" || !deleted[c.Name] {
-				Delete(t, c.Name)
-				deleted[c.Name] = true
+			detail += c.String() + "\n"
+			if c.State != "live" && deleted[c.Name] {
+				continue
 			}
+			err := remove(c.Name)
+			if err != nil && !errors.Is(err, syscall.EBUSY) {
+				t.Fatalf("cannot delete controller: %v", err)
+			}
+			deleted[c.Name] = err == nil
 		}
 		return len(left) == 0, detail
 	})
