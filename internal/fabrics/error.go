@@ -1,6 +1,7 @@
 package fabrics
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -31,6 +32,10 @@ func (e *Error) Unwrap() error { return e.Errno }
 func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 	e := &Error{TID: w.TID, Errno: errno}
 	_, tls := w.Params.Get(param.TLS)
+	if errno == syscall.EACCES && tls {
+		e.Meaning, e.Advice = noHandshake(secrets)
+		return e
+	}
 	switch errno {
 	case syscall.ECONNREFUSED:
 		e.Meaning, e.Advice = "nothing listens at that address and port", "start the target, or correct traddr and trsvcid"
@@ -71,14 +76,40 @@ func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 		e.Meaning, e.Advice = keyRejected(secrets)
 	case syscall.ESRCH:
 		e.Meaning, e.Advice = "nothing does TLS handshakes on this host", "start tlshd (package ktls-utils)"
-	case syscall.EPERM, syscall.EACCES:
-		e.Meaning, e.Advice = "only root may connect", "run it as root"
 	case syscall.ENOENT:
 		e.Meaning, e.Advice = "this kernel has no NVMe over Fabrics", "install and load the kernel module nvme-"+w.TID.Transport
 	default:
 		e.Meaning, e.Advice = "the kernel refused", "see the kernel log (dmesg)"
 	}
 	return e
+}
+
+// noHandshake says whose key the target may not take. The kernel has the number from tlshd, which ends every handshake that fails
+// with it, whatever alert the target sent.
+func noHandshake(secrets secret.Set) (meaning, advice string) {
+	const look = "; the journal of tlshd.service may say more"
+	if key := secrets[secret.TLS]; key.Value.IsSet() {
+		return "the target does not take the tls-key from " + key.From, "give the key that the target has for this hostnqn, then reload" + look
+	}
+	return "the target does not take the TLS key that the kernel's keyring .nvme has for this hostnqn", "put the one there that the target has" + look
+}
+
+// unopened gives an error of opening the device its meaning.
+func unopened(w wish.Wish, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && (errno == syscall.EACCES || errno == syscall.EPERM) {
+		return &Error{TID: w.TID, Errno: errno, Meaning: "only root may connect", Advice: "run it as root"}
+	}
+	return failed(w, secret.Set{}, err)
+}
+
+// failed gives an error of the device its meaning.
+func failed(w wish.Wish, secrets secret.Set, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return refused(w, secrets, errno)
+	}
+	return fmt.Errorf("cannot connect %s: %w", w.TID, err)
 }
 
 // noEntry says what a target may have against this host that the kernel has one number for. A wrong secret is among it: a target

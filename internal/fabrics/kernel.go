@@ -107,7 +107,7 @@ func (k *Kernel) attempt(w wish.Wish, keys Keys) (Result, error) {
 func (k *Kernel) options(w wish.Wish) (map[string]bool, error) {
 	device, err := k.open()
 	if err != nil {
-		return nil, failed(w, secret.Set{}, err)
+		return nil, unopened(w, err)
 	}
 	defer device.Close()
 	template, err := io.ReadAll(io.LimitReader(device, 1<<16))
@@ -125,7 +125,7 @@ func (k *Kernel) options(w wish.Wish) (map[string]bool, error) {
 func (k *Kernel) write(w wish.Wish, keys Keys, s string) (Result, error) {
 	device, err := k.open()
 	if err != nil {
-		return Result{}, failed(w, keys.Set, err)
+		return Result{}, unopened(w, err)
 	}
 	defer device.Close()
 	if _, err := device.Write([]byte(s)); err != nil {
@@ -137,15 +137,6 @@ func (k *Kernel) write(w wish.Wish, keys Keys, s string) (Result, error) {
 		return Result{}, fmt.Errorf("cannot read which controller the kernel connected for %s: %w", w.TID, err)
 	}
 	return parseReply(reply[:n])
-}
-
-// failed gives an error of the device its meaning.
-func failed(w wish.Wish, secrets secret.Set, err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return refused(w, secrets, errno)
-	}
-	return fmt.Errorf("cannot connect %s: %w", w.TID, err)
 }
 
 // lacksModule tells whether err may come from a kernel module that is not loaded.

@@ -210,6 +210,7 @@ func TestConnect(t *testing.T) {
 func TestMeanings(t *testing.T) {
 	tls := ioc(t, "tls", "true")
 	oneWay := secret.Set{secret.DHChap: {Value: value(t, secret.DHChap, dhchap), From: "/etc/nvme/keys/host"}}
+	keyed := secret.Set{secret.TLS: {Value: value(t, secret.TLS, tlsKey), From: "/etc/nvme/keys/tls"}}
 	bothWays := oneWay
 	bothWays[secret.DHChapCtrl] = secret.Secret{Value: value(t, secret.DHChapCtrl, dhchap), From: "/etc/nvme/discoverd.conf:7"}
 	iface := ioc(t)
@@ -239,6 +240,8 @@ func TestMeanings(t *testing.T) {
 		{ioc(t), syscall.ENOKEY, "the target demands a DH-HMAC-CHAP secret (required key not available): give dhchap-secret, the one that the target has for this hostnqn", secret.Set{}},
 		{ioc(t), syscall.EKEYREJECTED, "the target rejected the DH-HMAC-CHAP secret (key was rejected by service): give the secret that the target has for this hostnqn", secret.Set{}},
 		{tls, syscall.ESRCH, "nothing does TLS handshakes on this host (no such process): start tlshd (package ktls-utils)", secret.Set{}},
+		{tls, syscall.EACCES, "the target does not take the tls-key from /etc/nvme/keys/tls (permission denied): give the key that the target has for this hostnqn, then reload; the journal of tlshd.service may say more", keyed},
+		{tls, syscall.EACCES, "the target does not take the TLS key that the kernel's keyring .nvme has for this hostnqn (permission denied): put the one there that the target has; the journal of tlshd.service may say more", secret.Set{}},
 		{ioc(t), syscall.ENOSPC, "the kernel refused (no space left on device): see the kernel log (dmesg)", secret.Set{}},
 		{ioc(t), syscall.EKEYREJECTED, "the target rejected the dhchap-secret from /etc/nvme/keys/host (key was rejected by service): give the secret that the target has for this hostnqn, then reload", oneWay},
 		{ioc(t), syscall.EKEYREJECTED, "the target rejected the dhchap-secret from /etc/nvme/keys/host, or its own is not the dhchap-ctrl-secret from /etc/nvme/discoverd.conf:7 (key was rejected by service): give the secrets that the target has for this hostnqn, then reload", bothWays},

@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ func TestRDMAReset(t *testing.T) {
 		n := f.Starts(mark)
 		return n >= 5*len(f.Wanted()), fmt.Sprint(n, " starts of units")
 	})
+	if journal, want := f.Journal(mark), "no RDMA device of this host reaches the address, or nothing listens there"; !strings.Contains(journal, want) {
+		t.Errorf("the journal does not tell what is wrong:\n%s", journal)
+	}
 	// The half of what the target's administrator has to do that can be done before the device is there again.
 	f.Port.Unlink(f.Subsystems...)
 	mark = f.Mark()
@@ -137,6 +141,11 @@ func TestRDMAHeal(t *testing.T) {
 	heal("port 4420 (198.51.100.1:4420) listens no more: would link anew "+linked, "4420", "--dry-run")
 	heal(strings.Replace(healthy, "listens\n", "listened no more and does again: linked anew "+linked, 1))
 	heal(healthy)
+	// The referral is as it was, in the log page that hosts read.
+	page := guest.Run(t, "nvme", "discover", "--transport=rdma", "--traddr="+guest.RDMAAddress, "--trsvcid=4420")
+	if !regexp.MustCompile(`subtype: discovery subsystem referral\n(.+\n)*trsvcid: +4431\n`).MatchString(page) {
+		t.Errorf("the healed port names no referral:\n%s", page)
+	}
 
 	connect := []string{"connect", "--transport=rdma", "--traddr=" + guest.RDMAAddress, "--nqn=" + f.Subsystems[1].NQN}
 	guest.Ctl(t, append(connect, "--trsvcid=4420")...)

@@ -75,14 +75,15 @@ func TestAuthentication(t *testing.T) {
 
 // A wrong secret is told by its place. The right one, put there before a reload, connects. One that the target and the file
 // change together later does not touch the connection and is used at the next one, also by systemctl restart. A file that
-// others may read is refused, and the last good configuration stays.
+// others may read is refused, as is nvme-cli as the one to connect, and the last good configuration stays.
 func TestSecretsChange(t *testing.T) {
 	f := guest.Scene(t, 1)
 	nqn := f.Subsystems[0].NQN
 	right, next, wrong, shown := guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.DHChapSecret('c'), guest.DHChapSecret('d')
 	f.Subsystems[0].AllowOnly(guest.HostNQN)
 	f.Target.Authenticate(guest.HostNQN, right, "")
-	guest.Configure(t, subsystemConfig(f.Port, nqn, fmt.Sprintf("dhchap-secret-file = %q\n", hostSecret)))
+	config := subsystemConfig(f.Port, nqn, fmt.Sprintf("dhchap-secret-file = %q\n", hostSecret))
+	guest.Configure(t, config)
 	guest.PutSecret(t, hostSecret, wrong+"\n")
 	guest.Start(t)
 	// The kernel's target closes the connection behind its refusal. On a slow machine this host then never reads why, and finds
@@ -124,6 +125,15 @@ func TestSecretsChange(t *testing.T) {
 	if out.Status == 0 || !strings.Contains(out.Stderr, want) {
 		t.Errorf("reload with a file that everybody can read: %+v, want %q", out, want)
 	}
+	// Nor may nvme-cli get a secret, on whose command line everybody could read it.
+	guest.Configure(t, "[global]\nnvme-path = \"/usr/sbin/nvme\"\n"+config)
+	want = "/etc/nvme/discoverd.conf:5:1: cannot use dhchap-secret-file with nvme-path, which is set at /etc/nvme/discoverd.conf:2: " +
+		"nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out"
+	for _, command := range [][]string{{"config", "check"}, {"reload"}} {
+		if out := guest.TryCtl(t, command...); out.Status == 0 || !strings.Contains(out.Stderr, want) {
+			t.Errorf("%v with secrets for nvme-cli: %+v, want %q", command, out, want)
+		}
+	}
 	devices = guest.Devices()
 	guest.Delete(t, devices[nqn])
 	waitSecret(t, nqn, "dhchap_secret", right)
@@ -159,6 +169,58 @@ func TestTLS(t *testing.T) {
 		live := guest.Live(secure.NQN)
 		return len(live) == 1 && serial(secure.NQN) != first, strings.Join(live, " ")
 	})
+}
+
+// stranger is a port of a target that has another key for this host: TLS 1.3 with it on port 8012 while /tmp/stranger is there.
+const stranger = `
+import os, socket, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.minimum_version = ssl.TLSVersion.TLSv1_3
+context.set_psk_server_callback(lambda identity: b"x" * 32)
+with socket.create_server(("127.0.0.1", 8012)) as port:
+    port.settimeout(1)
+    open("/tmp/stranger", "w").close()
+    while os.path.exists("/tmp/stranger"):
+        try:
+            peer, _ = port.accept()
+        except TimeoutError:
+            continue
+        try:
+            with context.wrap_socket(peer, server_side=True):
+                print("a handshake that was to fail")
+        except OSError as e:
+            print(e)
+`
+
+// A target that has another TLS key for this host: the key is told by its place, in the journal and the status.
+func TestTLSWrongKey(t *testing.T) {
+	f := guest.Scene(t, 0)
+	guest.StartTLS(t)
+	wait := guest.Background(t, "python3", "-c", stranger)
+	t.Cleanup(func() {
+		os.Remove("/tmp/stranger")
+		wait()
+	})
+	guest.Eventually(t, connectTimeout, "the target listens", func() (bool, string) {
+		_, err := os.Stat("/tmp/stranger")
+		return err == nil, fmt.Sprint(err)
+	})
+	guest.PutSecret(t, tlsKey, guest.TLSKey('a')+"\n")
+	guest.Configure(t, `[[subsystem]]
+nqn = "nqn.2024-01.com.example:secure"
+tls = true
+tls-key-file = "`+tlsKey+`"
+controller = [{ transport = "tcp", traddr = "127.0.0.1", trsvcid = 8012 }]
+`)
+	guest.Start(t)
+	const refused = "the target does not take the tls-key from " + tlsKey
+	guest.Eventually(t, connectTimeout, "the key is told by its place in the status", func() (bool, string) {
+		status := guest.Ctl(t, "status")
+		return strings.Contains(status, refused), status
+	})
+	if journal := f.Journal(); !strings.Contains(journal, refused) {
+		t.Errorf("the journal does not tell it:\n%s", journal)
+	}
 }
 
 // hidden fails the scenario if a text shows one of the secrets, or half of one.
