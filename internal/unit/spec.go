@@ -31,8 +31,8 @@ type Spec struct {
 	ExecStart, ExecStop, ExecStopPost []string
 	// After, Before and Wants name other units.
 	After, Before, Wants []string
-	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands. One that the kernel does not let
-	// go is killed after TimeoutStop, and systemd waits three times as long again before it goes on without it.
+	// TimeoutStart and TimeoutStop bound ExecStart and each of the two stop commands. After TimeoutStop systemd goes on
+	// without one that the kernel does not let go.
 	TimeoutStart, TimeoutStop time.Duration
 }
 
@@ -147,8 +147,12 @@ func (s Spec) properties() []property {
 	add("LimitCORE", uint64(0)) // secrets pass through them
 	add("TimeoutStartUSec", usec(s.TimeoutStart))
 	add("TimeoutStopUSec", usec(s.TimeoutStop))
-	// A command that hangs in the kernel heeds no SIGTERM either, and systemd would wait once more.
+	// A disconnect that hangs in the kernel heeds no signal, and systemd would wait for the effect of each, also of those to
+	// what is left in the control group: four times TimeoutStopUSec in all. Told to skip SIGKILL, and to mind main processes
+	// only, it goes on at once. A connect that hangs heeds SIGTERM.
 	add("TimeoutStopFailureMode", "kill")
+	add("SendSIGKILL", false)
+	add("KillMode", "process")
 	return props
 }
 

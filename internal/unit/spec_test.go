@@ -264,6 +264,8 @@ func TestProperties(t *testing.T) {
 		{"TimeoutStartUSec", "t", "@t 120000000"},
 		{"TimeoutStopUSec", "t", "@t 1500000"},
 		{"TimeoutStopFailureMode", "s", `"kill"`},
+		{"SendSIGKILL", "b", "false"},
+		{"KillMode", "s", `"process"`},
 	}
 	// The text form of a variant has none for structures: their content is compared below.
 	for i := range got {

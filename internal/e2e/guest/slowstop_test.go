@@ -3,9 +3,11 @@
 package guest_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
 )
@@ -55,8 +57,15 @@ func TestHungDisconnect(t *testing.T) {
 	set("110") // a task that hangs for 120 s makes the kernel complain
 	t.Cleanup(func() { set(string(before)) })
 	disk := guest.NewSlowDisk(t)
-	m, device, unit := stalled(t, disk, "[global]\ndisconnect-timeout = \"2s\"\n")
+	const bound = 20 * time.Second
+	m, device, unit := stalled(t, disk, fmt.Sprintf("[global]\ndisconnect-timeout = %q\n", bound))
+	begin := time.Now()
 	guest.Try(m, "systemctl", "stop", unit)
+	took := time.Since(begin).Round(time.Second)
+	t.Logf("the stop took %v, with a disconnect-timeout of %v", took, bound)
+	if took >= 2*bound {
+		t.Errorf("the stop took %v, want little more than the disconnect-timeout of %v", took, bound)
+	}
 	if state := guest.ControllerAttribute(device, "state"); !strings.HasPrefix(state, "deleting") {
 		t.Errorf("after the stop %s is in state %q, want it to be going still", device, state)
 	}
