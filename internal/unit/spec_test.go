@@ -41,7 +41,7 @@ func wishFor(t *testing.T, kind tid.Kind, id tid.TID, owner wish.Owner, params .
 
 func TestForWish(t *testing.T) {
 	cfg := Config{Ctl: "/usr/sbin/nvme-discoverctl"}
-	before := []string{"nvme-discoverd.service", "remote-fs-pre.target"}
+	before := []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"}
 	wants := []string{"remote-fs-pre.target"}
 
 	withNVMe := cfg
