@@ -31,7 +31,8 @@ what the running system needs on it, the root file system, /usr or swap, only wi
 
 With --exclude, what is disconnected is put into the exclusion list "user" first,
 so that nothing connects it again: for --device by its addresses and NQN, else by
-the options given. It is excluded also if nothing of it is connected now. A
+the options given. It is excluded also if nothing of it is connected now; but
+nothing is excluded or disconnected if the running system needs any of it. A
 controller of the boot firmware asks first; without a terminal to ask on it needs
 --yes.
 
@@ -64,11 +65,16 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 			if err != nil {
 				return err
 			}
-			if force {
-				ours := func(o connect.Owned) bool { return match(o.Controller) && !o.Foreign() }
-				if err := a.confirmNeeded(yes, ours); err != nil {
-					return failed(err)
-				}
+			ours := func(o connect.Owned) bool { return match(o.Controller) && !o.Foreign() }
+			switch {
+			case force:
+				err = a.confirmNeeded(yes, ours)
+			case exclude:
+				// An exclusion of what stays connected would be in the way of its reconnect.
+				err = a.checkNeeded(ours)
+			}
+			if err != nil {
+				return failed(err)
 			}
 			if exclude {
 				entries, err := a.entriesFor(flags.asGiven(given), match)
@@ -93,6 +99,21 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 	cmd.Flags().BoolVar(&force, "force", false, "disconnect also what the running system needs")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// checkNeeded returns an error for each controller that matches and that the running system needs.
+func (a *app) checkNeeded(match func(connect.Owned) bool) error {
+	controllers, err := a.connector().Controllers()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range controllers {
+		if match(c) {
+			errs = append(errs, c.CheckNeeded())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // confirmNeeded asks before controllers are disconnected that match and that the running system needs.

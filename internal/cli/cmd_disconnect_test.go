@@ -152,3 +152,20 @@ func TestDisconnectForce(t *testing.T) {
 	d.expect(force("--device=nvme4"), "disconnected nvme4\n")
 	d.expect(force("--unit="+unit), "! cannot force what a unit does: give --device or the options of connect with --force: see nvme-discoverctl disconnect --help\nstatus 2\n")
 }
+
+// What the running system needs is not excluded, or it would stay away when it is lost.
+func TestExcludeNeeded(t *testing.T) {
+	d := newDesk(t)
+	d.controller(tcp("nvme1", "192.0.2.1", nqn), "discoverd")
+	d.controller(tcp("nvme2", "192.0.2.2", nqn), "discoverd")
+	d.controller(tcp("nvme3", "192.0.2.3", nqn), "stas")
+	use := blockuse.Use{By: []string{"nvme1n1 is mounted on /"}, Needed: []string{"/"}}
+	d.fake.uses = map[string]blockuse.Use{"nvme1": use, "nvme3": use}
+	exclude := func(args ...string) []string { return append([]string{"disconnect", "--exclude"}, args...) }
+
+	const refused = "! cannot disconnect nvme1: nvme1n1 is mounted on /, and the running system needs /: --force disconnects it all the same\nstatus 1\n"
+	d.expect(exclude("--device=nvme1"), refused)
+	d.expect(exclude("--nqn="+nqn), refused)
+	// The first entry of the list is this one.
+	d.expect(exclude("--device=nvme2"), "excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn="+nqn+": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme2\n")
+}

@@ -68,12 +68,19 @@ func (c *Connector) DisconnectAll(match func(Owned) bool, force bool) (outcomes 
 	return c.disconnectAll(match, func(o Owned) error { return spare(o, force) })
 }
 
-// spare is an error for a controller that the running system needs.
-func spare(o Owned, force bool) error {
-	if force || len(o.Use.Needed) == 0 {
+// CheckNeeded returns an error for a controller that the running system needs: without force, no person disconnects it.
+func (o Owned) CheckNeeded() error {
+	if len(o.Use.Needed) == 0 {
 		return nil
 	}
 	return fmt.Errorf("cannot disconnect %s: %s: --force disconnects it all the same", o.Name, needed(o.Use))
+}
+
+func spare(o Owned, force bool) error {
+	if force {
+		return nil
+	}
+	return o.CheckNeeded()
 }
 
 func (c *Connector) disconnectAll(match func(Owned) bool, allowed func(Owned) error) (outcomes []string, err error) {
