@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// pathToNamespace is what a controller's directory in sysfs has for each namespace: nvme1c4n2 leads to nvme1n2.
-var pathToNamespace = regexp.MustCompile(`^(nvme\d+)c\d+(n\d+)$`)
+// pathToNamespace is what a controller's directory in sysfs has for each namespace: nvme1c4n2 leads to nvme1n2, and without
+// the kernel's own multipath it is nvme4n2 itself.
+var pathToNamespace = regexp.MustCompile(`^(nvme\d+)(?:c\d+)?(n\d+)$`)
 
 // Disk waits until the one namespace of a controller has a device file and returns its path.
 func Disk(t T, controller string) string {

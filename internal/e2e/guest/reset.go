@@ -49,6 +49,12 @@ func reset(t T) {
 		}
 	}
 	Run(t, "cp", "-a", pristine, "/etc/nvme")
+	identify(t)
+}
+
+// identify gives the host the identity that it has in every scenario.
+func identify(t T) {
+	t.Helper()
 	put(t, "/etc/nvme/hostnqn", HostNQN+"\n")
 	put(t, "/etc/nvme/hostid", HostID+"\n")
 }

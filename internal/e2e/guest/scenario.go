@@ -25,9 +25,22 @@ type Machine struct {
 // the kernel complains fails; one that fails prints all that there is to know about it.
 func Begin(t T) *Machine {
 	t.Helper()
-	m := &Machine{T: t, kernel: openKernelLog(t)}
+	log := openKernelLog(t)
 	reset(t)
-	m.journal = journalCursor(t)
+	return watch(t, log)
+}
+
+// BeginAsBooted watches over the machine as it has booted. It is for a boot with a root file system that the clean state, which
+// has no controllers over fabrics, would take away; no other scenario may run in that boot.
+func BeginAsBooted(t T) *Machine {
+	t.Helper()
+	identify(t)
+	return watch(t, openKernelLog(t))
+}
+
+func watch(t T, log *kernelLog) *Machine {
+	t.Helper()
+	m := &Machine{T: t, kernel: log, journal: journalCursor(t)}
 	t.Cleanup(func() {
 		m.kernel.check(t)
 		if t.Failed() {

@@ -28,6 +28,8 @@ type Boot struct {
 	Name string
 	// Kernel is the one to boot.
 	Kernel Kernel
+	// Parameters are words for the kernel's command line beside those that all boots have.
+	Parameters []string
 	// Arguments are the program's.
 	Arguments []string
 	// Data is the file of a drive, made by NewData, to which the machine writes what the next boot shall find; "" for none.
@@ -109,14 +111,18 @@ var unused = []string{
 	"sha1_ssse3", "sha256_ssse3", "sha512_ssse3",
 }
 
+// commandLine is what every kernel is told.
+var commandLine = []string{
+	"root=/dev/nvme0n1", "rw", "init=/usr/lib/e2e/init", "console=ttyS0", "panic=-1", "oops=panic", "loglevel=4",
+	"systemd.show_status=0", "systemd.log_target=journal", "mitigations=off", "random.trust_cpu=1",
+	"modprobe.blacklist=" + strings.Join(unused, ","),
+}
+
 // arguments are QEMU's options for one boot. Emulation only, never KVM, so that every host runs the same machine.
 func arguments(image, drive, console, program string) []string {
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048",
-		"-append", "root=/dev/nvme0n1 rw init=/usr/lib/e2e/init console=ttyS0 panic=-1 oops=panic loglevel=4 " +
-			"systemd.show_status=0 systemd.log_target=journal mitigations=off random.trust_cpu=1 " +
-			"modprobe.blacklist=" + strings.Join(unused, ","),
 		"-chardev", "file,id=console,path=" + console, "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=program,path=" + program, "-device", "virtserialport,chardev=program,name=e2e",
@@ -131,7 +137,7 @@ func arguments(image, drive, console, program string) []string {
 // arguments are QEMU's options that this boot has beside those that all have.
 func (b Boot) arguments(image string) []string {
 	kernel, initrd := b.Kernel.files(image)
-	words := []string{"-kernel", kernel}
+	words := []string{"-kernel", kernel, "-append", strings.Join(slices.Concat(commandLine, b.Parameters), " ")}
 	if initrd != "" {
 		words = append(words, "-initrd", initrd)
 	}

@@ -63,6 +63,15 @@ func NewData(path string) error {
 	return nil
 }
 
+// CopyRoot makes a data drive that has the machine's root file system on it, for boots with RootOnFabric.
+func (m *Machine) CopyRoot(path string) error {
+	image, err := baseImage(m.Progress)
+	if err != nil {
+		return err
+	}
+	return run("cp", "--sparse=always", filepath.Join(image, rootDisk), path)
+}
+
 func copyFile(from, to string, mode os.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
 	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
-	"linux-image-cloud-amd64", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace", "systemd", "systemd-sysv",
-	"udev", "util-linux",
+	"linux-image-cloud-amd64", "lvm2", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace",
+	"systemd", "systemd-sysv", "udev", "util-linux",
 }
 
 // dropped are files that nothing in the machine reads; leaving them out makes the image half as large.
@@ -27,8 +27,10 @@ var dropped = []string{
 }
 
 // masked are things that come with the packages and would get in the way: nvme-cli's udev rule and units reconnect lost
-// controllers behind the product's back, the others only cost time at boot.
+// controllers behind the product's back, the others only cost time, at boot or at every event of a block device. A scenario
+// that wants one removes the mask.
 var masked = []string{
+	"etc/udev/rules.d/60-multipath.rules",
 	"etc/udev/rules.d/70-nvmf-autoconnect.rules",
 	"etc/systemd/system/nvmf-autoconnect.service",
 	"etc/systemd/system/nvmf-connect-nbft.service",
@@ -55,7 +57,10 @@ var enabled = map[string]string{
 }
 
 // disabled are services that scenarios start when they want them.
-var disabled = []string{"stacd.service", "stafd.service", "tlshd.service"}
+var disabled = []string{
+	"blk-availability.service", "lvm2-monitor.service", "multipathd.service", "multipathd.socket", "stacd.service", "stafd.service",
+	"tlshd.service",
+}
 
 // rootfs is laid over the new root file system: the init wrapper, the unit that runs what a run brings along, settings.
 //
@@ -86,7 +91,7 @@ func baseImage(progress func(string)) (string, error) {
 
 // imageIngredients lists everything that decides what the image contains.
 func imageIngredients() ([]string, error) {
-	all := slices.Concat([]string{"1", suite, imageSize, makeInitrd, initrdInit}, packages, dropped, masked, disabled)
+	all := slices.Concat([]string{"1", suite, imageSize, makeInitrd, initrdInit, initrdFabric}, packages, dropped, masked, disabled)
 	for _, name := range slices.Sorted(maps.Keys(enabled)) {
 		all = append(all, name, enabled[name])
 	}

@@ -18,13 +18,19 @@ const (
 	Ordinary Kernel = "ordinary"
 )
 
+// RootOnFabric is the word on the command line of the ordinary kernel by which its initial RAM disk exports the data drive
+// over NVMe/TCP and connects it, and the root file system is there: that of a Boot whose data drive CopyRoot made.
+const RootOnFabric = "e2e_root=fabric"
+
 // makeInitrd is the script that makes an initial RAM disk, initrdInit the script that runs in it: Debian's own takes three
-// times as long to find the one disk there is.
+// times as long to find the one disk there is. initrdFabric is what it runs for RootOnFabric.
 var (
 	//go:embed initrd/make
 	makeInitrd string
 	//go:embed initrd/init
 	initrdInit string
+	//go:embed initrd/fabric
+	initrdFabric string
 )
 
 // files are a kernel and its initial RAM disk in the directory of an image.
@@ -51,7 +57,7 @@ func (k Kernel) take(tree, dir string) error {
 			return nil
 		}
 		release := strings.TrimPrefix(filepath.Base(file), "vmlinuz-")
-		return run("sh", "-eu", "-c", makeInitrd, "make-initrd", tree, release, initrdInit, initrd)
+		return run("sh", "-eu", "-c", makeInitrd, "make-initrd", tree, release, initrdInit, initrdFabric, initrd)
 	}
 	return fmt.Errorf("cannot find the %s kernel in the new tree", k)
 }

@@ -141,15 +141,20 @@ func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, ou
 		return fmt.Errorf("cannot make directory of machine: %w", err)
 	}
 	data := ""
-	if c.story() {
-		data = filepath.Join(m.Dir, "data")
-		if err := machine.NewData(data); err != nil {
-			return err
-		}
-	}
 	var err error
+	switch {
+	case c.onFabric():
+		data = filepath.Join(m.Dir, "data")
+		err = m.CopyRoot(data)
+	case c.story():
+		data = filepath.Join(m.Dir, "data")
+		err = machine.NewData(data)
+	}
+	if err != nil {
+		return err
+	}
 	for _, b := range c.boots {
-		spec := machine.Boot{Name: b.name, Kernel: b.kernel, Arguments: j.program.arguments, Data: data}
+		spec := machine.Boot{Name: b.name, Kernel: b.kernel, Parameters: b.parameters, Arguments: j.program.arguments, Data: data}
 		if j.program.scenarios {
 			spec.Arguments = b.arguments(j.pattern, j.count)
 		}

@@ -16,6 +16,10 @@ var (
 	ordinary = regexp.MustCompile(`^TestRDMA`)
 	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
 	apart = regexp.MustCompile(`^TestFC`)
+	// unpathed is the scenario that has a kernel whose own multipath is off.
+	unpathed = regexp.MustCompile(`^TestShutdownMultipath_`)
+	// remote is the boot with a root file system on a fabric.
+	remote = regexp.MustCompile(`^TestRootOnFabric_1$`)
 	// upgrade is the scenario that needs an earlier build of the programs.
 	upgrade = regexp.MustCompile(`^TestUpgrade$`)
 	// stage is one boot of a scenario that needs several, such as TestPowerOff_2. All but the last end by the machine's being
@@ -35,13 +39,32 @@ type computer struct {
 
 // boot is one start of a computer and the scenarios that run in it.
 type boot struct {
-	name      string
-	kernel    machine.Kernel
-	scenarios []string
+	name       string
+	kernel     machine.Kernel
+	parameters []string
+	scenarios  []string
 }
 
 // story tells whether the computer's boots are the stages of one scenario, which share a data drive.
 func (c computer) story() bool { return stage.MatchString(c.boots[0].name) }
+
+// onFabric tells whether one of the computer's boots has its root file system on a fabric.
+func (c computer) onFabric() bool {
+	return slices.ContainsFunc(c.boots, func(b boot) bool { return slices.Contains(b.parameters, machine.RootOnFabric) })
+}
+
+// kernelOf returns the kernel that a scenario needs, and the words on its command line that it needs.
+func kernelOf(scenario string) (kernel machine.Kernel, parameters []string) {
+	switch {
+	case remote.MatchString(scenario):
+		return machine.Ordinary, []string{machine.RootOnFabric}
+	case unpathed.MatchString(scenario):
+		return machine.Cloud, []string{"nvme_core.multipath=N"}
+	case ordinary.MatchString(scenario):
+		return machine.Ordinary, nil
+	}
+	return machine.Cloud, nil
+}
 
 // plan lists the computers that the scenarios need: for each kernel, for those that keep apart, then for each story, that
 // count times.
@@ -50,10 +73,7 @@ func plan(scenarios []string, count int) []computer {
 	var alone []string
 	var stories []computer
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
-		kernel := machine.Cloud
-		if ordinary.MatchString(name) {
-			kernel = machine.Ordinary
-		}
+		kernel, parameters := kernelOf(name)
 		match := stage.FindStringSubmatch(name)
 		switch {
 		case match != nil:
@@ -61,7 +81,7 @@ func plan(scenarios []string, count int) []computer {
 				stories = append(stories, computer{name: match[1]})
 			}
 			last := &stories[len(stories)-1]
-			last.boots = append(last.boots, boot{name: name, kernel: kernel, scenarios: []string{name}})
+			last.boots = append(last.boots, boot{name: name, kernel: kernel, parameters: parameters, scenarios: []string{name}})
 		case apart.MatchString(name):
 			alone = append(alone, name)
 		default:

@@ -14,7 +14,7 @@ func told(computers []computer) string {
 	for _, c := range computers {
 		text := c.name
 		for _, b := range c.boots {
-			text += fmt.Sprintf(" %s=%s[%s]", b.name, b.kernel, strings.Join(b.scenarios, " "))
+			text += fmt.Sprintf(" %s=%s[%s]", strings.Join(append([]string{b.name}, b.parameters...), ","), b.kernel, strings.Join(b.scenarios, " "))
 		}
 		all = append(all, text)
 	}
@@ -46,6 +46,32 @@ func TestPlan(t *testing.T) {
 				t.Errorf("computers:\ngot  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestPlanParameters(t *testing.T) {
+	tests := []struct {
+		scenarios []string
+		want      string
+		onFabric  bool
+	}{
+		{
+			[]string{"TestRootOnFabric_1", "TestRootOnFabric_2"},
+			"TestRootOnFabric TestRootOnFabric_1,e2e_root=fabric=ordinary[TestRootOnFabric_1] TestRootOnFabric_2=cloud[TestRootOnFabric_2]", true,
+		},
+		{
+			[]string{"TestShutdownMultipath_1"},
+			"TestShutdownMultipath TestShutdownMultipath_1,nvme_core.multipath=N=cloud[TestShutdownMultipath_1]", false,
+		},
+	}
+	for _, test := range tests {
+		computers := plan(test.scenarios, 1)
+		if got := told(computers); got != test.want {
+			t.Errorf("computers:\ngot  %s\nwant %s", got, test.want)
+		}
+		if got := computers[0].onFabric(); got != test.onFabric {
+			t.Errorf("%s: a root file system on a fabric: got %t, want %t", test.scenarios[0], got, test.onFabric)
+		}
 	}
 }
 
