@@ -78,7 +78,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", err
 	}
 	// The first round is for those who need not wait for the lock; the one under the lock counts.
-	found, err := c.look(req)
+	found, _, err := c.look(req)
 	if err != nil {
 		return "", err
 	}
@@ -92,12 +92,15 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	found, err = c.look(req)
+	found, unread, err := c.look(req)
 	if err != nil {
 		return "", err
 	}
 	if found != "" {
 		return found, c.claim(req, found)
+	}
+	if err := c.inTheWay(req, unread); err != nil {
+		return "", err
 	}
 	if err := c.permitted(req.Wish, func(error) {}); err != nil { // they have been told
 		return "", err
@@ -175,27 +178,48 @@ func checkWish(w *wish.Wish) (err error) {
 	return err
 }
 
-// look returns the controller that serves the wish and that req may use, "" when there is none.
-func (c *Connector) look(req Request) (device string, err error) {
-	_, duplicate := req.Wish.Params.Get(param.DuplicateConnect)
-	if duplicate && !req.Idempotent {
-		return "", nil // the second connection is what is asked for
+// look returns the controller that serves the wish and that req may use, "" when there is none; then also those of which that
+// cannot be told.
+func (c *Connector) look(req Request) (device string, unread []sysfs.Unread, err error) {
+	if duplicates(req) && !req.Idempotent {
+		return "", nil, nil // the second connection is what is asked for
 	}
-	controller, found, err := c.sysfs.Serving(req.Wish.TID)
+	controller, found, unread, err := c.sysfs.Serving(req.Wish.TID)
 	if err != nil || !found {
-		return "", err
+		return "", unread, err
 	}
 	if !req.Idempotent {
-		return "", fmt.Errorf("cannot connect %s: it is already connected as %s", req.Wish.TID, controller.Name)
+		return "", nil, fmt.Errorf("cannot connect %s: it is already connected as %s", req.Wish.TID, controller.Name)
 	}
 	owner, err := c.registry.Owner(controller.Name)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if isForeign(owner) {
-		return "", fmt.Errorf("cannot connect %s: it is connected as %s, which is owned by %s", req.Wish.TID, controller.Name, owner)
+		return "", nil, fmt.Errorf("cannot connect %s: it is connected as %s, which is owned by %s", req.Wish.TID, controller.Name, owner)
 	}
-	return controller.Name, nil
+	return controller.Name, nil, nil
+}
+
+func duplicates(req Request) bool {
+	_, duplicate := req.Wish.Params.Get(param.DuplicateConnect)
+	return duplicate
+}
+
+// inTheWay tells whether one of the controllers that cannot be read may be the very connection that is asked for. One that
+// belongs to another unit is not, and a second one to an I/O controller the kernel refuses itself: all its transports but loop
+// look for the first. Otherwise a controller that hangs would keep all others from being connected.
+func (c *Connector) inTheWay(req Request, unread []sysfs.Unread) error {
+	if req.Wish.Kind == tid.IO && req.Wish.TID.Transport != tid.Loop && !duplicates(req) {
+		return nil
+	}
+	for _, u := range unread {
+		if holder, err := c.state.UnitOf(u.Name); err == nil && req.Unit != "" && holder != "" && holder != req.Unit {
+			continue
+		}
+		return fmt.Errorf("cannot tell whether %s is connected as %s already: %w", req.Wish.TID, u.Name, u.Err)
+	}
+	return nil
 }
 
 // claim records a controller that look found. An owner's entry that is there stays.
@@ -246,12 +270,15 @@ func (c *Connector) permitted(w wish.Wish, warn func(error)) error {
 // already resolves EALREADY: another program connected between our look and our write, or the kernel's idea of a duplicate
 // is wider than ours.
 func (c *Connector) already(req Request, refusal error) (string, error) {
-	found, err := c.look(req)
+	found, unread, err := c.look(req)
 	if err != nil {
 		return "", err
 	}
 	if found != "" {
 		return found, c.claim(req, found)
+	}
+	if len(unread) > 0 {
+		return "", fmt.Errorf("%w; it may be %s: %v", refusal, unread[0].Name, unread[0].Err)
 	}
 	return "", fmt.Errorf("%w; no controller in sysfs serves it, so one of another host-traddr or host-iface is in the way: disconnect that, or pin this one or allow it with --duplicate-connect", refusal)
 }

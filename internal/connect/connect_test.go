@@ -196,6 +196,57 @@ func TestConnect(t *testing.T) {
 			records: map[string]string{}, writes: 1,
 		},
 		{
+			name: "another controller of the subsystem cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", ioc().TID)
+				h.unreadable("nvme1")
+			},
+			device: "nvme3", records: with(recorded, seqnum, "104\n"), writes: 1,
+		},
+		{
+			name: "EALREADY and one that cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", ioc().TID)
+				h.unreadable("nvme1")
+				h.refuse = fabricsAlready(t)
+			},
+			err:     "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): the kernel has such a connection already (operation already in progress): look for it; it may be nvme1: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory",
+			result:  state.Result{Errno: int(syscall.EALREADY), Meaning: "the kernel has such a connection already"},
+			records: map[string]string{}, writes: 1,
+		},
+		{
+			name: "a second one is asked for, and the first cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", ioc().TID)
+				h.unreadable("nvme1")
+			},
+			request: func(r *Request) { r.Wish.Params = duplicate },
+			err:     "cannot tell whether (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory",
+			result:  state.Result{Meaning: "cannot tell whether (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory"},
+			records: map[string]string{},
+		},
+		{
+			name: "discovery controller, and another unit's cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", dc().TID)
+				h.unreadable("nvme1")
+				h.write("/run/nvme/discoverd/controllers/nvme1/unit", unit2+"\n")
+			},
+			request: func(r *Request) { r.Wish = dc() },
+			device:  "nvme3", records: with(recorded, seqnum, "104\n", "discoverd/controllers/nvme1/unit", unit2+"\n"), writes: 1,
+		},
+		{
+			name: "discovery controller, and nobody's cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", dc().TID)
+				h.unreadable("nvme1")
+			},
+			request: func(r *Request) { r.Wish = dc() },
+			err:     "cannot tell whether (tcp, 192.0.2.1, 8009, nqn.2014-08.org.nvmexpress.discovery) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory",
+			result:  state.Result{Meaning: "cannot tell whether (tcp, 192.0.2.1, 8009, nqn.2014-08.org.nvmexpress.discovery) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory"},
+			records: map[string]string{},
+		},
+		{
 			name:     "connected but not recorded",
 			host:     func(h *host) { h.write("/run/nvme/discoverd/units", "") },
 			err:      "cannot record nvme3, which is connected: cannot write /run/nvme/discoverd/units/nvme-discoverd-0123456789ab.devid: mkdir /run/nvme/discoverd/units: not a directory",

@@ -96,6 +96,16 @@ func (h *host) controller(device string, t tid.TID) {
 	h.write("/sys/kernel/uevent_seqnum", fmt.Sprintf("%d\n", h.seqnum))
 }
 
+// unreadable makes the address of a controller fail for everyone who reads it.
+func (h *host) unreadable(device string) {
+	h.t.Helper()
+	address := "/sys/devices/virtual/nvme-fabrics/ctl/" + device + "/address"
+	if err := os.Remove(h.root.Join(address)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.mkdir(address)
+}
+
 // namespace adds a block device to a controller, mounted on point unless that is empty.
 func (h *host) namespace(controller, point string) {
 	h.t.Helper()
@@ -183,6 +193,13 @@ func ioc() wish.Wish {
 		},
 		Owner: wish.OwnerDiscoverd,
 	}
+}
+
+// dc is a wish of the daemon for a discovery controller.
+func dc() wish.Wish {
+	w := ioc()
+	w.Kind, w.TID.NQN, w.TID.Trsvcid = tid.Discovery, tid.DiscoveryNQN, "8009"
+	return w
 }
 
 // request is what the daemon's unit asks for.

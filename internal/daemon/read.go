@@ -42,9 +42,6 @@ const (
 	snapshotReads = 16
 )
 
-// errWedged is wrapped by the error for a controller whose attributes cannot be read in time. It may be there or not.
-var errWedged = errors.New("sysfs does not answer")
-
 func newReader(root paths.Root) *reader {
 	return &reader{
 		sysfs: sysfs.NewReader(root), registry: registry.New(root), state: state.New(root),
@@ -57,7 +54,7 @@ func newReader(root paths.Root) *reader {
 // next reader waits for its end and then reads for itself, since its own answer must not be older than its question; once
 // it was given up, nobody waits for it.
 func (r *reader) attempt(ctx context.Context, name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
-	stuck := fmt.Errorf("cannot read the attributes of %s: %w", name, errWedged)
+	stuck := fmt.Errorf("cannot read the attributes of %s: %w", name, sysfs.ErrWedged)
 	var mine *reading
 	for mine == nil {
 		var other *reading

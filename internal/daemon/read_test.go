@@ -87,11 +87,11 @@ func TestStuckController(t *testing.T) {
 		}
 		for range 3 {
 			err := <-errs
-			if want := "cannot read the attributes of nvme3: sysfs does not answer"; err == nil || err.Error() != want || !errors.Is(err, errWedged) {
+			if want := "cannot read the attributes of nvme3: sysfs does not answer"; err == nil || err.Error() != want || !errors.Is(err, sysfs.ErrWedged) {
 				t.Fatalf("error %v, want %q", err, want)
 			}
 		}
-		if _, err := try("nvme3", stuck); !errors.Is(err, errWedged) || time.Since(begun) != r.patience {
+		if _, err := try("nvme3", stuck); !errors.Is(err, sysfs.ErrWedged) || time.Since(begun) != r.patience {
 			t.Errorf("%v after %v, want nobody to wait again", err, time.Since(begun))
 		}
 		good := func(name string) (sysfs.Controller, error) { return sysfs.Controller{Name: name}, nil }

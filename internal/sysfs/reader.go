@@ -1,6 +1,7 @@
 package sysfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -119,34 +121,97 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 	return func(name string) (Controller, error) { return r.read(name, ifaceOf) }
 }
 
+// Unread is a controller that could not be read: whether it serves a wish cannot be told.
+type Unread struct {
+	Name string
+	Err  error // wraps ErrWedged if there was no answer
+}
+
+// ErrWedged says that the attributes of a controller cannot be read in time. It may be there or not.
+var ErrWedged = errors.New("sysfs does not answer")
+
 // Serving returns a controller that serves t, and whether there is one. Of a controller that does not, it reads one
-// attribute as a rule.
-func (r Reader) Serving(t tid.TID) (Controller, bool, error) {
+// attribute as a rule. Those that cannot be read, or not within two seconds after all others, keep no other from being found;
+// where none is, they are told.
+func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, err error) {
 	names, err := r.Names()
 	if err != nil {
-		return Controller{}, false, err
+		return Controller{}, false, nil, err
 	}
 	ifaceOf := r.lookup()
+	var late []*answer
 	for _, name := range names {
-		may, err := r.mayServe(name, t.NQN)
-		if err != nil {
-			return Controller{}, false, err
-		}
-		if !may {
+		a := &answer{name: name, came: make(chan struct{})}
+		go func() {
+			defer close(a.came)
+			a.controller, a.serves, a.err = r.serves(name, t, ifaceOf)
+		}()
+		select {
+		case <-a.came:
+		case <-time.After(slowRead):
+			late = append(late, a)
 			continue
 		}
-		c, err := r.read(name, ifaceOf)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if a.serves {
+			return a.controller, true, nil, nil
 		}
-		if err != nil {
-			return Controller{}, false, err
-		}
-		if c.Serves(t) {
-			return c, true, nil
-		}
+		unread = a.tell(unread)
 	}
-	return Controller{}, false, nil
+	ctx, cancel := context.WithTimeout(context.Background(), servingPatience)
+	defer cancel()
+	for _, a := range late {
+		select {
+		case <-a.came:
+		case <-ctx.Done():
+			unread = append(unread, Unread{a.name, fmt.Errorf("cannot read the attributes of %s: %w", a.name, ErrWedged)})
+			continue
+		}
+		if a.serves {
+			return a.controller, true, nil, nil
+		}
+		unread = a.tell(unread)
+	}
+	return Controller{}, false, unread, nil
+}
+
+const (
+	// slowRead is when Serving goes on to the next controller; the attributes of a good one take a small part of it.
+	slowRead = 50 * time.Millisecond
+	// servingPatience is how long Serving waits for those that were slow, in all.
+	servingPatience = 2 * time.Second
+)
+
+// answer is what the read of one controller for Serving brought, once it came.
+type answer struct {
+	name       string
+	came       chan struct{} // closed then
+	controller Controller
+	serves     bool
+	err        error
+}
+
+// tell adds a to those that could not be read, if it is one.
+func (a *answer) tell(unread []Unread) []Unread {
+	if a.err == nil {
+		return unread
+	}
+	return append(unread, Unread{a.name, a.err})
+}
+
+// serves reads as much of a controller as it takes to tell whether it serves t. One that is gone does not.
+func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error)) (Controller, bool, error) {
+	may, err := r.mayServe(name, t.NQN)
+	if err != nil {
+		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
+	}
+	if !may {
+		return Controller{}, false, nil
+	}
+	c, err := r.read(name, ifaceOf)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Controller{}, false, nil
+	}
+	return c, err == nil && c.Serves(t), err
 }
 
 // mayServe asks for the attribute that differs between the many controllers of one target: the type where any discovery

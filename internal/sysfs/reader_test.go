@@ -70,6 +70,26 @@ func (t tree) unreadable(name, attr string) {
 	}
 }
 
+// wedged makes an attribute whose readers wait until end is called, and get nothing then.
+func (t tree) wedged(name, attr string) (end func()) {
+	t.Helper()
+	path := filepath.Join(t.root.SysClassNVMe(), name, attr)
+	err := os.Remove(path)
+	if err == nil {
+		err = syscall.Mkfifo(path, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		fifo, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fifo.Close()
+	}
+}
+
 func (t tree) reader() Reader {
 	return Reader{t.root, func(addr string) string {
 		return map[string]string{"192.0.2.100": "eth0", "192.0.2.101": "eth1", "2001:db8::100": "eth2"}[addr]
@@ -106,8 +126,8 @@ func TestNoNVMe(t *testing.T) {
 	if all, err := r.Scan(); all != nil || err != nil {
 		t.Errorf("Scan: %v, %v; want nothing and no error", all, err)
 	}
-	if c, ok, err := r.Serving(tid.TID{}); ok || err != nil {
-		t.Errorf("Serving: %v, %v, %v; want nothing and no error", c, ok, err)
+	if c, ok, unread, err := r.Serving(tid.TID{}); ok || unread != nil || err != nil {
+		t.Errorf("Serving: %v, %v, %v, %v; want nothing and no error", c, ok, unread, err)
 	}
 }
 
@@ -365,13 +385,48 @@ func TestServing(t *testing.T) {
 	} {
 		w := wish
 		test.change(&w)
-		got, ok, err := tr.reader().Serving(w)
-		if err != nil {
-			t.Fatalf("%s: %v", test.name, err)
+		got, ok, unread, err := tr.reader().Serving(w)
+		if err != nil || unread != nil {
+			t.Fatalf("%s: %v, %v", test.name, unread, err)
 		}
 		if got.Name != test.want || ok != (test.want != "") {
 			t.Errorf("%s: served by %q (%v), want %q", test.name, got.Name, ok, test.want)
 		}
+	}
+}
+
+// Controllers that do not answer and those that cannot be read keep none from being found, and are told where none is.
+func TestServingBesideWedged(t *testing.T) {
+	tr := newTree(t)
+	hangs := ioAttrs(nqnA)
+	hangs["address"] = "traddr=192.0.2.2,trsvcid=4420,src_addr=192.0.2.101"
+	tr.fabrics("nvme1", hangs)
+	end := tr.wedged("nvme1", "address")
+	defer end()
+	tr.fabrics("nvme2", attrs{"state": "live"})
+	tr.unreadable("nvme2", "subsysnqn")
+	tr.fabrics("nvme3", ioAttrs(nqnA))
+
+	wish := tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqnA}
+	if got, ok, unread, err := tr.reader().Serving(wish); got.Name != "nvme3" || !ok || unread != nil || err != nil {
+		t.Errorf("served by %q, %t, %v, %v; want nvme3", got.Name, ok, unread, err)
+	}
+	wish.Traddr = "192.0.2.3"
+	got, ok, unread, err := tr.reader().Serving(wish)
+	if ok || err != nil {
+		t.Errorf("served by %q, %v; want by none", got.Name, err)
+	}
+	class := tr.root.SysClassNVMe()
+	want := map[string]string{
+		"nvme1": "cannot read the attributes of nvme1: sysfs does not answer",
+		"nvme2": "cannot read controller nvme2: read " + class + "/nvme2/subsysnqn: is a directory",
+	}
+	told := map[string]string{}
+	for _, u := range unread {
+		told[u.Name] = u.Err.Error()
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("unread (-want +got):\n%s", diff)
 	}
 }
 
