@@ -201,6 +201,9 @@ func (a *answer) tell(unread []Unread) []Unread {
 // serves reads as much of a controller as it takes to tell whether it serves t. One that is gone does not.
 func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error)) (Controller, bool, error) {
 	may, err := r.mayServe(name, t.NQN)
+	if err == nil && may {
+		may, err = r.mayLeadTo(name, t)
+	}
 	if err != nil {
 		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
 	}
@@ -224,6 +227,33 @@ func (r Reader) mayServe(name, nqn string) (bool, error) {
 	}
 	got, err := attribute(os.ReadFile, filepath.Join(dir, "subsysnqn"))
 	return got == nqn, err
+}
+
+// mayLeadTo compares with the address that the controller was connected to, which the attribute uevent has too
+// (drivers/nvme/host/core.c, nvme_class_uevent). The attribute address waits for the controller's connection (tcp.c,
+// nvme_tcp_get_address takes a lock), in a way that not even the end of this process ends: where that hangs, no more than a
+// connect to the same address should get stuck. Zones are left for Serves to compare.
+func (r Reader) mayLeadTo(name string, t tid.TID) (bool, error) {
+	if t.Transport != tid.TCP && t.Transport != tid.RDMA {
+		return true, nil
+	}
+	uevent, err := attribute(os.ReadFile, filepath.Join(r.Root.SysClassNVMe(), name, "uevent"))
+	for line := range strings.Lines(uevent) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "NVME_TRADDR":
+			x, errX := netip.ParseAddr(value)
+			y, errY := netip.ParseAddr(t.Traddr)
+			if errX == nil && errY == nil && x.Unmap().WithZone("") != y.Unmap().WithZone("") {
+				return false, nil
+			}
+		case "NVME_TRSVCID":
+			if port, err := strconv.ParseUint(value, 10, 16); err == nil && strconv.FormatUint(port, 10) != t.Trsvcid {
+				return false, nil
+			}
+		}
+	}
+	return true, err
 }
 
 func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Controller, error) {

@@ -395,6 +395,41 @@ func TestServing(t *testing.T) {
 	}
 }
 
+// Whether a controller leads to another address is told without the attribute that waits for its connection.
+func TestServingByUevent(t *testing.T) {
+	tr := newTree(t)
+	for name, uevent := range map[string]string{
+		"nvme1": "NVME_TRTYPE=tcp\nNVME_TRADDR=192.0.2.2\nNVME_TRSVCID=4420",
+		"nvme2": "NVME_TRADDR=192.0.2.1\nNVME_TRSVCID=4421",
+		"nvme3": "NVME_TRADDR=fe80::1%eth5\nNVME_TRSVCID=04420",
+		"nvme4": "NVME_TRADDR=none\nNVME_TRSVCID=none",
+	} {
+		tr.fabrics(name, attrs{"subsysnqn": nqnA, "state": "live", "uevent": uevent})
+		tr.unreadable(name, "address")
+	}
+	for _, test := range []struct {
+		tid.TID
+		read string // the controllers whose address matters
+	}{
+		{tid.TID{Transport: "tcp", Traddr: "192.0.2.3", Trsvcid: "4420", NQN: nqnA}, "nvme4"},
+		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", NQN: nqnA}, "nvme2 nvme4"},
+		{tid.TID{Transport: "tcp", Traddr: "fe80::1", Trsvcid: "4420", HostIface: "eth5", NQN: nqnA}, "nvme3 nvme4"},
+		{tid.TID{Transport: "fc", Traddr: "nn-0x2A:pn-0x1A", NQN: nqnA}, "nvme1 nvme2 nvme3 nvme4"},
+	} {
+		_, ok, unread, err := tr.reader().Serving(test.TID)
+		if ok || err != nil {
+			t.Errorf("%s: served, %v", test.TID, err)
+		}
+		var names []string
+		for _, u := range unread {
+			names = append(names, u.Name)
+		}
+		if got := strings.Join(names, " "); got != test.read {
+			t.Errorf("%s: read %q, want %q", test.TID, got, test.read)
+		}
+	}
+}
+
 // Controllers that do not answer and those that cannot be read keep none from being found, and are told where none is.
 func TestServingBesideWedged(t *testing.T) {
 	tr := newTree(t)
