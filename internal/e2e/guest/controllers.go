@@ -14,8 +14,8 @@ import (
 // DiscoveryNQN is the name every discovery controller answers to.
 const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
 
-// fabricsDevices is where the kernel keeps controllers over fabrics, and only those: the PCIe disk is elsewhere.
-const fabricsDevices = "/sys/devices/virtual/nvme-fabrics/ctl"
+// fabricsDevices is where the kernel keeps controllers over fabrics, and only those: the PCIe disk is elsewhere. (See observedSys.)
+const fabricsDevices = observedSys + "/devices/virtual/nvme-fabrics/ctl"
 
 // Controller is one controller over fabrics as sysfs shows it.
 type Controller struct {
@@ -169,4 +169,18 @@ func LiveCount() int {
 		}
 	}
 	return count
+}
+
+// At is the name of the live controller of an NQN behind one port, "" where there is not exactly one.
+func At(p *Port, nqn string) string {
+	found := ""
+	for _, c := range Controllers() {
+		if c.NQN == nqn && c.Traddr == p.Traddr && c.Trsvcid == p.Trsvcid && c.State == "live" {
+			if found != "" {
+				return ""
+			}
+			found = c.Name
+		}
+	}
+	return found
 }
