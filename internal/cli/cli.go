@@ -52,7 +52,7 @@ type connector interface {
 	Disconnect(what string, match func(sysfs.Controller) bool, force bool) (outcomes []string, err error)
 	DisconnectAll(match func(connect.Owned) bool, force bool) (outcomes []string, err error)
 	Controllers() ([]connect.Owned, error)
-	Cleanup(unit string) error
+	Cleanup(unit string) (outcome string, err error)
 }
 
 // app is one run.

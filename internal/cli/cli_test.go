@@ -63,9 +63,12 @@ func (f *fakeConnector) Disconnect(what string, match func(sysfs.Controller) boo
 	return outcomes, f.err
 }
 
-func (f *fakeConnector) Cleanup(unit string) error {
+func (f *fakeConnector) Cleanup(unit string) (outcome string, err error) {
 	f.unit = unit
-	return f.err
+	if f.err != nil {
+		return "", f.err
+	}
+	return "nvme3 stays connected", nil
 }
 
 // run runs a command line against f and the tree at root.
@@ -140,7 +143,7 @@ func TestMessages(t *testing.T) {
 		{"disconnect by unit fails", line("disconnect", "--unit="+unit, tcp), errors.New("cannot disconnect nvme3: no"), Failed, "", "cannot disconnect nvme3: no\n"},
 		{"disconnect fails", line("disconnect", "-d", "nvme9"), errors.New("cannot disconnect nvme9: no"), Failed, "", "cannot disconnect nvme9: no\n"},
 
-		{"cleanup", line("cleanup", "--unit="+unit), nil, Done, "", ""},
+		{"cleanup", line("cleanup", "--unit="+unit), nil, Done, "nvme3 stays connected\n", ""},
 		{"cleanup of what", line("cleanup"), nil, Usage, "", "cannot clean up without knowing after what: give --unit: see nvme-discoverctl cleanup --help\n"},
 		{"cleanup fails", line("cleanup", "--unit="+unit), errors.New("cannot remove x"), Failed, "", "cannot remove x\n"},
 

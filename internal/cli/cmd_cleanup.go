@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +19,11 @@ func (a *app) cleanupCommand() *cobra.Command {
 			if unit == "" {
 				return errors.New("cannot clean up without knowing after what: give --unit")
 			}
-			return failed(a.connector().Cleanup(unit))
+			outcome, err := a.connector().Cleanup(unit)
+			if outcome != "" {
+				fmt.Fprintln(a.Stdout, outcome)
+			}
+			return failed(err)
 		},
 	}
 	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has stopped")

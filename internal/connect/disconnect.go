@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -202,23 +203,37 @@ func shown(controller sysfs.Controller) string { return TIDs(controller)[0].Stri
 
 // Cleanup removes what is recorded of unit's connection when the unit has stopped or failed: the devid file, the device's
 // unit file if it still names this unit and, if the device is gone, its entry in the registry. The .result file is
-// for the daemon to read and stays.
-func (c *Connector) Cleanup(unit string) error {
+// for the daemon to read and stays. The outcome is one line for the journal where the device has the root file system on it,
+// and "" elsewhere: the unit of such a one has no ExecStop= that would say that it stays connected.
+func (c *Connector) Cleanup(unit string) (outcome string, err error) {
 	device, err := c.state.Devid(unit)
 	if err != nil || device == "" {
-		return err
+		return "", err
 	}
 	if err := c.state.Forget(device, unit); err != nil {
-		return err
+		return "", err
 	}
 	// The number is read before the look: whoever connects a controller of that name after the look has a later one.
 	seqnum, err := c.sysfs.UeventSeqnum()
 	if err != nil {
-		return fmt.Errorf("cannot clean the registry up after %s: %w", device, err)
+		return "", fmt.Errorf("cannot clean the registry up after %s: %w", device, err)
 	}
-	if _, err = c.sysfs.Read(device); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	_, err = c.sysfs.Read(device)
+	switch {
+	case err == nil:
+		return c.rootStays(device), nil
+	case errors.Is(err, fs.ErrNotExist):
+		_, err = c.registry.Prune(device, seqnum)
 	}
-	_, err = c.registry.Prune(device, seqnum)
-	return err
+	return "", err
+}
+
+// rootStays says that device stays connected if it has the root file system on it. Where that cannot be told it says nothing:
+// nothing hangs on it.
+func (c *Connector) rootStays(device string) string {
+	host, err := blockuse.Read(c.root)
+	if err != nil || !slices.Contains(host.RootControllers(), device) {
+		return ""
+	}
+	return fmt.Sprintf("%s stays connected: %s", device, needed(host.Of(device)))
 }

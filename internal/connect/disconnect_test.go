@@ -216,9 +216,19 @@ func TestCleanup(t *testing.T) {
 		name    string
 		host    func(*host) // after unit has connected nvme3
 		unit    string
+		outcome string
 		err     string
 		records map[string]string
 	}{
+		{
+			name: "the root file system is on it", host: func(h *host) { h.namespace("nvme3", "/") },
+			outcome: "nvme3 stays connected: nvme1n1 is mounted on /, and the running system needs /",
+			records: map[string]string{owner: "discoverd\n", seqnum: "102\n"},
+		},
+		{
+			name: "something else is on it", host: func(h *host) { h.namespace("nvme3", "/srv") },
+			records: map[string]string{owner: "discoverd\n", seqnum: "102\n"},
+		},
 		{
 			name: "disconnected", host: func(h *host) { h.gone("nvme3") },
 			records: map[string]string{},
@@ -265,8 +275,12 @@ func TestCleanup(t *testing.T) {
 			if test.unit != "" {
 				name = test.unit
 			}
-			if diff := cmp.Diff(test.err, h.message(h.Cleanup(name))); diff != "" {
+			outcome, err := h.Cleanup(name)
+			if diff := cmp.Diff(test.err, h.message(err)); diff != "" {
 				t.Errorf("error (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.outcome, outcome); diff != "" {
+				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(test.records, h.records()); diff != "" {
 				t.Errorf("records (-want +got):\n%s", diff)
