@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,29 +18,53 @@ import (
 var ErrRunning = errors.New("it runs already")
 
 // lock makes sure that this is the only daemon of its root: two would undo each other's work. The lock ends with the process,
-// however that ends, or with Close. Only root may open the file, since whoever can open it can lock it.
+// or with Close; one of a process that was killed and cannot end, since a thread of it is stuck in the kernel, counts as
+// ended. Only root may open the file, since whoever can open it can lock it.
 func lock(root paths.Root) (io.Closer, error) {
 	path := root.DaemonLock()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+	f, err := lockFile(path)
+	if errors.Is(err, ErrRunning) && dying(root, holder(f)) {
+		f.Close()
+		if err = os.Remove(path); err == nil { // the next one is another file
+			f, err = lockFile(path)
+		}
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK {
+	if errors.Is(err, ErrRunning) {
 		defer f.Close()
-		return nil, fmt.Errorf("cannot start nvme-discoverd: %w%s; stop it first, `systemctl stop nvme-discoverd` if it is the service", ErrRunning, holder(f))
+		process := ""
+		if pid := holder(f); pid != "" {
+			process = " as process " + pid
+		}
+		return nil, fmt.Errorf("cannot start nvme-discoverd: %w%s; stop it first, `systemctl stop nvme-discoverd` if it is the service", ErrRunning, process)
 	}
 	if err == nil {
-		err = sign(f)
+		if err = sign(f); err != nil {
+			f.Close()
+		}
 	}
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// lockFile opens and locks a file. With ErrRunning, which says that another has the lock, it is open too.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	switch err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+	case nil:
+		return f, nil
+	case unix.EWOULDBLOCK:
+		return f, ErrRunning
+	}
+	f.Close()
+	return nil, err
 }
 
 // sign leaves the number of this process for the message of the one that comes too late. A disk without room for it is no
@@ -54,12 +79,35 @@ func sign(f *os.File) error {
 	return nil
 }
 
-// holder says who has the lock, if that can be told.
+// holder returns the number of the process that has the lock, "" if that cannot be told.
 func holder(f *os.File) string {
-	text, err := io.ReadAll(io.LimitReader(f, 20))
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 20))
 	pid := strings.TrimSpace(string(text))
-	if err != nil || pid == "" || strings.Trim(pid, "0123456789") != "" {
+	if err != nil || strings.Trim(pid, "0123456789") != "" {
 		return ""
 	}
-	return " as process " + pid
+	return pid
+}
+
+// dying tells whether a process was killed and is not gone: its first thread has ended, or has SIGKILL pending (proc_pid_status(5)).
+func dying(root paths.Root, pid string) bool {
+	status, err := os.ReadFile(root.ProcessStatus(pid))
+	if pid == "" || err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch name {
+		case "State":
+			if strings.HasPrefix(value, "Z") {
+				return true
+			}
+		case "SigPnd", "ShdPnd":
+			if pending, err := strconv.ParseUint(value, 16, 64); err == nil && pending&(1<<(unix.SIGKILL-1)) != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -49,6 +50,48 @@ func TestLockUnsigned(t *testing.T) {
 	_, err = lock(root)
 	if want := "cannot start nvme-discoverd: it runs already; stop it first, `systemctl stop nvme-discoverd` if it is the service"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// One that was killed and cannot end, since the kernel does not let a thread go, keeps no other from starting.
+func TestLockOfDying(t *testing.T) {
+	for _, test := range []struct {
+		name, status string
+		dying        bool
+	}{
+		{"runs", "Name:\tnvme-discoverd\nState:\tS (sleeping)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n", false},
+		{"stuck", "State:\tD (disk sleep)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\n", false}, // SIGTERM
+		{"first thread gone", "State:\tZ (zombie)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\n", true},
+		{"first thread stuck", "State:\tD (disk sleep)\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n", true},
+		{"killed", "State:\tD (disk sleep)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n", true},
+		{"garbage", "State\nSigPnd:\t\nShdPnd: x\n", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := paths.Root(t.TempDir())
+			first, err := lock(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer first.Close()
+			put(t, root.ProcessStatus(strconv.Itoa(os.Getpid())), test.status)
+			second, err := lock(root)
+			if !test.dying {
+				if !errors.Is(err, ErrRunning) {
+					t.Errorf("the second: %v, want %v", err, ErrRunning)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer second.Close()
+			if err := os.Remove(root.ProcessStatus(strconv.Itoa(os.Getpid()))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := lock(root); !errors.Is(err, ErrRunning) {
+				t.Errorf("the third: %v, want %v", err, ErrRunning)
+			}
+		})
 	}
 }
 

@@ -108,6 +108,9 @@ func (r Root) BtrfsDevices(uuid, device string) string {
 // MountInfo lists what is mounted, as this process sees it.
 func (r Root) MountInfo() string { return r.Join("proc/self/mountinfo") }
 
+// ProcessStatus tells about a process, given by its number: proc_pid_status(5).
+func (r Root) ProcessStatus(pid string) string { return r.Join("proc/" + pid + "/status") }
+
 // Swaps lists the areas of swap in use.
 func (r Root) Swaps() string { return r.Join("proc/swaps") }
 

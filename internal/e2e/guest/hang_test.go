@@ -54,8 +54,8 @@ func comeBack(f *guest.Fixture, nqn string) {
 // The kernel does not answer to who reads the discovery controller in sysfs, and answers with an error to who reads one of the two
 // paths to a subsystem. Each is told once, and neither is connected again. Meanwhile a lost controller, the other path,
 // another discovery controller and a new subsystem are connected. A new daemon, which starts while a thread of the old one is
-// still stuck, does not connect them again either; what only the discovery controller names, and was lost before, comes back when
-// the kernel answers.
+// still stuck, so that it did not end although it was killed, does not connect them again either; what only the discovery
+// controller names, and was lost before, comes back when the kernel answers.
 func TestWedgedControllers(t *testing.T) {
 	f := guest.Scene(t, 2)
 	twoPaths, other := f.Subsystems[0].NQN, f.Subsystems[1].NQN
@@ -91,8 +91,9 @@ func TestWedgedControllers(t *testing.T) {
 	}
 
 	begin := time.Now()
+	guest.Run(t, "systemctl", "kill", "--kill-whom=main", "--signal=SIGKILL", guest.Service)
 	guest.Try(t, "systemctl", "stop", guest.Service)
-	t.Logf("the service, of which a thread stays in the kernel, was stopped after %v", time.Since(begin).Round(time.Second))
+	t.Logf("the service, of which a thread stays in the kernel, was killed and stopped after %v", time.Since(begin).Round(time.Second))
 	guest.Delete(t, guest.At(f.Port, other))
 	guest.Start(t)
 	guest.Eventually(t, connectTimeout, "the new daemon's read waits too", func() (bool, string) {
