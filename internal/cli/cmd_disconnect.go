@@ -78,6 +78,9 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 			}
 			if exclude {
 				entries, err := a.entriesFor(flags.asGiven(given), match)
+				if err == nil && !force {
+					err = a.checkExcludable(entries)
+				}
 				if err == nil && len(entries) > 0 { // none: not connected or another program's, the disconnect says which
 					err = a.exclude(yes, exclusion.User, entries...)
 				}
@@ -111,6 +114,32 @@ func (a *app) checkNeeded(match func(connect.Owned) bool) error {
 	for _, c := range controllers {
 		if match(c) {
 			errs = append(errs, c.CheckNeeded())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkExcludable returns an error for each controller that the entries match and that the running system needs, whoever owns it: they
+// may cover more than what is disconnected, such as another persona's connection.
+func (a *app) checkExcludable(entries []string) error {
+	controllers, err := a.connector().Controllers()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range entries {
+		list, err := exclusion.Parse(entry)
+		if err != nil {
+			return err
+		}
+		excluded := func(t tid.TID) bool {
+			_, matches := list.Match(t)
+			return matches
+		}
+		for _, c := range controllers {
+			if len(c.Use.Needed) > 0 && slices.ContainsFunc(connect.TIDs(c.Controller), excluded) {
+				errs = append(errs, fmt.Errorf("cannot exclude %s: it matches %s: %s, and the running system needs %s", entry, c.Name, c.Use, strings.Join(c.Use.Needed, " and ")))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -158,7 +158,9 @@ func TestExcludeNeeded(t *testing.T) {
 	d := newDesk(t)
 	d.controller(tcp("nvme1", "192.0.2.1", nqn), "discoverd")
 	d.controller(tcp("nvme2", "192.0.2.2", nqn), "discoverd")
-	d.controller(tcp("nvme3", "192.0.2.3", nqn), "stas")
+	persona := tcp("nvme3", "192.0.2.3", nqn)
+	persona.HostNQN = "nqn.2024-01.com.example:persona"
+	d.controller(persona, "stas")
 	use := blockuse.Use{By: []string{"nvme1n1 is mounted on /"}, Needed: []string{"/"}}
 	d.fake.uses = map[string]blockuse.Use{"nvme1": use, "nvme3": use}
 	exclude := func(args ...string) []string { return append([]string{"disconnect", "--exclude"}, args...) }
@@ -166,6 +168,9 @@ func TestExcludeNeeded(t *testing.T) {
 	const refused = "! cannot disconnect nvme1: nvme1n1 is mounted on /, and the running system needs /: --force disconnects it all the same\nstatus 1\n"
 	d.expect(exclude("--device=nvme1"), refused)
 	d.expect(exclude("--nqn="+nqn), refused)
+	// An exclusion holds for every persona and every owner.
+	d.expect(exclude("--transport=tcp", "--traddr=192.0.2.3", "--nqn="+nqn), "! cannot exclude transport=tcp;traddr=192.0.2.3;trsvcid=4420;nqn="+nqn+
+		": it matches nvme3: nvme1n1 is mounted on /, and the running system needs /\nstatus 1\n")
 	// The first entry of the list is this one.
 	d.expect(exclude("--device=nvme2"), "excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn="+nqn+": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme2\n")
 }

@@ -206,15 +206,19 @@ func duplicates(req Request) bool {
 	return duplicate
 }
 
-// inTheWay tells whether one of the controllers that cannot be read may be the very connection that is asked for. One that
-// belongs to another unit is not, and a second one to an I/O controller the kernel refuses itself: all its transports but loop
-// look for the first. Otherwise a controller that hangs would keep all others from being connected.
+// inTheWay tells whether one of the controllers that cannot be read may be the very connection that is asked for: one that
+// leads to the same target address, or that does as far as is known. A controller that hangs should keep no others from being
+// connected, so those do not count that belong to another unit. But one connection may be what two wishes ask for, pinned
+// and not, and then only the kernel tells: its transports, but for loop, refuse a second one to an I/O controller, and never
+// one to a discovery controller.
 func (c *Connector) inTheWay(req Request, unread []sysfs.Unread) error {
-	if req.Wish.Kind == tid.IO && req.Wish.TID.Transport != tid.Loop && !duplicates(req) {
-		return nil
-	}
+	kernelTells := req.Wish.Kind == tid.IO && req.Wish.TID.Transport != tid.Loop && !duplicates(req)
 	for _, u := range unread {
-		if holder, err := c.state.UnitOf(u.Name); err == nil && req.Unit != "" && holder != "" && holder != req.Unit {
+		if !u.Alike && kernelTells {
+			continue
+		}
+		holder, err := c.state.UnitOf(u.Name)
+		if others := err == nil && req.Unit != "" && holder != "" && holder != req.Unit; others && (!u.Alike || kernelTells) {
 			continue
 		}
 		return fmt.Errorf("cannot tell whether %s is connected as %s already: %w", req.Wish.TID, u.Name, u.Err)

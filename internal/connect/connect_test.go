@@ -204,6 +204,27 @@ func TestConnect(t *testing.T) {
 			device: "nvme3", records: with(recorded, seqnum, "104\n"), writes: 1,
 		},
 		{
+			name: "another unit's at the same address cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", ioc().TID)
+				h.unreadable("nvme1")
+				h.known("nvme1", ioc().TID)
+				h.write("/run/nvme/discoverd/controllers/nvme1/unit", unit2+"\n")
+			},
+			device: "nvme3", records: with(recorded, seqnum, "104\n", "discoverd/controllers/nvme1/unit", unit2+"\n"), writes: 1,
+		},
+		{
+			name: "nobody's at the same address cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", ioc().TID)
+				h.unreadable("nvme1")
+				h.known("nvme1", ioc().TID)
+			},
+			err:     "cannot tell whether (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory",
+			result:  state.Result{Meaning: "cannot tell whether (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory"},
+			records: map[string]string{},
+		},
+		{
 			name: "EALREADY and one that cannot be read",
 			host: func(h *host) {
 				h.controller("nvme1", ioc().TID)
@@ -234,6 +255,19 @@ func TestConnect(t *testing.T) {
 			},
 			request: func(r *Request) { r.Wish = dc() },
 			device:  "nvme3", records: with(recorded, seqnum, "104\n", "discoverd/controllers/nvme1/unit", unit2+"\n"), writes: 1,
+		},
+		{
+			name: "discovery controller, and another unit's at the same address cannot be read",
+			host: func(h *host) {
+				h.controller("nvme1", dc().TID)
+				h.unreadable("nvme1")
+				h.known("nvme1", dc().TID)
+				h.write("/run/nvme/discoverd/controllers/nvme1/unit", unit2+"\n")
+			},
+			request: func(r *Request) { r.Wish = dc() },
+			err:     "cannot tell whether (tcp, 192.0.2.1, 8009, nqn.2014-08.org.nvmexpress.discovery) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory",
+			result:  state.Result{Meaning: "cannot tell whether (tcp, 192.0.2.1, 8009, nqn.2014-08.org.nvmexpress.discovery) is connected as nvme1 already: cannot read controller nvme1: read /sys/class/nvme/nvme1/address: is a directory"},
+			records: map[string]string{"discoverd/controllers/nvme1/unit": unit2 + "\n"},
 		},
 		{
 			name: "discovery controller, and nobody's cannot be read",

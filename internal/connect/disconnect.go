@@ -34,7 +34,7 @@ func (c *Connector) DisconnectUnit(unit string, t tid.TID) (outcome string, err 
 	if why != "" {
 		return "nothing disconnected: " + why, nil
 	}
-	return c.disconnectRecorded(device, t)
+	return c.disconnectRecorded(unit, device, t)
 }
 
 // recorded returns the device that the state files give to unit, or why they give none.
@@ -68,7 +68,7 @@ func (c *Connector) recorded(unit string) (device, why string, err error) {
 	return device, "", nil
 }
 
-func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string, err error) {
+func (c *Connector) disconnectRecorded(unit, device string, t tid.TID) (outcome string, err error) {
 	handle, controller, err := c.open(device)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Sprintf("nothing disconnected: %s is gone", device), nil
@@ -88,6 +88,16 @@ func (c *Connector) disconnectRecorded(device string, t tid.TID) (outcome string
 	use, kept := c.keep(device)
 	if kept != "" {
 		return fmt.Sprintf("nothing disconnected: %s stays connected: %s", device, kept), nil
+	}
+	// Reading sysfs may have hung for so long that systemd went on without this command, and the device is another's now.
+	still, why, err := c.recorded(unit)
+	switch {
+	case err != nil:
+		return "", err
+	case why != "":
+		return "nothing disconnected: " + why, nil
+	case still != device:
+		return fmt.Sprintf("nothing disconnected: %s has connected %s meanwhile", unit, still), nil
 	}
 	if err := remove(handle, controller); err != nil {
 		return "", err
@@ -218,13 +228,10 @@ func (c *Connector) Cleanup(unit string) (outcome string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot clean the registry up after %s: %w", device, err)
 	}
-	_, err = c.sysfs.Read(device)
-	switch {
-	case err == nil:
+	if c.sysfs.IsFabrics(device) { // reads no attribute, which may hang
 		return c.rootStays(device), nil
-	case errors.Is(err, fs.ErrNotExist):
-		_, err = c.registry.Prune(device, seqnum)
 	}
+	_, err = c.registry.Prune(device, seqnum)
 	return "", err
 }
 

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -117,6 +118,46 @@ func TestDisconnectUnit(t *testing.T) {
 				t.Errorf("deleted is %t, want %t (%v)", !test.deleted, test.deleted, err)
 			}
 		})
+	}
+}
+
+// Sysfs does not answer for so long that systemd cleans up without waiting for the stop: the controller is nobody's then, or
+// another's, and is not deleted when there is an answer.
+func TestDisconnectAfterHang(t *testing.T) {
+	h := newHost(t)
+	if _, err := h.Connector.Connect(context.Background(), h.request()); err != nil {
+		t.Fatal(err)
+	}
+	address := h.root.Join("/sys/devices/virtual/nvme-fabrics/ctl/nvme3/address")
+	text, err := os.ReadFile(address)
+	if err == nil {
+		err = os.Remove(address)
+	}
+	if err == nil {
+		err = syscall.Mkfifo(address, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome := make(chan string)
+	go func() {
+		said, err := h.DisconnectUnit(unit, ioc().TID)
+		outcome <- fmt.Sprint(said, err)
+	}()
+	fifo, err := os.OpenFile(address, os.O_WRONLY, 0) // returns when the stop reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Cleanup(unit); err != nil {
+		t.Error(err)
+	}
+	fifo.Write(text)
+	fifo.Close()
+	if got, want := <-outcome, "nothing disconnected: "+unit+" has no controller on record<nil>"; got != want {
+		t.Errorf("outcome: got %q, want %q", got, want)
+	}
+	if h.deleted("nvme3") {
+		t.Error("deleted all the same")
 	}
 }
 

@@ -106,6 +106,12 @@ func (h *host) unreadable(device string) {
 	h.mkdir(address)
 }
 
+// known tells the target address of a controller by its uevent too.
+func (h *host) known(device string, t tid.TID) {
+	h.t.Helper()
+	h.write("/sys/devices/virtual/nvme-fabrics/ctl/"+device+"/uevent", "NVME_TRTYPE="+t.Transport+"\nNVME_TRADDR="+t.Traddr+"\nNVME_TRSVCID="+t.Trsvcid+"\n")
+}
+
 // namespace adds a block device to a controller, mounted on point unless that is empty.
 func (h *host) namespace(controller, point string) {
 	h.t.Helper()

@@ -26,7 +26,7 @@ func lock(root paths.Root) (io.Closer, error) {
 		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 	}
 	f, err := lockFile(path)
-	if errors.Is(err, ErrRunning) && dying(root, holder(f)) {
+	if errors.Is(err, ErrRunning) && dying(root, holder(f)) && isAt(f, path) {
 		f.Close()
 		if err = os.Remove(path); err == nil { // the next one is another file
 			f, err = lockFile(path)
@@ -57,14 +57,21 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
-	case nil:
+	switch err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case err == nil && isAt(f, path):
 		return f, nil
-	case unix.EWOULDBLOCK:
+	case err == nil, err == unix.EWOULDBLOCK: // the former: another one has just put its own file there
 		return f, ErrRunning
 	}
 	f.Close()
 	return nil, err
+}
+
+// isAt tells whether f is the file that path names now.
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	there, errThere := os.Stat(path)
+	return err == nil && errThere == nil && os.SameFile(mine, there)
 }
 
 // sign leaves the number of this process for the message of the one that comes too late. A disk without room for it is no

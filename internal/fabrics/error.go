@@ -89,9 +89,9 @@ func refused(w wish.Wish, secrets secret.Set, errno syscall.Errno) *Error {
 func noHandshake(secrets secret.Set) (meaning, advice string) {
 	const look = "; the journal of tlshd.service may say more"
 	if key := secrets[secret.TLS]; key.Value.IsSet() {
-		return "the target does not take the tls-key from " + key.From, "give the key that the target has for this hostnqn, then reload" + look
+		return "the TLS handshake failed: the target may not have the tls-key from " + key.From, "give the key that the target has for this hostnqn, then reload" + look
 	}
-	return "the target does not take the TLS key that the kernel's keyring .nvme has for this hostnqn", "put the one there that the target has" + look
+	return "the TLS handshake failed: the target may not have the key that the kernel's keyring .nvme has for this hostnqn", "put the one there that the target has" + look
 }
 
 // unopened gives an error of opening the device its meaning.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -123,8 +124,9 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 
 // Unread is a controller that could not be read: whether it serves a wish cannot be told.
 type Unread struct {
-	Name string
-	Err  error // wraps ErrWedged if there was no answer
+	Name  string
+	Alike bool  // it leads to the target address of the wish: what cannot be told is whether by the same way
+	Err   error // wraps ErrWedged if there was no answer
 }
 
 // ErrWedged says that the attributes of a controller cannot be read in time. It may be there or not.
@@ -144,7 +146,7 @@ func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, e
 		a := &answer{name: name, came: make(chan struct{})}
 		go func() {
 			defer close(a.came)
-			a.controller, a.serves, a.err = r.serves(name, t, ifaceOf)
+			a.controller, a.serves, a.err = r.serves(name, t, ifaceOf, &a.alike)
 		}()
 		select {
 		case <-a.came:
@@ -163,8 +165,12 @@ func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, e
 		select {
 		case <-a.came:
 		case <-ctx.Done():
-			unread = append(unread, Unread{a.name, fmt.Errorf("cannot read the attributes of %s: %w", a.name, ErrWedged)})
-			continue
+			select {
+			case <-a.came: // while this process was not let run, the time went by too
+			default:
+				unread = append(unread, Unread{a.name, a.alike.Load(), fmt.Errorf("cannot read the attributes of %s: %w", a.name, ErrWedged)})
+				continue
+			}
 		}
 		if a.serves {
 			return a.controller, true, nil, nil
@@ -184,6 +190,7 @@ const (
 // answer is what the read of one controller for Serving brought, once it came.
 type answer struct {
 	name       string
+	alike      atomic.Bool   // as soon as it is known
 	came       chan struct{} // closed then
 	controller Controller
 	serves     bool
@@ -195,14 +202,15 @@ func (a *answer) tell(unread []Unread) []Unread {
 	if a.err == nil {
 		return unread
 	}
-	return append(unread, Unread{a.name, a.err})
+	return append(unread, Unread{a.name, a.alike.Load(), a.err})
 }
 
-// serves reads as much of a controller as it takes to tell whether it serves t. One that is gone does not.
-func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error)) (Controller, bool, error) {
+// serves reads as much of a controller as it takes to tell whether it serves t, and sets alike as soon as it is known to lead to
+// the same target address. One that is gone does not serve t.
+func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error), alike *atomic.Bool) (Controller, bool, error) {
 	may, err := r.mayServe(name, t.NQN)
 	if err == nil && may {
-		may, err = r.mayLeadTo(name, t)
+		may, err = r.mayLeadTo(name, t, alike)
 	}
 	if err != nil {
 		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
@@ -229,31 +237,43 @@ func (r Reader) mayServe(name, nqn string) (bool, error) {
 	return got == nqn, err
 }
 
-// mayLeadTo compares with the address that the controller was connected to, which the attribute uevent has too
-// (drivers/nvme/host/core.c, nvme_class_uevent). The attribute address waits for the controller's connection (tcp.c,
-// nvme_tcp_get_address takes a lock), in a way that not even the end of this process ends: where that hangs, no more than a
-// connect to the same address should get stuck. Zones are left for Serves to compare.
-func (r Reader) mayLeadTo(name string, t tid.TID) (bool, error) {
-	if t.Transport != tid.TCP && t.Transport != tid.RDMA {
-		return true, nil
+// mayLeadTo compares with what the controller was connected with, which the attribute uevent has too (drivers/nvme/host/core.c,
+// nvme_class_uevent). The attribute address waits for the controller's connection (tcp.c, nvme_tcp_get_address takes a
+// lock), in a way that not even the end of this process ends: where that hangs, no more than a connect to the same address
+// by what may be the same way should get stuck. Zones and source addresses are left for Serves to compare.
+func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, error) {
+	dir := filepath.Join(r.Root.SysClassNVMe(), name)
+	uevent, err := attribute(os.ReadFile, filepath.Join(dir, "uevent"))
+	if err != nil {
+		return true, err
 	}
-	uevent, err := attribute(os.ReadFile, filepath.Join(r.Root.SysClassNVMe(), name, "uevent"))
+	from := map[string]string{}
 	for line := range strings.Lines(uevent) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "NVME_TRADDR":
-			x, errX := netip.ParseAddr(value)
-			y, errY := netip.ParseAddr(t.Traddr)
-			if errX == nil && errY == nil && x.Unmap().WithZone("") != y.Unmap().WithZone("") {
-				return false, nil
-			}
-		case "NVME_TRSVCID":
-			if port, err := strconv.ParseUint(value, 10, 16); err == nil && strconv.FormatUint(port, 10) != t.Trsvcid {
-				return false, nil
-			}
+		if key, value, _ := strings.Cut(strings.TrimSpace(line), "="); value != "none" {
+			from[key] = value
 		}
 	}
-	return true, err
+	differ := func(key, wanted string) bool { return from[key] != "" && wanted != "" && from[key] != wanted }
+	if differ("NVME_TRTYPE", t.Transport) || differ("NVME_HOST_IFACE", t.HostIface) {
+		return false, nil
+	}
+	if t.Transport == tid.TCP || t.Transport == tid.RDMA {
+		x, errX := netip.ParseAddr(from["NVME_TRADDR"])
+		y, errY := netip.ParseAddr(t.Traddr)
+		port, errPort := strconv.ParseUint(from["NVME_TRSVCID"], 10, 16)
+		sameAddr, samePort := x.Unmap().WithZone("") == y.Unmap().WithZone(""), strconv.FormatUint(port, 10) == t.Trsvcid
+		if errX == nil && errY == nil && !sameAddr || errPort == nil && !samePort {
+			return false, nil
+		}
+		alike.Store(errX == nil && errY == nil && errPort == nil)
+	} else if traddr := from["NVME_TRADDR"]; traddr != "" {
+		if !tid.SameAddr(t.Transport, traddr, t.Traddr) {
+			return false, nil
+		}
+		alike.Store(true)
+	}
+	host, err := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
+	return host == "" || t.HostNQN == "" || host == t.HostNQN, err
 }
 
 func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Controller, error) {

@@ -403,18 +403,22 @@ func TestServingByUevent(t *testing.T) {
 		"nvme2": "NVME_TRADDR=192.0.2.1\nNVME_TRSVCID=4421",
 		"nvme3": "NVME_TRADDR=fe80::1%eth5\nNVME_TRSVCID=04420",
 		"nvme4": "NVME_TRADDR=none\nNVME_TRSVCID=none",
+		"nvme5": "NVME_TRTYPE=rdma\nNVME_TRADDR=192.0.2.1\nNVME_TRSVCID=4421",
+		"nvme6": "NVME_TRADDR=192.0.2.1\nNVME_TRSVCID=4421\nNVME_HOST_IFACE=eth0",
 	} {
-		tr.fabrics(name, attrs{"subsysnqn": nqnA, "state": "live", "uevent": uevent})
+		tr.fabrics(name, attrs{"subsysnqn": nqnA, "state": "live", "uevent": uevent, "hostnqn": map[string]string{"nvme2": nqnB}[name]})
 		tr.unreadable(name, "address")
 	}
 	for _, test := range []struct {
 		tid.TID
-		read string // the controllers whose address matters
+		read string // the controllers whose address matters, with ! where the target address is known to be the same
 	}{
 		{tid.TID{Transport: "tcp", Traddr: "192.0.2.3", Trsvcid: "4420", NQN: nqnA}, "nvme4"},
-		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", NQN: nqnA}, "nvme2 nvme4"},
-		{tid.TID{Transport: "tcp", Traddr: "fe80::1", Trsvcid: "4420", HostIface: "eth5", NQN: nqnA}, "nvme3 nvme4"},
-		{tid.TID{Transport: "fc", Traddr: "nn-0x2A:pn-0x1A", NQN: nqnA}, "nvme1 nvme2 nvme3 nvme4"},
+		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", NQN: nqnA}, "nvme2! nvme4 nvme6!"},
+		{tid.TID{Transport: "tcp", Traddr: "fe80::1", Trsvcid: "4420", HostIface: "eth5", NQN: nqnA}, "nvme3! nvme4"},
+		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", HostIface: "eth1", NQN: nqnA}, "nvme2! nvme4"},
+		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", HostNQN: nqnHost, NQN: nqnA}, "nvme4 nvme6!"},
+		{tid.TID{Transport: "fc", Traddr: "nn-0x2A:pn-0x1A", NQN: nqnA}, "nvme4"},
 	} {
 		_, ok, unread, err := tr.reader().Serving(test.TID)
 		if ok || err != nil {
@@ -422,6 +426,9 @@ func TestServingByUevent(t *testing.T) {
 		}
 		var names []string
 		for _, u := range unread {
+			if u.Alike {
+				u.Name += "!"
+			}
 			names = append(names, u.Name)
 		}
 		if got := strings.Join(names, " "); got != test.read {

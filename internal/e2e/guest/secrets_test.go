@@ -213,7 +213,7 @@ tls-key-file = "`+tlsKey+`"
 controller = [{ transport = "tcp", traddr = "127.0.0.1", trsvcid = 8012 }]
 `)
 	guest.Start(t)
-	const refused = "the target does not take the tls-key from " + tlsKey
+	const refused = "the TLS handshake failed: the target may not have the tls-key from " + tlsKey
 	guest.Eventually(t, connectTimeout, "the key is told by its place in the status", func() (bool, string) {
 		status := guest.Ctl(t, "status")
 		return strings.Contains(status, refused), status
