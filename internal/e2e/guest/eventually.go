@@ -4,8 +4,14 @@ package guest
 
 import "time"
 
-// pollInterval is how often eventually looks: often enough not to slow scenarios, seldom enough not to slow the machine.
+// pollInterval is the shortest pause between two looks: short enough not to slow scenarios.
 const pollInterval = 100 * time.Millisecond
+
+// rest pauses after a look that began at a time: three times as long as it took, so that looks do not slow the machine, whose
+// processors are emulated ones.
+func rest(begin time.Time) {
+	time.Sleep(min(max(pollInterval, 3*time.Since(begin)), 3*time.Second))
+}
 
 // Eventually waits until ok, which also says what it saw, holds; it fails the scenario with the last detail after timeout.
 // Nothing but the functions of this file sleeps.
@@ -13,6 +19,7 @@ func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string
 	t.Helper()
 	start := time.Now()
 	for {
+		look := time.Now()
 		done, detail := ok()
 		if done {
 			return
@@ -20,17 +27,19 @@ func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string
 		if time.Since(start) > timeout {
 			t.Fatalf("not within %v: %s; last seen: %s", timeout, what, detail)
 		}
-		time.Sleep(pollInterval)
+		rest(look)
 	}
 }
 
 // Always fails the scenario if ok ceases to hold at any look during the span: for what must not happen.
 func Always(t T, span time.Duration, what string, ok func() (bool, string)) {
 	t.Helper()
-	for start := time.Now(); time.Since(start) < span; time.Sleep(pollInterval) {
+	for start := time.Now(); time.Since(start) < span; {
+		look := time.Now()
 		if holds, detail := ok(); !holds {
 			t.Fatalf("not for all of %v: %s; seen after %v: %s", span, what, time.Since(start).Round(time.Millisecond), detail)
 		}
+		rest(look)
 	}
 }
 

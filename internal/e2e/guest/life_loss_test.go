@@ -96,10 +96,10 @@ func TestPortBackTooLate(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 }
 
-// An array with a hundred subsystems reboots: all its ports are away for longer than the kernel waits, then it is back. So
+// An array with sixty subsystems reboots: all its ports are away for longer than the kernel waits, then it is back. So
 // is every controller, each started once, and the journal tells it in a bounded number of lines.
 func TestArrayReboot(t *testing.T) {
-	const subsystems = 100
+	const subsystems = 60
 	const patience = 10 * time.Minute
 	f, _ := scene(t, subsystems, 5, 2, patience)
 	mark := f.Mark()
