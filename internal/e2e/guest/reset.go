@@ -22,7 +22,6 @@ const wanted = "/etc/systemd/system/multi-user.target.wants/" + Service
 // connection, no controller over fabrics, no target, no state files, the configuration as installed.
 func reset(t T) {
 	t.Helper()
-	mountObservedSys(t)
 	if !exists(pristine) {
 		Run(t, "cp", "-a", "/etc/nvme", pristine)
 	}

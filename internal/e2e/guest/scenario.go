@@ -26,6 +26,7 @@ type Machine struct {
 func Begin(t T) *Machine {
 	t.Helper()
 	log := openKernelLog(t)
+	mountObservedSys(t)
 	reset(t)
 	return watch(t, log)
 }
@@ -34,6 +35,7 @@ func Begin(t T) *Machine {
 // has no controllers over fabrics, would take away; no other scenario may run in that boot.
 func BeginAsBooted(t T) *Machine {
 	t.Helper()
+	mountObservedSys(t)
 	identify(t)
 	return watch(t, openKernelLog(t))
 }
