@@ -29,7 +29,7 @@ var (
 
 // share is how many scenarios one usual boot has at most: machines that run side by side are to end at about one time, and a
 // boot costs as much as two scenarios, more beside others.
-const share = 65
+const share = 40
 
 // computer is what one emulated computer is for: one boot, or all those of a story, one after the other.
 type computer struct {
