@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,20 +67,15 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 				return err
 			}
 			ours := func(o connect.Owned) bool { return match(o.Controller) && !o.Foreign() }
-			switch {
-			case force:
-				err = a.confirmNeeded(yes, ours)
-			case exclude:
-				// An exclusion of what stays connected would be in the way of its reconnect.
-				err = a.checkNeeded(ours)
-			}
-			if err != nil {
-				return failed(err)
+			if force {
+				if err := a.confirmNeeded(yes, ours); err != nil {
+					return failed(err)
+				}
 			}
 			if exclude {
 				entries, err := a.entriesFor(flags.asGiven(given), match)
 				if err == nil && !force {
-					err = a.checkExcludable(entries)
+					err = a.checkExcludable(entries, ours)
 				}
 				if err == nil && len(entries) > 0 { // none: not connected or another program's, the disconnect says which
 					err = a.exclude(yes, exclusion.User, entries...)
@@ -104,29 +100,20 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 	return cmd
 }
 
-// checkNeeded returns an error for each controller that matches and that the running system needs.
-func (a *app) checkNeeded(match func(connect.Owned) bool) error {
+// checkExcludable returns an error for each controller that the running system needs and that the entries match: an exclusion of what
+// stays connected would be in the way of its reconnect. They may match more than what is to be disconnected, such as another
+// persona's connection or another owner's, which is told if that is all.
+func (a *app) checkExcludable(entries []string, disconnected func(connect.Owned) bool) error {
 	controllers, err := a.connector().Controllers()
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var errs, others []error
 	for _, c := range controllers {
-		if match(c) {
+		if len(c.Use.Needed) > 0 && disconnected(c) {
 			errs = append(errs, c.CheckNeeded())
 		}
 	}
-	return errors.Join(errs...)
-}
-
-// checkExcludable returns an error for each controller that the entries match and that the running system needs, whoever owns it: they
-// may cover more than what is disconnected, such as another persona's connection.
-func (a *app) checkExcludable(entries []string) error {
-	controllers, err := a.connector().Controllers()
-	if err != nil {
-		return err
-	}
-	var errs []error
 	for _, entry := range entries {
 		list, err := exclusion.Parse(entry)
 		if err != nil {
@@ -138,11 +125,11 @@ func (a *app) checkExcludable(entries []string) error {
 		}
 		for _, c := range controllers {
 			if len(c.Use.Needed) > 0 && slices.ContainsFunc(connect.TIDs(c.Controller), excluded) {
-				errs = append(errs, fmt.Errorf("cannot exclude %s: it matches %s: %s, and the running system needs %s", entry, c.Name, c.Use, strings.Join(c.Use.Needed, " and ")))
+				others = append(others, fmt.Errorf("cannot exclude %s: it matches %s: %s, and the running system needs %s", entry, c.Name, c.Use, strings.Join(c.Use.Needed, " and ")))
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return cmp.Or(errors.Join(errs...), errors.Join(others...))
 }
 
 // confirmNeeded asks before controllers are disconnected that match and that the running system needs.

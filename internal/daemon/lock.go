@@ -98,8 +98,11 @@ func holder(f *os.File) string {
 
 // dying tells whether a process was killed and is not gone: its first thread has ended, or has SIGKILL pending (proc_pid_status(5)).
 func dying(root paths.Root, pid string) bool {
+	if pid == "" {
+		return false
+	}
 	status, err := os.ReadFile(root.ProcessStatus(pid))
-	if pid == "" || err != nil {
+	if err != nil {
 		return false
 	}
 	for line := range strings.Lines(string(status)) {

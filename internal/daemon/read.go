@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync"
 	"time"
@@ -54,7 +53,7 @@ func newReader(root paths.Root) *reader {
 // next reader waits for its end and then reads for itself, since its own answer must not be older than its question; once
 // it was given up, nobody waits for it.
 func (r *reader) attempt(ctx context.Context, name string, read func(string) (sysfs.Controller, error)) (sysfs.Controller, error) {
-	stuck := fmt.Errorf("cannot read the attributes of %s: %w", name, sysfs.ErrWedged)
+	stuck := sysfs.Wedged(name)
 	var mine *reading
 	for mine == nil {
 		var other *reading

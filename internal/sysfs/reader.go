@@ -132,6 +132,11 @@ type Unread struct {
 // ErrWedged says that the attributes of a controller cannot be read in time. It may be there or not.
 var ErrWedged = errors.New("sysfs does not answer")
 
+// Wedged is the error for a controller that does not answer. It wraps ErrWedged.
+func Wedged(name string) error {
+	return fmt.Errorf("cannot read the attributes of %s: %w", name, ErrWedged)
+}
+
 // Serving returns a controller that serves t, and whether there is one. Of a controller that does not, it reads one
 // attribute as a rule. Those that cannot be read, or not within two seconds after all others, keep no other from being found;
 // where none is, they are told.
@@ -162,15 +167,9 @@ func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, e
 	ctx, cancel := context.WithTimeout(context.Background(), servingPatience)
 	defer cancel()
 	for _, a := range late {
-		select {
-		case <-a.came:
-		case <-ctx.Done():
-			select {
-			case <-a.came: // while this process was not let run, the time went by too
-			default:
-				unread = append(unread, Unread{a.name, a.alike.Load(), fmt.Errorf("cannot read the attributes of %s: %w", a.name, ErrWedged)})
-				continue
-			}
+		if !a.awaited(ctx) {
+			unread = append(unread, Unread{a.name, a.alike.Load(), Wedged(a.name)})
+			continue
 		}
 		if a.serves {
 			return a.controller, true, nil, nil
@@ -195,6 +194,22 @@ type answer struct {
 	controller Controller
 	serves     bool
 	err        error
+}
+
+// awaited waits for a until ctx ends, and tells whether it came: by then, even if nobody looked before, since the time goes by
+// too while this process is not let run.
+func (a *answer) awaited(ctx context.Context) bool {
+	select {
+	case <-a.came:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-a.came:
+		return true
+	default:
+		return false
+	}
 }
 
 // tell adds a to those that could not be read, if it is one.

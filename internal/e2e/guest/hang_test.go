@@ -66,7 +66,7 @@ func TestWedgedControllers(t *testing.T) {
 	wanted := append(f.Wanted(), second.TID(guest.DiscoveryNQN), second.TID(twoPaths))
 	guest.WaitConsistent(t, connectTimeout, wanted)
 	dc, path := guest.At(f.Port, guest.DiscoveryNQN), guest.At(f.Port, twoPaths)
-	checkStay := func() {
+	stay := func() {
 		t.Helper()
 		if gotDC, gotPath := guest.At(f.Port, guest.DiscoveryNQN), guest.At(f.Port, twoPaths); gotDC != dc || gotPath != path {
 			t.Errorf("wedged controllers: got %s and %s, want %s and %s as before", gotDC, gotPath, dc, path)
@@ -82,7 +82,7 @@ func TestWedgedControllers(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, wanted)
 	wanted = append(wanted, f.Port.TID(addSubsystem(f, "added").NQN)) // the wedged discovery controller names it
 	guest.WaitConsistent(t, connectTimeout, wanted)
-	checkStay()
+	stay()
 	waitJournal(f, mark, "cannot read the attributes of "+dc+": sysfs does not answer", path+"/subsysnqn: input/output error")
 	for _, device := range []string{dc, path} {
 		if told := lines(f, mark, "cannot read", device); told != 1 {
@@ -101,13 +101,13 @@ func TestWedgedControllers(t *testing.T) {
 		return stuck > 1, fmt.Sprint(stuck)
 	})
 	guest.Always(t, quietSpan, "nothing is connected again", func() (bool, string) {
-		checkStay()
+		stay()
 		return !t.Failed(), ""
 	})
 	hangs.TakeOut()
 	fails.TakeOut()
 	guest.WaitConsistent(t, connectTimeout, wanted)
-	checkStay()
+	stay()
 }
 
 // A command that reads the log page of one discovery controller does not come back from the kernel. Another one's change

@@ -206,21 +206,19 @@ func TestTLSWrongKey(t *testing.T) {
 		return err == nil, fmt.Sprint(err)
 	})
 	guest.PutSecret(t, tlsKey, guest.TLSKey('a')+"\n")
-	guest.Configure(t, `[[subsystem]]
-nqn = "nqn.2024-01.com.example:secure"
-tls = true
-tls-key-file = "`+tlsKey+`"
-controller = [{ transport = "tcp", traddr = "127.0.0.1", trsvcid = 8012 }]
-`)
+	port := &guest.Port{Transport: "tcp", Traddr: "127.0.0.1", Trsvcid: "8012"}
+	guest.Configure(t, subsystemConfig(port, "nqn.2024-01.com.example:secure", fmt.Sprintf("tls = true\ntls-key-file = %q\n", tlsKey)))
 	guest.Start(t)
 	const refused = "the TLS handshake failed: the target may not have the tls-key from " + tlsKey
 	guest.Eventually(t, connectTimeout, "the key is told by its place in the status", func() (bool, string) {
 		status := guest.Ctl(t, "status")
 		return strings.Contains(status, refused), status
 	})
-	if journal := f.Journal(); !strings.Contains(journal, refused) {
+	journal := f.Journal()
+	if !strings.Contains(journal, refused) {
 		t.Errorf("the journal does not tell it:\n%s", journal)
 	}
+	hidden(t, "the journal", journal, guest.TLSKey('a'))
 }
 
 // hidden fails the scenario if a text shows one of the secrets, or half of one.
