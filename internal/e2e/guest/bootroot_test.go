@@ -17,6 +17,9 @@ const rootNQN = "nqn.2024-01.com.example:root"
 // staysConnected is what the unit of that controller says when it stops.
 const staysConnected = `nvme\d+ stays connected: nvme\d+n1 is mounted on /( and \d+ more)?, and the running system needs /`
 
+// rootMirror is where the root file system is: md on a partition of the controller's namespace.
+const rootMirror = "/dev/md0"
+
 // The root file system is on a controller that the initial RAM disk has connected. The daemon, whose configuration names that
 // connection, claims it as it is. Nothing disconnects it from then on: not the stop of its unit, no command by hand, no
 // exclusion, no restart of the daemon; and in the end the machine is switched off.
@@ -24,8 +27,8 @@ func TestRootOnFabric_1(t *testing.T) {
 	m := guest.BeginAsBooted(t)
 	device := guest.WaitLive(m, connectTimeout, rootNQN)[rootNQN]
 	disk := guest.Disk(m, device)
-	if source := strings.TrimSpace(guest.Run(m, "findmnt", "--noheadings", "--output=SOURCE", "/")); source != disk {
-		t.Fatalf("the root file system is on %s, want %s", source, disk)
+	if source := strings.TrimSpace(guest.Run(m, "findmnt", "--noheadings", "--output=SOURCE", "/")); source != rootMirror {
+		t.Fatalf("the root file system is on %s, want %s", source, rootMirror)
 	}
 	boot := &guest.Port{Transport: "tcp", Traddr: "127.0.0.1", Trsvcid: "4420"}
 	unit := boot.TID(rootNQN).Unit()
@@ -121,8 +124,9 @@ func TestRootOnFabric_2(t *testing.T) {
 	down.Never(`disconnected nvme\d+: .*` + rootNQN)
 	down.Faultless()
 
-	guest.CheckFileSystem(m, guest.DataDrive)
-	guest.Run(m, "mount", "--options", "ro", guest.DataDrive, "/mnt")
+	const partition = guest.DataDrive + "-part1"
+	guest.CheckFileSystem(m, partition)
+	guest.Run(m, "mount", "--options", "ro", partition, "/mnt")
 	t.Cleanup(func() { guest.Run(t, "umount", "/mnt") })
 	if last := guest.Try(m, "cat", "/mnt/mnt/root/last").Stdout; last != "the last word\n" {
 		t.Errorf("the last write to the root file system: got %q", last)

@@ -35,7 +35,7 @@ const sliceSize = 64 << 20
 // Slice returns a loop device for one of the four slices of the data drive, numbered from 0.
 func Slice(t T, number int) string {
 	t.Helper()
-	return strings.TrimSpace(Run(t, "losetup", "--find", "--show", "--offset="+strconv.Itoa(number*sliceSize),
+	return strings.TrimSpace(Run(t, "losetup", "--find", "--show", "--partscan", "--offset="+strconv.Itoa(number*sliceSize),
 		"--sizelimit="+strconv.Itoa(sliceSize), DataDrive))
 }
 

@@ -123,6 +123,19 @@ ExecStop=/bin/sh -c '`+before+` echo the last word >/mnt/`+name+`/last && echo `
 func CheckLastWords(t T, device string) {
 	t.Helper()
 	CheckFileSystem(t, device)
+	checkLastWrite(t, device)
+}
+
+// CheckRecovered checks that the file system on a device, which nothing could unmount, is in order once its journal is replayed,
+// and that it has what LastWriter wrote.
+func CheckRecovered(t T, device string) {
+	t.Helper()
+	checkLastWrite(t, device)
+	CheckFileSystem(t, device)
+}
+
+func checkLastWrite(t T, device string) {
+	t.Helper()
 	Run(t, "mount", "--options", "ro", device, "/mnt")
 	defer Run(t, "umount", "/mnt")
 	if last := Try(t, "cat", "/mnt/last").Stdout; last != lastWords {

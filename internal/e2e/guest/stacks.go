@@ -5,6 +5,7 @@ package guest
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,24 @@ import (
 func UseVolumesOn(t T, names string) {
 	t.Helper()
 	put(t, "/etc/lvm/lvmlocal.conf", fmt.Sprintf("devices {\n\tglobal_filter = [ \"a|^/dev/%s|\", \"r|.*|\" ]\n}\n", names))
+}
+
+// Partition makes one partition of a disk and returns it.
+func Partition(t T, disk string) string {
+	t.Helper()
+	partition := disk + "p1"
+	Run(t, "sh", "-c", `echo , | sfdisk --quiet "$0"`, disk)
+	Run(t, "udevadm", "settle")
+	return partition
+}
+
+// Mirror makes an md device of devices with the same content.
+func Mirror(t T, devices ...string) string {
+	t.Helper()
+	const mirror = "/dev/md/e2e"
+	Run(t, "mdadm", append([]string{"--create", mirror, "--run", "--level=mirror", "--bitmap=none", "--assume-clean", "--raid-devices=" + strconv.Itoa(len(devices))}, devices...)...)
+	Run(t, "udevadm", "settle")
+	return mirror
 }
 
 // MakeVolume makes a volume group with one logical volume, /dev/GROUP/VOLUME, on a device.

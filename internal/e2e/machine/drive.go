@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,13 +65,40 @@ func NewData(path string) error {
 	return nil
 }
 
-// CopyRoot makes a data drive that has the machine's root file system on it, for boots with RootOnFabric.
+// CopyRoot makes a data drive that has the machine's root file system on its one partition, for boots with RootOnFabric.
 func (m *Machine) CopyRoot(path string) error {
 	image, err := baseImage(m.Progress)
 	if err != nil {
 		return err
 	}
-	return run("cp", "--sparse=always", filepath.Join(image, rootDisk), path)
+	if err := run("dd", "if="+filepath.Join(image, rootDisk), "of="+path, "bs=1M", "seek=1", "conv=sparse", "status=none"); err != nil {
+		return err
+	}
+	return onePartition(path)
+}
+
+// onePartition gives a drive a DOS partition table whose first partition is all but the first MiB (block/partitions/msdos.c).
+func onePartition(path string) error {
+	const sector, first = 512, 2048
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("cannot partition data drive: %w", err)
+	}
+	table := make([]byte, sector)
+	entry := table[446:]
+	entry[4] = 0x83 // Linux
+	binary.LittleEndian.PutUint32(entry[8:], first)
+	binary.LittleEndian.PutUint32(entry[12:], uint32(info.Size()/sector-first))
+	binary.LittleEndian.PutUint16(table[510:], 0xaa55)
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("cannot partition data drive: %w", err)
+	}
+	_, err = file.WriteAt(table, 0)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("cannot partition data drive: %w", err)
+	}
+	return nil
 }
 
 func copyFile(from, to string, mode os.FileMode) error {

@@ -14,9 +14,9 @@ import (
 
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
-	"linux-image-cloud-amd64", "lvm2", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink", "strace",
-	"systemd", "systemd-sysv", "udev", "util-linux",
+	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "fdisk", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
+	"linux-image-cloud-amd64", "lvm2", "mdadm", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink",
+	"strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
 
 // dropped are files that nothing in the machine reads; leaving them out makes the image half as large.
@@ -31,6 +31,7 @@ var dropped = []string{
 // that wants one removes the mask.
 var masked = []string{
 	"etc/udev/rules.d/60-multipath.rules",
+	"etc/udev/rules.d/64-md-raid-assembly.rules",
 	"etc/udev/rules.d/70-nvmf-autoconnect.rules",
 	"etc/systemd/system/nvmf-autoconnect.service",
 	"etc/systemd/system/nvmf-connect-nbft.service",
@@ -44,6 +45,10 @@ var masked = []string{
 	"etc/systemd/system/e2scrub_reap.service",
 	"etc/systemd/system/fstrim.timer",
 	"etc/systemd/system/getty.target",
+	"etc/systemd/system/mdcheck_continue.timer",
+	"etc/systemd/system/mdcheck_start.timer",
+	"etc/systemd/system/mdmonitor.service",
+	"etc/systemd/system/mdmonitor-oneshot.timer",
 	"etc/systemd/system/modprobe@drm.service",
 	"etc/systemd/system/modprobe@efi_pstore.service",
 	"etc/systemd/system/modprobe@fuse.service",
