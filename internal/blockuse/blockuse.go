@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -26,7 +28,7 @@ type Host struct {
 	root   paths.Root
 	mounts []mount
 	users  []user
-	// claimed tells whether the device file at path is open for exclusive use.
+	// claimed tells whether the device file at path is open for exclusive use at this moment.
 	claimed func(path string) bool
 }
 
@@ -143,7 +145,7 @@ func (h Host) of(namespace string) (by string, needed []string) {
 		return whats[0], needed
 	case len(holders) > 0:
 		return "held by " + strings.Join(holders, " and "), nil
-	case h.claimed(h.root.Device(namespace)):
+	case h.heldOpen(h.root.Device(namespace)):
 		// A file system that is just being unmounted is in no list of mounts any more and still writes; one of
 		// another mount namespace never was.
 		return "held open by something", nil
@@ -192,8 +194,31 @@ func (h Host) liveTo(namespace, beside string) []string {
 	return found
 }
 
-// claimed asks the kernel for exclusive use, which it grants to nobody beside a file system, swap, a stacked device or a
-// program that has it (open(2), O_EXCL on a block device). Two that ask at one moment may take each other for such.
+const (
+	// claims is how often a device is asked for before it counts as held open.
+	claims = 6
+	// A pause between two claims lasts claimPause to twice claimPause: a claim itself takes some ten microseconds, so those
+	// that met once hardly meet again.
+	claimPause = 20 * time.Millisecond
+)
+
+// heldOpen tells whether somebody keeps the device file at path open for exclusive use. Whoever asks that of the kernel has
+// the device for this moment himself, and the commands of all units of one namespace ask at one time when the system goes
+// down; other programs look in the same way. So one refusal is not believed. A lock between the commands would not do
+// without looking again: on the device it waits for a worker of udev that is stuck on a dead path, in /run it may find
+// no room, and other programs heed neither.
+func (h Host) heldOpen(path string) bool {
+	for range claims - 1 {
+		if !h.claimed(path) {
+			return false
+		}
+		time.Sleep(claimPause + rand.N(claimPause))
+	}
+	return h.claimed(path)
+}
+
+// claimed asks the kernel once for exclusive use, which it grants to nobody beside a file system, swap, a stacked device or
+// a program that has it (open(2), O_EXCL on a block device).
 func claimed(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDONLY|os.O_EXCL|syscall.O_NONBLOCK, 0)
 	if err != nil {

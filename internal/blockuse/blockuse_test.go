@@ -3,7 +3,11 @@ package blockuse
 import (
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -252,6 +256,62 @@ func TestOf(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One refusal of exclusive use may be another's look; those that last are not.
+func TestHeldOpen(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		refused int // so many of the first looks
+		want    bool
+		looks   int
+	}{
+		{name: "free", looks: 1},
+		{name: "refused once", refused: 1, looks: 2},
+		{name: "refused all but the last time", refused: claims - 1, looks: claims},
+		{name: "refused all the time", refused: claims, want: true, looks: claims},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				looks := 0
+				h := Host{claimed: func(string) bool {
+					looks++
+					return looks <= test.refused
+				}}
+				if got := h.heldOpen("/dev/nvme1n1"); got != test.want || looks != test.looks {
+					t.Errorf("held open: %v after %d looks, want %v after %d", got, looks, test.want, test.looks)
+				}
+			})
+		})
+	}
+}
+
+// Those who look at one moment do not take each other for users.
+func TestHeldOpenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var taken, refused atomic.Int32
+		h := Host{claimed: func(string) bool {
+			if !taken.CompareAndSwap(0, 1) {
+				refused.Add(1)
+				return true
+			}
+			time.Sleep(10 * time.Microsecond)
+			taken.Store(0)
+			return false
+		}}
+		var looking sync.WaitGroup
+		for range 16 {
+			looking.Go(func() {
+				if h.heldOpen("/dev/nvme1n1") {
+					t.Error("it is held open by another look")
+				}
+			})
+		}
+		looking.Wait()
+		if refused.Load() < 15 {
+			t.Errorf("%d refused: they did not meet", refused.Load())
+		}
+	})
 }
 
 func TestReadErrors(t *testing.T) {
