@@ -22,16 +22,7 @@ var ErrRunning = errors.New("it runs already")
 // ended. Only root may open the file, since whoever can open it can lock it.
 func lock(root paths.Root) (io.Closer, error) {
 	path := root.DaemonLock()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
-	}
-	f, err := lockFile(path)
-	if errors.Is(err, ErrRunning) && dying(root, holder(f)) && isAt(f, path) {
-		f.Close()
-		if err = os.Remove(path); err == nil { // the next one is another file
-			f, err = lockFile(path)
-		}
-	}
+	f, err := lockAlone(root)
 	if errors.Is(err, ErrRunning) {
 		defer f.Close()
 		process := ""
@@ -40,13 +31,57 @@ func lock(root paths.Root) (io.Closer, error) {
 		}
 		return nil, fmt.Errorf("cannot start nvme-discoverd: %w%s; stop it first, `systemctl stop nvme-discoverd` if it is the service", ErrRunning, process)
 	}
-	if err == nil {
-		if err = sign(f); err != nil {
-			f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// lockAlone locks and signs the file, with that of a dying process put aside. All that is one step for others that start: two
+// that find one dying would put each other's file aside. With ErrRunning the file is open too.
+func lockAlone(root paths.Root) (*os.File, error) {
+	path := root.DaemonLock()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	others, err := startLock(root.DaemonStartLock())
+	if err != nil {
+		return nil, err
+	}
+	defer others.Close()
+	f, err := lockFile(path)
+	if errors.Is(err, ErrRunning) && dying(root, holder(f)) {
+		f.Close()
+		if err = os.Remove(path); err == nil { // the next one is another file
+			f, err = lockFile(path)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+		return f, err
+	}
+	if err := sign(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// startLock waits until no other process is getting the lock, which takes none longer than a moment: nothing that it does
+// can be stuck. The file stays: a lock on one that may be removed keeps nobody out.
+func startLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
 	return f, nil
 }

@@ -6,8 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -92,6 +97,60 @@ func TestLockOfDying(t *testing.T) {
 				t.Errorf("the third: %v, want %v", err, ErrRunning)
 			}
 		})
+	}
+}
+
+// Whoever takes the place of a dying one does so alone, from the look at it on: another would look at the same one and then
+// take the place of the wrong one.
+func TestLockTogether(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	dead, err := lock(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	put(t, root.DaemonLock(), "4711\n")
+	status := root.ProcessStatus("4711")
+	if err := os.MkdirAll(filepath.Dir(status), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(status, 0o600); err != nil { // whoever opens it is waited for
+		t.Fatal(err)
+	}
+
+	var starting sync.WaitGroup
+	var got atomic.Int32
+	start := func() {
+		f, err := lock(root)
+		switch {
+		case err == nil:
+			got.Add(1)
+			t.Cleanup(func() { f.Close() })
+		case !errors.Is(err, ErrRunning):
+			t.Error(err)
+		}
+	}
+	starting.Go(start)
+	answer, err := os.OpenFile(status, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard, err := os.Open(root.DaemonStartLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Close()
+	if err := unix.Flock(int(guard.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		t.Fatalf("another could look as well: %v", err)
+	}
+	for range 4 {
+		starting.Go(start)
+	}
+	fmt.Fprintln(answer, "State:\tZ (zombie)")
+	answer.Close()
+	starting.Wait()
+	if got.Load() != 1 {
+		t.Errorf("%d have the lock, want 1", got.Load())
 	}
 }
 

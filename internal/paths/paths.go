@@ -68,6 +68,9 @@ func (r Root) State() string { return r.Join("run/nvme/discoverd") }
 // DaemonLock is the file that the daemon locks for as long as it runs.
 func (r Root) DaemonLock() string { return r.Join("run/nvme/discoverd/lock") }
 
+// DaemonStartLock is the file that a daemon locks while it gets DaemonLock.
+func (r Root) DaemonStartLock() string { return r.Join("run/nvme/discoverd/lock.start") }
+
 // Socket is where the daemon answers varlink calls, SPEC section 8.
 func (r Root) Socket() string { return r.Join("run/nvme/discoverd.socket") }
 
