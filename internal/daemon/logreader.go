@@ -16,7 +16,8 @@ const (
 	slowLogRead = 2 * time.Second
 	// logPatience is how long a read may take. The kernel ends a command after a minute, and a large page takes thousands.
 	logPatience = 5 * time.Minute
-	// maxLogReads bounds the reads that are under way or given up and still in the kernel: each costs a thread.
+	// maxLogReads bounds the reads that are in the kernel, given up or not: each costs a thread. Those that wait for a place
+	// cost little, and are no more than there are controllers.
 	maxLogReads = 128
 )
 
@@ -24,15 +25,19 @@ const (
 // or for good where the kernel itself is stuck. It must not hold up the log pages of others, and its own must be told as
 // unread, so that what is known of it stays and it is tried again.
 type logReader struct {
-	read   func(ctx context.Context, device string) (discoverylog.Page, error)
-	places chan struct{}
+	read    func(ctx context.Context, device string) (discoverylog.Page, error)
+	places  chan struct{}
+	threads chan struct{} // one for each read that is in the kernel
 
 	mu      sync.Mutex
-	pending map[string]bool // devices whose read has not come back
+	pending map[string]bool // devices whose read waits for a place or has not come back
 }
 
 func newLogReader(read func(context.Context, string) (discoverylog.Page, error)) *logReader {
-	return &logReader{read: read, places: make(chan struct{}, parallelLogReads), pending: map[string]bool{}}
+	return &logReader{
+		read: read, places: make(chan struct{}, parallelLogReads), threads: make(chan struct{}, maxLogReads),
+		pending: map[string]bool{},
+	}
 }
 
 // page reads the log page of device. It returns when the read does, when that took too long, or when ctx ends.
@@ -40,8 +45,8 @@ func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page,
 	failed := func(why string) (discoverylog.Page, error) {
 		return discoverylog.Page{}, fmt.Errorf("cannot read the discovery log page of %s: %s", device, why)
 	}
-	if why := r.begin(device); why != "" {
-		return failed(why)
+	if !r.begin(device) {
+		return failed("an earlier read has not come back from the kernel")
 	}
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
@@ -59,6 +64,14 @@ func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page,
 		}
 		leave := sync.OnceFunc(func() { <-r.places })
 		defer leave()
+		select {
+		case r.threads <- struct{}{}:
+		default:
+			page, err := failed(fmt.Sprintf("%d reads have not come back from the kernel", maxLogReads))
+			came <- answer{page, err}
+			return
+		}
+		defer func() { <-r.threads }()
 		defer time.AfterFunc(slowLogRead, leave).Stop()
 		page, err := r.read(ctx, device)
 		came <- answer{page, err}
@@ -71,18 +84,15 @@ func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page,
 	}
 }
 
-// begin notes that a read begins, or says why it must not.
-func (r *logReader) begin(device string) string {
+// begin notes that a read begins, unless one of that device is pending.
+func (r *logReader) begin(device string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.pending[device]:
-		return "an earlier read has not come back from the kernel"
-	case len(r.pending) == maxLogReads:
-		return fmt.Sprintf("%d reads have not come back from the kernel", maxLogReads)
+	if r.pending[device] {
+		return false
 	}
 	r.pending[device] = true
-	return ""
+	return true
 }
 
 func (r *logReader) end(device string) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +63,30 @@ func TestStuckLogReads(t *testing.T) {
 		if page, err := r.page(t.Context(), "nvme1000"); err != nil || page.Generation != 7 {
 			t.Errorf("when it is free again: %+v, %v", page, err)
 		}
+	})
+}
+
+// Many controllers at once wait for each other, and all are read.
+func TestManyLogReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reading atomic.Int32
+		r := newLogReader(func(_ context.Context, device string) (discoverylog.Page, error) {
+			if n := reading.Add(1); n > parallelLogReads {
+				t.Errorf("%d are read at one time, want at most %d", n, parallelLogReads)
+			}
+			time.Sleep(slowLogRead / 2)
+			reading.Add(-1)
+			return discoverylog.Page{Generation: 7}, nil
+		})
+		var asking sync.WaitGroup
+		for i := range 300 {
+			asking.Go(func() {
+				if page, err := r.page(t.Context(), fmt.Sprintf("nvme%d", i)); err != nil || page.Generation != 7 {
+					t.Errorf("%+v, %v", page, err)
+				}
+			})
+		}
+		asking.Wait()
 	})
 }
 
