@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,9 @@ import (
 // statePace is how often the loop copies its state for those who ask, at most, while things keep happening. They share
 // the copies.
 const statePace = 20 * time.Millisecond
+
+// listenPause is the pause before listening is tried again.
+const listenPause = 5 * time.Second
 
 // api joins the varlink server and the loop. Calls come in as queries, functions that the loop runs between two events;
 // what changes goes out to the server without waiting for it.
@@ -52,11 +56,10 @@ func newAPI(d *Daemon) *api {
 	return a
 }
 
-// serve answers calls until ctx ends. Controllers are connected without it too: that it cannot listen is logged.
+// serve answers calls until ctx ends.
 func (a *api) serve(ctx context.Context) {
-	l, err := server.Listen(a.Root)
-	if err != nil {
-		a.Log.Error(err.Error() + "; nvme-discoverctl and nvme-stas cannot ask anything")
+	l := a.listen(ctx)
+	if l == nil {
 		return
 	}
 	if err := a.server.Serve(ctx, l); err != nil {
@@ -64,6 +67,28 @@ func (a *api) serve(ctx context.Context) {
 	}
 	if err := server.Remove(a.Root); err != nil {
 		a.Log.Warn(err.Error())
+	}
+}
+
+// listen returns nil when ctx has ended before it could listen. Controllers are connected without it too: a failure, of a full
+// /run for example, is logged and tried again.
+func (a *api) listen(ctx context.Context) *net.UnixListener {
+	for told := false; ; told = true {
+		l, err := server.Listen(a.Root)
+		switch {
+		case err == nil && told:
+			a.Log.Info("listening on " + a.Root.Socket() + " at last: nvme-discoverctl and nvme-stas can ask again")
+			return l
+		case err == nil:
+			return l
+		case !told:
+			a.Log.Error(err.Error() + "; nvme-discoverctl and nvme-stas cannot ask anything; trying again every " + listenPause.String())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(listenPause):
+		}
 	}
 }
 

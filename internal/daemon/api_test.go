@@ -7,11 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,6 +90,52 @@ func dial(t testing.TB, ctx context.Context, d *Daemon) *client.Client {
 		}
 		runtime.Gosched()
 	}
+}
+
+// Where no socket can be made it is tried again, until it can be or the daemon ends, and that is told once.
+func TestListenAtLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := paths.Root(t.TempDir())
+		blocked := filepath.Dir(root.Socket())
+		put(t, blocked, "a file where the directory should be")
+		d, said := idle(t, root)
+		a := newAPI(d)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			a.serve(ctx)
+		}()
+		time.Sleep(2*listenPause + time.Second)
+		cancel()
+		<-ended
+		failed := `msg="cannot make the directory of the varlink socket: mkdir ` + blocked +
+			`: not a directory; nvme-discoverctl and nvme-stas cannot ask anything; trying again every 5s"`
+		if diff := cmp.Diff([]string{failed}, said()); diff != "" {
+			t.Errorf("journal of the one that ends (-want +got):\n%s", diff)
+		}
+
+		d, said = idle(t, root)
+		a = newAPI(d)
+		got := make(chan *net.UnixListener)
+		go func() { got <- a.listen(t.Context()) }()
+		time.Sleep(2*listenPause + time.Second)
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		l := <-got
+		defer l.Close()
+		c, err := net.Dial("unix", root.Socket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		want := []string{failed, `msg="listening on ` + root.Socket() + ` at last: nvme-discoverctl and nvme-stas can ask again"`}
+		if diff := cmp.Diff(want, said()); diff != "" {
+			t.Errorf("journal (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // What the daemon knows reaches a client, and what the client asks for reaches the loop and is answered.
