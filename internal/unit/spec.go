@@ -64,9 +64,10 @@ func ForWish(w wish.Wish, devid, secrets string, cfg Config) Spec {
 		// The TID alone, without the parameters: it says which controller the unit may delete.
 		ExecStop:     join([]string{cfg.Ctl, "disconnect", "--unit=" + name}, wish.Wish{TID: w.TID}.Args()),
 		ExecStopPost: []string{cfg.Ctl, "cleanup", "--unit=" + name},
-		// The daemon stops first at shutdown; then file systems are unmounted, which takes the target both ordered and
-		// pulled in; then the units disconnect. Before that, what device mapper has stacked on the namespaces goes, where
-		// LVM's service for it runs (blkdeactivate(8)): that service names other fabrics that it comes before, not this one.
+		// At shutdown the units disconnect when the daemon has stopped and the file systems are unmounted, which takes the
+		// target both ordered and pulled in; nothing orders these two. Before that, what device mapper has stacked on the
+		// namespaces goes, where LVM's service for it runs (blkdeactivate(8)): that service names other fabrics that it
+		// comes before, not this one.
 		Before:       []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"},
 		Wants:        []string{"remote-fs-pre.target"},
 		TimeoutStart: orDefault(cfg.ConnectTimeout, DefaultConnectTimeout),

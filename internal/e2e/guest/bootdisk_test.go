@@ -135,9 +135,10 @@ func TestNeededThroughStacks_1(t *testing.T) {
 func TestNeededThroughStacks_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestNeededThroughStacks_1")
-	const stopped, kept = `Stopped nvme-discoverd\.service`, `nvme\d+ stays connected: nvme\d+n1 is `
-	down.InOrder(stopped, kept+`mounted on /mnt/usr and 1 more, and the running system needs /usr`, kept+`mounted on /mnt/usr and 1 more, and the running system needs /usr`)
-	down.InOrder(stopped, kept+`used as swap, and the running system needs swap`, `Deactivated swap`)
+	const kept = `nvme\d+ stays connected: nvme\d+n1 is `
+	down.DaemonFirst()
+	down.InOrder(kept+`mounted on /mnt/usr and 1 more, and the running system needs /usr`, kept+`mounted on /mnt/usr and 1 more, and the running system needs /usr`)
+	down.InOrder(kept+`used as swap, and the running system needs swap`, `Deactivated swap`)
 	down.Never(`disconnected nvme\d+: .*:(left|right|swap)\)`)
 	down.Faultless()
 

@@ -119,8 +119,10 @@ func TestRootOnFabric_1(t *testing.T) {
 func TestRootOnFabric_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestRootOnFabric_1")
-	down.InOrder(`root: written at stop`, `Stopped nvme-discoverd\.service`, `disconnected nvme\d+: .*:other\)`)
-	down.InOrder(`Stopped nvme-discoverd\.service`, staysConnected)
+	down.DaemonFirst()
+	down.InOrder(`root: written at stop`)
+	down.InOrder(`disconnected nvme\d+: .*:other\)`)
+	down.InOrder(staysConnected)
 	down.Never(`disconnected nvme\d+: .*` + rootNQN)
 	down.Faultless()
 

@@ -71,6 +71,25 @@ func (s *Shutdown) Never(pattern string) {
 	}
 }
 
+// disconnects is what a unit says that disconnects, or leaves connected what is in use.
+const disconnects = `disconnected nvme\d+: |nvme\d+ stays connected`
+
+// DaemonFirst fails the scenario unless the daemon has ended before the first unit disconnects, or finds what is in use.
+func (s *Shutdown) DaemonFirst() {
+	s.t.Helper()
+	const ended = `Stopped nvme-discoverd\.service`
+	s.InOrder(ended, disconnects)
+	end, expr := regexp.MustCompile(ended), regexp.MustCompile(disconnects)
+	for _, line := range s.lines {
+		if end.MatchString(line) {
+			return
+		}
+		if expr.MatchString(line) {
+			s.t.Errorf("on the console before the end of the daemon: %s", line)
+		}
+	}
+}
+
 // faults are what must not be on the console of a shutdown: errors, waits in vain, a talkative daemon, and disconnects of what
 // is in use.
 var faults = regexp.MustCompile(`(?i)I/O error|timed out|timeout|error recovery|aborted journal|EXT4-fs (error|warning)|failed|nvme-discoverd\[\d+\]:|although`)

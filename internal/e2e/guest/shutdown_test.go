@@ -74,17 +74,17 @@ func TestShutdown_1(t *testing.T) {
 	guest.ShutDown(m)
 }
 
-// Everything is in order: what is marked _netdev is unmounted, then the daemon ends, in silence but for that, then the units disconnect,
-// both paths of the one, then the network goes; what is in use otherwise stays connected, a volume group too, which nothing
-// deactivates here; nothing fails, nothing is waited for in vain.
+// Everything is in order: what is marked _netdev is unmounted, and the daemon ends, in silence but for that; when both are through,
+// whichever is first, the units disconnect, both paths of the one, then the network goes; what is in use otherwise stays connected, a
+// volume group too, which nothing deactivates here; nothing fails, nothing is waited for in vain.
 func TestShutdown_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestShutdown_1")
-	const stopped = `Stopped nvme-discoverd\.service`
-	down.InOrder(`netdev: written at stop`, `Unmounted mnt-netdev\.mount`, stopped, `disconnected nvme\d+: .*:netdev\)`, `disconnected nvme\d+: .*:netdev\)`, `the network goes`)
-	down.InOrder(stopped, `nvme\d+ stays connected: nvme\d+n1 is mounted on /mnt/plain while the system shuts down`, `plain: written at stop`, `Unmounted mnt-plain\.mount`)
-	down.InOrder(`stacked: written at stop`, `Unmounted mnt-stacked\.mount`, stopped, `nvme\d+ stays connected: nvme\d+n1 is held by dm-0 while the system shuts down`)
-	down.InOrder(`lvm: written at stop`, `Unmounted mnt-lvm\.mount`, stopped, `nvme\d+ stays connected: nvme\d+n1 is held by dm-1 while the system shuts down`)
+	down.DaemonFirst()
+	down.InOrder(`netdev: written at stop`, `Unmounted mnt-netdev\.mount`, `disconnected nvme\d+: .*:netdev\)`, `disconnected nvme\d+: .*:netdev\)`, `the network goes`)
+	down.InOrder(`nvme\d+ stays connected: nvme\d+n1 is mounted on /mnt/plain while the system shuts down`, `plain: written at stop`, `Unmounted mnt-plain\.mount`)
+	down.InOrder(`stacked: written at stop`, `Unmounted mnt-stacked\.mount`, `nvme\d+ stays connected: nvme\d+n1 is held by dm-0 while the system shuts down`)
+	down.InOrder(`lvm: written at stop`, `Unmounted mnt-lvm\.mount`, `nvme\d+ stays connected: nvme\d+n1 is held by dm-1 while the system shuts down`)
 	down.Faultless()
 
 	guest.UseVolumesOn(m, "loop")
@@ -177,6 +177,7 @@ func TestShutdownMultipath_2(t *testing.T) {
 		gone := `disconnected nvme\d+: .*` + nqn + `\)`
 		down.InOrder(name+`: written at stop`, `Unmounted mnt-`+name+`\.mount`, `Stopped blk-availability\.service`, gone, gone, `the network goes`)
 	}
+	down.DaemonFirst()
 	down.InOrder(`Stopped blk-availability\.service`, `multipathd\.service`)
 	down.Never(`stays connected`)
 	down.Faultless()
