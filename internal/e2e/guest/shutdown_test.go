@@ -12,7 +12,9 @@ import (
 )
 
 // The file systems of the shutdown scenario, each on a slice of the data drive: on two paths of a network that goes away and
-// with _netdev, as it should be; in a mount unit without _netdev; and with _netdev on device mapper, by hand and by LVM.
+// with _netdev, as it should be; in a mount unit without _netdev; and with _netdev on device mapper, by hand and by LVM. The one
+// without is on a network that stays: where that goes first, what writes to it hangs in the kernel, and the power-off waits for all
+// timeouts.
 var shutdownVolumes = []string{"netdev", "plain", "stacked", "lvm"}
 
 // logicalVolume is where the file system on LVM is.
