@@ -117,7 +117,13 @@ func TestRunDialsAgain(t *testing.T) {
 }
 
 func TestMuteBus(t *testing.T) {
+	var start time.Time
+	var dialled []string
 	dial := func(context.Context) (bus, error) {
+		if start.IsZero() {
+			start = time.Now()
+		}
+		dialled = append(dialled, time.Since(start).String())
 		b := newScriptedBus()
 		b.answer = func(ctx context.Context, _ string, _ []any) ([]any, error) {
 			<-ctx.Done()
@@ -131,6 +137,9 @@ func TestMuteBus(t *testing.T) {
 		want := []string{"30s unit.BusDown: cannot reach systemd over the system bus: no answer within 30s"}
 		if diff := cmp.Diff(want, *events); diff != "" {
 			t.Errorf("other events (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"0s", "30.1s"}, dialled); diff != "" {
+			t.Errorf("dialled at other times (-want +got):\n%s", diff)
 		}
 		got := m.Start(t.Context(), Spec{Name: "nvme-discoverd-a.service"})
 		wantErr := "cannot call StartTransientUnit for nvme-discoverd-a.service: there is no connection to the system bus"
