@@ -350,6 +350,9 @@ func (x *executor) kickstart(ctx context.Context, e core.Kickstart) {
 
 func (x *executor) snapshot(ctx context.Context, e core.TakeSnapshot) {
 	snap, bad, err := x.reader.snapshot(ctx, e.Token, x.units)
+	if ctx.Err() != nil {
+		return // the daemon ends: what it did not wait for tells nothing
+	}
 	for _, b := range bad {
 		x.note("", b)
 	}

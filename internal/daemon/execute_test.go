@@ -173,6 +173,18 @@ func TestJobLost(t *testing.T) {
 	}
 }
 
+// A snapshot that the end of the daemon cuts off is not told of: its reads were not waited for.
+func TestSnapshotAtEnd(t *testing.T) {
+	d, said := idle(t, host(t))
+	put(t, filepath.Join(d.Root.State(), "stopped"), "a file in the directory's place")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d.effects.snapshot(ctx, core.TakeSnapshot{Token: 1})
+	if got := strings.Join(said(), "\n"); got != "" {
+		t.Errorf("said %q, want nothing", got)
+	}
+}
+
 // What cannot be recorded is logged with what to do.
 func TestRecordsThatFail(t *testing.T) {
 	d, said := idle(t, host(t))
