@@ -78,7 +78,7 @@ func Run(ctx context.Context, opts Options) error {
 		reader:  newReader(opts.Root),
 		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
 	}
-	d.units = unit.NewManager(unit.ManagerConfig{Notify: d.unitEvent(ctx), Log: opts.Log})
+	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d)
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
 	d.api = newAPI(d)

@@ -74,6 +74,9 @@ func (r Root) DaemonStartLock() string { return r.Join("run/nvme/discoverd/lock.
 // Socket is where the daemon answers varlink calls, SPEC section 8.
 func (r Root) Socket() string { return r.Join("run/nvme/discoverd.socket") }
 
+// SystemBus is the socket of the D-Bus system bus (D-Bus Specification, "Well-known Message Bus Instances").
+func (r Root) SystemBus() string { return r.Join("run/dbus/system_bus_socket") }
+
 // Fabrics is the kernel's device that connects controllers.
 func (r Root) Fabrics() string { return r.Join("dev/nvme-fabrics") }
 

@@ -3,6 +3,8 @@ package unit
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -12,7 +14,7 @@ import (
 type bus interface {
 	// call makes one round trip and returns the body of the answer, or the error of the other side as a dbus.Error.
 	call(ctx context.Context, dest string, path dbus.ObjectPath, method string, args ...any) ([]any, error)
-	// signals returns the channel of all signals in the order of their arrival.
+	// signals returns the channel of all signals in the order of their arrival. No answer comes while one is not taken.
 	signals() <-chan *dbus.Signal
 	// done returns a channel that is closed when the connection is.
 	done() <-chan struct{}
@@ -24,16 +26,45 @@ type messageBus struct {
 	sigs chan *dbus.Signal
 }
 
-// dialBus connects with dial. The connection lives until ctx ends, so ctx must not be one that bounds the dialling.
-func dialBus(ctx context.Context, dial func(...dbus.ConnOption) (*dbus.Conn, error)) (bus, error) {
-	// The default signal handler starts a goroutine per signal, and so changes their order.
-	conn, err := dial(dbus.WithContext(ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+// dialBus connects to the bus that listens on socket. The connection lives until ctx ends, so ctx must not be one that
+// bounds the dialling.
+func dialBus(ctx context.Context, socket string, log *slog.Logger) (bus, error) {
+	b, err := connectBus(ctx, socket, log)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the system bus: %w", err)
 	}
-	b := &messageBus{conn: conn, sigs: make(chan *dbus.Signal)}
-	conn.Signal(b.sigs)
 	return b, nil
+}
+
+func connectBus(ctx context.Context, socket string, log *slog.Logger) (*messageBus, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	b := &messageBus{sigs: make(chan *dbus.Signal)}
+	b.conn, err = dbus.NewConn(newFrames(conn, log), dbus.WithContext(ctx), dbus.WithSignalHandler(b))
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if err = b.conn.Auth(nil); err == nil {
+		err = b.conn.Hello()
+	}
+	if err != nil {
+		b.conn.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// DeliverSignal hands a signal on and keeps none: godbus' own handlers either change the order of signals or queue as many
+// as come, and anybody may send them. While one is not taken, the next ones wait in the bus, which bounds them.
+func (b *messageBus) DeliverSignal(_, _ string, sig *dbus.Signal) {
+	select {
+	case b.sigs <- sig:
+	case <-b.done():
+	}
 }
 
 func (b *messageBus) signals() <-chan *dbus.Signal { return b.sigs }

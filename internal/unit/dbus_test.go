@@ -24,7 +24,7 @@ const testLimit = 30 * time.Second
 // daemon is a real dbus-daemon that belongs to one test.
 type daemon struct {
 	t       *testing.T
-	address string
+	socket  string
 	config  string
 	process *exec.Cmd
 }
@@ -39,11 +39,11 @@ func startDaemon(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &daemon{t: t, address: "unix:path=" + filepath.Join(dir, "bus"), config: filepath.Join(dir, "bus.conf")}
+	d := &daemon{t: t, socket: filepath.Join(dir, "bus"), config: filepath.Join(dir, "bus.conf")}
 	// What a local user may do on the system bus, and owning systemd's name besides.
 	config := `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><auth>EXTERNAL</auth><listen>` + d.address + `</listen>
+<busconfig><type>system</type><auth>EXTERNAL</auth><listen>unix:path=` + d.socket + `</listen>
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
 <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
 <allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/>
@@ -82,13 +82,9 @@ func (d *daemon) kill() {
 	_ = d.process.Wait()
 }
 
-func (d *daemon) dial(opts ...dbus.ConnOption) (*dbus.Conn, error) {
-	return dbus.Connect(d.address, opts...)
-}
-
 func (d *daemon) connect() *dbus.Conn {
 	d.t.Helper()
-	conn, err := d.dial()
+	conn, err := dbus.Connect("unix:path=" + d.socket)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -273,7 +269,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, bus: startDaemon(t), events: make(chan Event, 100)}
 	f.systemd = newSystemd(t, f.bus)
 	f.manager = NewManager(ManagerConfig{
-		Dial:   f.bus.dial,
+		Socket: f.bus.socket,
 		Notify: func(e Event) { f.events <- e },
 		Log:    slog.New(slog.DiscardHandler),
 	})

@@ -70,8 +70,8 @@ func (ForeignJob) event() {}
 
 // ManagerConfig is what a Manager needs.
 type ManagerConfig struct {
-	// Dial connects to the system bus with the options given; nil stands for dbus.ConnectSystemBus.
-	Dial func(...dbus.ConnOption) (*dbus.Conn, error)
+	// Socket is the path of the system bus.
+	Socket string
 	// Notify takes the events, in order, on a goroutine of the Manager's. It must not block for long nor call the Manager.
 	Notify func(Event)
 	Log    *slog.Logger
@@ -92,13 +92,9 @@ var errNoBus = errors.New("there is no connection to the system bus")
 
 // NewManager returns a Manager that does nothing until Run.
 func NewManager(cfg ManagerConfig) *Manager {
-	dial := cfg.Dial
-	if dial == nil {
-		dial = dbus.ConnectSystemBus
-	}
 	return &Manager{
 		cfg:  cfg,
-		dial: func(ctx context.Context) (bus, error) { return dialBus(ctx, dial) },
+		dial: func(ctx context.Context) (bus, error) { return dialBus(ctx, cfg.Socket, cfg.Log) },
 	}
 }
 

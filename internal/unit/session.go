@@ -60,23 +60,45 @@ func newSession(ctx context.Context, b bus, log *slog.Logger, notify func(Event)
 		ended: make(chan struct{}),
 	}
 	s.jobs = newJobs(func(f ForeignJob) { notify(f) }, s.askType)
+	ready := make(chan error, 1)
+	go func() { ready <- s.handshake() }()
+	// The signals have to be taken all the while, or no answer would come. Only the bus's own are kept: there are few, whereas
+	// anybody may send others, and systemd's do not count yet.
+	var kept []*dbus.Signal
+	for {
+		select {
+		case err := <-ready:
+			if err != nil {
+				return nil, err
+			}
+			for _, sig := range kept {
+				s.signal(sig)
+			}
+			return s, nil
+		case sig := <-b.signals():
+			if sig.Sender == busName {
+				kept = append(kept, sig)
+			}
+		}
+	}
+}
+
+// handshake makes the calls that newSession speaks of.
+func (s *session) handshake() error {
 	for _, match := range matches {
-		if _, err := s.call(ctx, busName, busPath, busName+".AddMatch", match); err != nil {
-			return nil, fmt.Errorf("cannot ask the system bus for signals: %w", err)
+		if _, err := s.call(s.ctx, busName, busPath, busName+".AddMatch", match); err != nil {
+			return fmt.Errorf("cannot ask the system bus for signals: %w", err)
 		}
 	}
 	// After the match for its changes, so that none is missed.
-	body, err := s.call(ctx, busName, busPath, busName+".GetNameOwner", systemdName)
+	body, err := s.call(s.ctx, busName, busPath, busName+".GetNameOwner", systemdName)
 	if err == nil {
 		err = dbus.Store(body, &s.systemd)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot find systemd on the system bus: %w", err)
+		return fmt.Errorf("cannot find systemd on the system bus: %w", err)
 	}
-	if err := s.subscribe(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s.subscribe()
 }
 
 // subscribe makes systemd send its signals, which it does only as long as somebody has asked.
@@ -102,10 +124,7 @@ func (s *session) run(ctx context.Context) error {
 			return errLost
 		case op := <-s.ops:
 			op()
-		case sig, ok := <-s.bus.signals():
-			if !ok {
-				return errLost
-			}
+		case sig := <-s.bus.signals():
 			s.signal(sig)
 		}
 	}
