@@ -169,6 +169,35 @@ func TestSystemdAbsent(t *testing.T) {
 	})
 }
 
+// TestSignalsBeforeUp sends signals before systemd is known: they hold up no answer, and systemd's move is not missed.
+func TestSignalsBeforeUp(t *testing.T) {
+	var b *scriptedBus // made within the bubble
+	dial := func(context.Context) (bus, error) {
+		b = newScriptedBus()
+		b.answer = func(_ context.Context, method string, _ []any) ([]any, error) {
+			if method == busName+".GetNameOwner" {
+				for range 100 {
+					b.sigs <- &dbus.Signal{Sender: ":1.66", Path: managerPath, Name: managerInterface + ".JobNew"}
+				}
+				b.sigs <- &dbus.Signal{Sender: busName, Path: busPath, Name: busName + ".NameOwnerChanged", Body: []any{systemdName, ":1.0", ":1.9"}}
+			}
+			return nil, nil
+		}
+		return b, nil
+	}
+	runScripted(t, dial, slog.New(slog.DiscardHandler), func(t *testing.T, _ *Manager, events *[]string) {
+		synctest.Wait()
+		for _, sender := range []string{":1.0", ":1.9"} {
+			job := []any{uint32(1), managerPath + dbus.ObjectPath("/job/"+sender[3:]), "nvme-discoverd-a.service"}
+			b.sigs <- &dbus.Signal{Sender: sender, Path: managerPath, Name: managerInterface + ".JobNew", Body: job}
+			synctest.Wait()
+		}
+		if diff := cmp.Diff([]string{"0s unit.BusUp", "0s unit.ForeignJob"}, *events); diff != "" {
+			t.Errorf("other events (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestSignalsIgnored sends, while a job is open, everything that must not end it.
 func TestSignalsIgnored(t *testing.T) {
 	const path = dbus.ObjectPath("/org/freedesktop/systemd1/job/1")

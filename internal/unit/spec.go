@@ -2,7 +2,7 @@
 // the connections (SPEC section 5), waits for their jobs, and tells of jobs that others make for them. It never decides.
 //
 // systemd is spoken to with godbus alone, because the result of a job must not be lost and must not be believed from
-// anybody else; session.go and jobs.go say how.
+// anybody else; session.go, jobs.go and frames.go say how.
 package unit
 
 import (

@@ -3,7 +3,10 @@
 package guest
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"syscall"
@@ -41,6 +44,7 @@ func AsNobody(t T, do func() error) {
 type Forger struct {
 	t    T
 	conn *dbus.Conn
+	raw  net.Conn // below conn
 }
 
 // NewForger connects to the system bus as nobody.
@@ -48,14 +52,18 @@ func NewForger(t T) *Forger {
 	t.Helper()
 	f := &Forger{t: t}
 	AsNobody(t, func() error {
-		conn, err := dbus.Dial("unix:path=/run/dbus/system_bus_socket")
+		raw, err := net.Dial("unix", "/run/dbus/system_bus_socket")
+		if err != nil {
+			return err
+		}
+		conn, err := dbus.NewConn(raw)
 		if err != nil {
 			return err
 		}
 		if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(fmt.Sprint(nobody))}); err != nil {
 			return err
 		}
-		f.conn = conn
+		f.conn, f.raw = conn, raw
 		return conn.Hello()
 	})
 	t.Cleanup(func() { f.conn.Close() })
@@ -105,6 +113,31 @@ func (f *Forger) Job(victim string, id int, unit, result string) {
 	job := dbus.ObjectPath(fmt.Sprintf("%s/job/%d", path, id))
 	f.Signal(victim, path, iface, "JobNew", uint32(id), job, unit)
 	f.Signal(victim, path, iface, "JobRemoved", uint32(id), job, unit, result)
+}
+
+// Large sends a signal that has a body of size bytes, an array of variants of one byte each: decoded, it takes a few dozen
+// times as much memory.
+func (f *Forger) Large(victim string, size int) {
+	f.t.Helper()
+	msg := &dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldDestination: dbus.MakeVariant(victim),
+		dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/systemd1")),
+		dbus.FieldInterface:   dbus.MakeVariant("org.freedesktop.systemd1.Manager"),
+		dbus.FieldMember:      dbus.MakeVariant("JobRemoved"),
+		dbus.FieldSignature:   dbus.MakeVariant(dbus.ParseSignatureMust("av")),
+	}}
+	var b bytes.Buffer
+	if err := msg.EncodeTo(&b, binary.LittleEndian); err != nil {
+		f.t.Fatalf("cannot write a signal down: %v", err)
+	}
+	header := b.Bytes()
+	binary.LittleEndian.PutUint32(header[4:], uint32(size))
+	binary.LittleEndian.PutUint32(header[8:], 1) // a serial, which must not be 0
+	body := binary.LittleEndian.AppendUint32(nil, uint32(size-4))
+	body = append(body, bytes.Repeat([]byte{1, 'y', 0, 7}, size/4-1)...)
+	if _, err := f.raw.Write(append(header, body...)); err != nil {
+		f.t.Fatalf("cannot send a large signal: %v", err)
+	}
 }
 
 // Settle waits until the bus has passed on what was sent.

@@ -16,14 +16,15 @@ import (
 
 // An unprivileged user tells the daemon over the bus, in systemd's name, that jobs have begun, ended and failed, while there
 // are such jobs and when all is quiet, and that systemd has moved; the kernel does not let the same user send device
-// events at all, and those of a process of root are not taken for the kernel's. Nothing changes by any of it, and the
-// daemon goes on doing its work.
+// events at all, and those of a process of root are not taken for the kernel's. He also sends what takes hundreds of megabytes
+// when it is decoded. Nothing changes by any of it, and the daemon goes on doing its work.
 func TestForgedMessages(t *testing.T) {
 	f := guest.Scene(t, 10)
 	guest.Configure(t, "[global]\nlog-level = \"debug\"\n"+discoveryConfig(f.Port))
 	guest.Start(t)
 	forger := guest.NewForger(t)
-	victim := forger.Victim(guest.MainPID(t))
+	pid := guest.MainPID(t)
+	victim := forger.Victim(pid)
 	waitSome(t, 2)
 	flood := func(result string) {
 		first := nextJob(t)
@@ -42,6 +43,8 @@ func TestForgedMessages(t *testing.T) {
 	devices := guest.Devices()
 	mark := f.Mark()
 	flood("done")
+	forger.Large(victim, 8<<20)
+	forger.Settle()
 	guest.AsNobody(t, func() error {
 		if err := guest.SendUevent(guest.Removal(devices[f.Subsystems[0].NQN])); !errors.Is(err, unix.EPERM) {
 			t.Errorf("a uevent of an ordinary user: got %v, want that it is not permitted", err)
@@ -55,9 +58,19 @@ func TestForgedMessages(t *testing.T) {
 	}
 	guest.Always(t, quietSpan, "nothing changes", unchanged(devices))
 	journal := f.Journal(mark)
-	if !strings.Contains(journal, "ignoring a signal") {
-		t.Errorf("the journal does not tell that forged signals came:\n%s", journal)
+	for _, told := range []string{"ignoring a signal", "ignoring a message on the system bus that is too long"} {
+		if !strings.Contains(journal, told) {
+			t.Errorf("the journal does not tell that forged signals came, %q:\n%s", told, journal)
+		}
 	}
+	if now := guest.MainPID(t); now != pid {
+		t.Errorf("the daemon was process %s and is %s now", pid, now)
+	}
+	peak, err := strconv.Atoi(guest.Property(t, guest.Service, "MemoryPeak"))
+	if err != nil || peak > 128<<20 {
+		t.Errorf("the daemon has taken %d bytes of memory (%v), as if it had decoded what is large", peak, err)
+	}
+	t.Logf("the most memory that the daemon took: %d KiB", peak>>10)
 	for _, effect := range []string{"core.ForeignJob", "core.DeviceRemoved", "core.BusDown", "effect: s", "effect: r"} {
 		if strings.Contains(journal, effect) {
 			t.Errorf("journal: %q because of what was forged:\n%s", effect, journal)
