@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,9 @@ func waitJournal(f *guest.Fixture, mark guest.Mark, words ...string) {
 }
 
 // There is no room below /run, and then /run is read-only for the units' commands: what is connected stays, a subsystem that is
-// added meanwhile is tried again and again with the reason in the journal, and all is as it should be soon after.
+// added meanwhile is tried again and again with the reason in the journal, and all is as it should be soon after. In the former case the
+// kernel makes the added subsystem's controller, which stays the one, and a controller that is lost comes back all the same, in the
+// room that its own records had; in the latter case the kernel is not asked.
 func TestStateUnwritable(t *testing.T) {
 	f := guest.Scene(t, 2)
 	state := guest.NewSmallState(t)
@@ -36,15 +39,26 @@ func TestStateUnwritable(t *testing.T) {
 	for _, harm := range []struct {
 		name       string
 		begin, end func()
-		says       string
+		says       []string
+		made       int // controllers of the added subsystem, meanwhile
 	}{
-		{"full", state.Fill, state.Free, "no space left on device"},
-		{"read-only", func() { state.ReadOnly(true) }, func() { state.ReadOnly(false) }, "read-only file system"},
+		{"full", func() {
+			state.Fill()
+			comeBack(f, f.Subsystems[0].NQN)
+			guest.WaitConsistent(t, connectTimeout, f.Wanted())
+			kept = guest.Devices()
+			state.Fill()
+		}, state.Free, []string{"cannot record nvme", "no space left on device"}, 1},
+		{"read-only", func() { state.ReadOnly(true) }, func() { state.ReadOnly(false) }, []string{"cannot lock", "read-only file system"}, 0},
 	} {
-		mark := f.Mark()
 		harm.begin()
-		addSubsystem(f, harm.name)
-		waitJournal(f, mark, harm.says)
+		mark := f.Mark()
+		added := addSubsystem(f, harm.name).NQN
+		waitJournal(f, mark, harm.says...)
+		made := guest.Live(added)
+		if len(made) != harm.made {
+			t.Errorf("%s: controllers of %s: got %v, want %d", harm.name, added, made, harm.made)
+		}
 		for nqn, device := range kept {
 			if live := guest.Live(nqn); len(live) != 1 || live[0] != device {
 				t.Errorf("%s: controller of %s: got %v, want %s", harm.name, nqn, live, device)
@@ -55,6 +69,9 @@ func TestStateUnwritable(t *testing.T) {
 		}
 		harm.end()
 		guest.WaitConsistent(t, 2*connectTimeout, f.Wanted())
+		if live := guest.Live(added); harm.made > 0 && !slices.Equal(live, made) {
+			t.Errorf("%s: controllers of %s: got %v, want the one of before, %v", harm.name, added, live, made)
+		}
 	}
 }
 

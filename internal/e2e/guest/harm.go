@@ -37,10 +37,10 @@ func NewSmallState(t T) *SmallState {
 	return &SmallState{t}
 }
 
-// Fill leaves no room for another byte.
+// Fill leaves no room for another byte, and keeps what is filled already.
 func (s *SmallState) Fill() {
 	s.t.Helper()
-	file, err := os.Create(filler)
+	file, err := os.OpenFile(filler, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		s.t.Fatalf("cannot fill the file system: %v", err)
 	}
@@ -60,7 +60,7 @@ func (s *SmallState) Free() {
 }
 
 // ReadOnly makes the file system read-only for the commands of units, or writable again. The daemon has mounts of its own, and keeps a
-// file open there.
+// file open there, for which the kernel refuses to make the file system itself read-only.
 func (s *SmallState) ReadOnly(on bool) {
 	s.t.Helper()
 	option := map[bool]string{true: "ro", false: "rw"}[on]
