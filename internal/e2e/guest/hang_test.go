@@ -90,6 +90,7 @@ func TestWedgedControllers(t *testing.T) {
 		}
 	}
 
+	// Neither takes two minutes, or the scenario fails: no command may.
 	begin := time.Now()
 	guest.Run(t, "systemctl", "kill", "--kill-whom=main", "--signal=SIGKILL", guest.Service)
 	guest.Try(t, "systemctl", "stop", guest.Service)

@@ -40,15 +40,21 @@ func TestKilledDuringConnects(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 }
 
-// The message bus is restarted, first while controllers are being connected, then when all is quiet. The daemon runs on and
-// does all its work afterwards: a lost controller comes back, an added subsystem is connected, a stop is understood.
+// The message bus is killed while controllers are being connected, and restarted when all is quiet. systemd does not
+// start a killed bus anew before somebody dials it, as the daemon does. The daemon runs on and does all its work afterwards:
+// a lost controller comes back, an added subsystem is connected, a stop is understood.
 func TestBusRestart(t *testing.T) {
 	f := guest.Scene(t, 15)
 	guest.Start(t)
 	pid := guest.MainPID(t)
 	waitSome(t, 4)
-	guest.Run(t, "systemctl", "restart", "dbus.service")
+	bus := guest.Property(t, "dbus.service", "MainPID")
+	guest.Run(t, "systemctl", "kill", "--signal=KILL", "dbus.service")
 	guest.WaitConsistent(t, 2*time.Minute, f.Wanted())
+	guest.Eventually(t, connectTimeout, "another bus", func() (bool, string) {
+		got := guest.Properties(t, "dbus.service", "ActiveState", "MainPID")
+		return got["ActiveState"] == "active" && got["MainPID"] != bus, fmt.Sprint(got)
+	})
 	guest.Run(t, "systemctl", "restart", "dbus.service")
 	checkAllHands(t, f)
 	if got := guest.MainPID(t); got != pid {
