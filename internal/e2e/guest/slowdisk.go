@@ -6,10 +6,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // SlowDisk is a disk for a namespace that can be made to keep its readers waiting.
 type SlowDisk struct {
+	// Stalled is when Stall was about to begin its read.
+	Stalled time.Time
+
 	t         T
 	suspended bool
 }
@@ -42,6 +46,7 @@ func (d *SlowDisk) Stall(controller string) {
 	Run(d.t, "dmsetup", "suspend", slowName)
 	d.suspended = true
 	dd := exec.Command("dd", "if="+disk, "of=/dev/null", "bs=4096", "count=1", "skip=100", "iflag=direct")
+	d.Stalled = time.Now()
 	if err := dd.Start(); err != nil {
 		d.t.Fatalf("cannot read: %v", err)
 	}
