@@ -61,10 +61,14 @@ type Request struct {
 }
 
 // Connect connects what req wishes for and returns its device, nvmeN. With a unit, an error is also left in the unit's
-// .result file, unless it is the unit that is wrong. A *fabrics.Error is in the error's chain if the kernel refused.
+// .result file, that the process was killed too, unless it is the unit that is wrong. A *fabrics.Error is in the error's chain if the kernel refused.
 func (c *Connector) Connect(ctx context.Context, req Request) (device string, err error) {
 	if err := c.checkUnit(req); err != nil {
 		return "", err
+	}
+	if req.Unit != "" {
+		// Said in advance: what is killed cannot say it. If there is no room to, that is told at the end.
+		_ = c.state.WriteResult(req.Unit, state.Result{Meaning: unfinished, Time: time.Now().UTC()})
 	}
 	device, err = c.connect(ctx, req)
 	if req.Unit != "" {
@@ -72,6 +76,9 @@ func (c *Connector) Connect(ctx context.Context, req Request) (device string, er
 	}
 	return device, err
 }
+
+// unfinished is why a connect failed that had no end.
+const unfinished = "the connect was killed, or not done within the unit's start timeout"
 
 func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err := checkWish(&req.Wish); err != nil {

@@ -378,6 +378,26 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// What a connect leaves that is killed in the kernel says so; what comes of one that is not takes its place.
+func TestConnectKilled(t *testing.T) {
+	h := newHost(t)
+	var during state.Result
+	h.before = func() {
+		if err := json.Unmarshal([]byte(h.records()[result]), &during); err != nil {
+			t.Errorf("no result during the connect: %v", err)
+		}
+	}
+	if _, err := h.Connector.Connect(context.Background(), h.request()); err != nil {
+		t.Fatal(err)
+	}
+	if during.Meaning != unfinished || during.Time.IsZero() {
+		t.Errorf("during the connect the result is %+v", during)
+	}
+	if left, found := h.records()[result]; found {
+		t.Errorf("after the connect the result is %s", left)
+	}
+}
+
 // fabricsAlready is the kernel's refusal of a duplicate.
 func fabricsAlready(t *testing.T) error {
 	t.Helper()

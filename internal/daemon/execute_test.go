@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -183,6 +184,25 @@ func TestSnapshotAtEnd(t *testing.T) {
 	if got := strings.Join(said(), "\n"); got != "" {
 		t.Errorf("said %q, want nothing", got)
 	}
+}
+
+// A job whose end is never told counts as lost some time after the unit's own timeout.
+func TestJobEndUntold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := idle(t, host(t))
+		begin := time.Now()
+		go d.effects.run(t.Context(), job{op: core.OpStart, unit: unitA, timeout: unit.DefaultConnectTimeout, do: func(ctx context.Context) unit.Result {
+			<-ctx.Done()
+			return unit.Result{Outcome: unit.Lost, Err: ctx.Err()}
+		}})
+		got := (<-d.events).Event
+		if diff := cmp.Diff(core.Event(core.JobDone{Unit: unitA, Op: core.OpStart, Outcome: core.Lost, Err: "context deadline exceeded"}), got); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+		if after := time.Since(begin); after != unit.DefaultConnectTimeout+30*time.Second {
+			t.Errorf("lost after %v", after)
+		}
+	})
 }
 
 // What cannot be recorded is logged with what to do.

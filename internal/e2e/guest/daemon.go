@@ -69,3 +69,15 @@ func Override(t T, text string) {
 	put(t, overrides+"/e2e.conf", text)
 	Run(t, "systemctl", "daemon-reload")
 }
+
+// OverrideConnections adds a drop-in to the unit of a connection, or to those of all, nvme-discoverd-.service, for this scenario.
+func OverrideConnections(t T, units, text string) {
+	t.Helper()
+	dropIn := "/run/systemd/system/" + units + ".d/e2e.conf"
+	put(t, dropIn, text)
+	Run(t, "systemctl", "daemon-reload")
+	t.Cleanup(func() {
+		Remove(t, dropIn)
+		Run(t, "systemctl", "daemon-reload")
+	})
+}

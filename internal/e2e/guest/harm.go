@@ -131,13 +131,7 @@ const crowded = "e2ecrowded.slice"
 // NewCrowd gives the units of connections a slice of their own. To be called before the service starts.
 func NewCrowd(t T) {
 	t.Helper()
-	const dropIn = "/run/systemd/system/nvme-discoverd-.service.d/e2e.conf"
-	put(t, dropIn, "[Service]\nSlice="+crowded+"\n")
-	Run(t, "systemctl", "daemon-reload")
-	t.Cleanup(func() {
-		Remove(t, dropIn)
-		Run(t, "systemctl", "daemon-reload")
-	})
+	OverrideConnections(t, "nvme-discoverd-.service", "[Service]\nSlice="+crowded+"\n")
 }
 
 // ForbidProcesses fills the slice up, so that systemd cannot start a process in it, until allow is called.

@@ -47,8 +47,8 @@ func TestRefusedThenAllowed(t *testing.T) {
 	f.WaitUnit(unit, "active")
 }
 
-// One of the configured discovery controllers accepts connections and never says a word: the others are connected at once all
-// the same, and not after the kernel has given up waiting for the mute one.
+// One of the configured discovery controllers accepts connections and never says a word: its unit's start timeout ends the connect,
+// which is told and tried again. The others are connected at once all the same.
 func TestMutePeer(t *testing.T) {
 	f := guest.Scene(t, 3)
 	mute, err := net.Listen("tcp", "127.0.0.1:9999")
@@ -56,8 +56,11 @@ func TestMutePeer(t *testing.T) {
 		t.Fatalf("cannot listen: %v", err)
 	}
 	defer mute.Close()
+	unit := (&guest.Port{Transport: "tcp", Traddr: "127.0.0.1", Trsvcid: "9999"}).TID(guest.DiscoveryNQN).Unit()
+	guest.OverrideConnections(t, unit, "[Service]\nTimeoutStartSec=5s\n")
 	guest.Configure(t, "[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = \"127.0.0.1\", trsvcid = 9999 }]\n"+
 		discoveryConfig(f.Port))
+	mark := f.Mark()
 	guest.Start(t)
 	guest.Eventually(t, connectTimeout, "everything else live", func() (bool, string) {
 		live := 0
@@ -66,6 +69,8 @@ func TestMutePeer(t *testing.T) {
 		}
 		return live == 4, ""
 	})
+	waitJournal(f, mark, unit+": Failed with result 'timeout'.",
+		"(tcp, 127.0.0.1, 9999, "+guest.DiscoveryNQN+"): cannot connect: the connect was killed, or not done within the unit's start timeout; next attempt in ")
 }
 
 // A configured address leads nowhere (every packet to it is dropped): the others are connected meanwhile.
