@@ -66,10 +66,6 @@ func (c *Connector) Connect(ctx context.Context, req Request) (device string, er
 	if err := c.checkUnit(req); err != nil {
 		return "", err
 	}
-	if req.Unit != "" {
-		// Said in advance: what is killed cannot say it. If there is no room to, that is told at the end.
-		_ = c.state.WriteResult(req.Unit, state.Result{Meaning: unfinished, Time: time.Now().UTC()})
-	}
 	device, err = c.connect(ctx, req)
 	if req.Unit != "" {
 		c.leaveResult(req.Unit, err)
@@ -79,6 +75,16 @@ func (c *Connector) Connect(ctx context.Context, req Request) (device string, er
 
 // unfinished is why a connect failed that had no end.
 const unfinished = "the connect was killed, or not done within the unit's start timeout"
+
+// ask asks the kernel. That it did not answer is said in advance, since what is killed cannot say it; where there is no room to
+// say it, that is told at the end. The room is free again when the connection is to be recorded.
+func (c *Connector) ask(ctx context.Context, req Request, secrets secret.Set) (fabrics.Result, error) {
+	if req.Unit != "" {
+		_ = c.state.WriteResult(req.Unit, state.Result{Meaning: unfinished, Time: time.Now().UTC()})
+		defer func() { _ = c.state.ClearResult(req.Unit) }()
+	}
+	return c.kernel.Connect(ctx, req.Wish, secrets)
+}
 
 func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err := checkWish(&req.Wish); err != nil {
@@ -117,7 +123,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	result, err := c.kernel.Connect(ctx, req.Wish, secrets)
+	result, err := c.ask(ctx, req, secrets)
 	if errors.Is(err, syscall.EALREADY) {
 		return c.already(req, err)
 	}
