@@ -11,11 +11,11 @@ import (
 )
 
 // An administrator excludes a connection with `nvme-discoverctl exclusion add`, and in the instant in which the command is
-// done the controller is deleted. It is never reconnected, and its unit goes: thirty controllers one after the other, three
-// times over, the daemon hearing of the loss each time before it can have heard of the exclusion. When the list is deleted
+// done the controller is deleted. It is never reconnected, and its unit goes: thirty controllers one after the other,
+// twice, the daemon hearing of the loss each time before it can have heard of the exclusion. When the list is deleted
 // all are back.
 func TestExclusionRace(t *testing.T) {
-	const subsystems, rounds = 30, 3
+	const subsystems, rounds = 30, 2
 	f := guest.Scene(t, subsystems)
 	// A connection that lived for less than thirty seconds counts as failed: not too long a pause when all are back.
 	guest.Configure(t, "[global]\nreconnect-max-delay = \"2s\"\n\n"+discoveryConfig(f.Port))

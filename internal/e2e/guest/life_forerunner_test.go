@@ -70,7 +70,7 @@ func checkKept(f *guest.Fixture, before map[string]string) {
 // Failure 3: every entry of a log page makes it scan all of sysfs, which takes longer with the square of the number of
 // subsystems, and the daemon is deaf meanwhile. Here a change of a long page costs a handful of opened files.
 func TestForerunnerScansForEveryEntry(t *testing.T) {
-	const subsystems = 20
+	const subsystems = 12
 	f := guest.Scene(t, subsystems)
 	guest.TraceService(t)
 	guest.Start(t)
@@ -80,7 +80,7 @@ func TestForerunnerScansForEveryEntry(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 	opened := guest.TracedMatches(`nvme-fabrics/ctl`) - before
 	t.Logf("files of controllers opened for a change of a page with %d entries: %d", subsystems+1, opened)
-	// A scan for every entry opens more than ten files of every controller twenty times. Three comparisons of everything
+	// A scan for every entry opens more than ten files of every controller twelve times. Three comparisons of everything
 	// may have come due meanwhile, each with some twenty files a controller.
 	if limit := 3 * subsystems * 20; opened > limit {
 		t.Errorf("files of controllers opened: got %d, want at most %d", opened, limit)
@@ -148,7 +148,7 @@ func TestForerunnerForgetsWhatWasLostMeanwhile(t *testing.T) {
 // looked after and its notifications are ignored. Here a change right after the connect is followed.
 func TestForerunnerIgnoresFirstNotification(t *testing.T) {
 	f := guest.Scene(t, 1)
-	for i := range 4 {
+	for i := range 2 {
 		guest.Start(t)
 		guest.WaitOneLive(t, guest.DiscoveryNQN, "discovery controller live")
 		addSubsystem(f, fmt.Sprintf("added%d", i))

@@ -104,14 +104,18 @@ func (j job) plan(ctx context.Context, path string) ([]computer, error) {
 // mostComputers bounds those that run side by side on a host with many processors: each takes 2 GiB of memory.
 const mostComputers = 4
 
-// runAll runs the computers, one for each processor at a time, and tells whether all ended well. Each is like the given
+// runAll runs the computers, one for each processor at a time and those that do little beside them, and tells whether all ended well. Each is like the given
 // machine, in a directory of its own.
 func (j job) runAll(ctx context.Context, computers []computer, out *report, like machine.Machine) bool {
 	var group sync.WaitGroup
 	var bad atomic.Bool
 	places := make(chan struct{}, min(runtime.NumCPU(), mostComputers))
 	for _, c := range computers {
-		places <- struct{}{}
+		leave := func() {}
+		if !c.beside {
+			places <- struct{}{}
+			leave = func() { <-places }
+		}
 		if ctx.Err() != nil {
 			out.host(c.name + " is left out: " + context.Cause(ctx).Error())
 			bad.Store(true)
@@ -124,7 +128,7 @@ func (j job) runAll(ctx context.Context, computers []computer, out *report, like
 		m := like
 		m.Dir, m.Line, m.Progress = filepath.Join(like.Dir, c.name), voice.guest, voice.host
 		group.Go(func() {
-			defer func() { <-places }()
+			defer leave()
 			if err := j.runComputer(ctx, &m, c, voice); err != nil {
 				voice.host(err.Error())
 				bad.Store(true)

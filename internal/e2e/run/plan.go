@@ -16,6 +16,8 @@ var (
 	ordinary = regexp.MustCompile(`^TestRDMA`)
 	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
 	apart = regexp.MustCompile(`^TestFC`)
+	// patient are scenarios that wait most of the time and need next to no processor then: they share a boot beside the others.
+	patient = regexp.MustCompile(`^Test(HungDisconnect|LinkUp|PortBackTooLate|SlowDisconnect|StopWhileBackingOff|StuckLogRead|WedgedControllers)$`)
 	// unpathed is the scenario that has a kernel whose own multipath is off.
 	unpathed = regexp.MustCompile(`^TestShutdownMultipath_`)
 	// remote is the boot with a root file system on a fabric.
@@ -33,8 +35,9 @@ const share = 40
 
 // computer is what one emulated computer is for: one boot, or all those of a story, one after the other.
 type computer struct {
-	name  string
-	boots []boot
+	name   string
+	boots  []boot
+	beside bool // it takes no place of those that run side by side
 }
 
 // boot is one start of a computer and the scenarios that run in it.
@@ -66,11 +69,11 @@ func kernelOf(scenario string) (kernel machine.Kernel, parameters []string) {
 	return machine.Cloud, nil
 }
 
-// plan lists the computers that the scenarios need: for each kernel, for those that keep apart, then for each story, that
-// count times.
+// plan lists the computers that the scenarios need: for those that wait, for each kernel, for those that keep apart, then for
+// each story, that count times.
 func plan(scenarios []string, count int) []computer {
 	usual := map[machine.Kernel][]string{}
-	var alone []string
+	var alone, waiting []string
 	var stories []computer
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
 		kernel, parameters := kernelOf(name)
@@ -84,11 +87,18 @@ func plan(scenarios []string, count int) []computer {
 			last.boots = append(last.boots, boot{name: name, kernel: kernel, parameters: parameters, scenarios: []string{name}})
 		case apart.MatchString(name):
 			alone = append(alone, name)
+		case patient.MatchString(name):
+			waiting = append(waiting, name)
 		default:
 			usual[kernel] = append(usual[kernel], name)
 		}
 	}
 	var all []computer
+	if len(waiting) > 0 {
+		c := single("patient", machine.Cloud, waiting)
+		c.beside = true
+		all = append(all, c)
+	}
 	for _, kernel := range []machine.Kernel{machine.Cloud, machine.Ordinary} {
 		all = append(all, divide(kernel, usual[kernel])...)
 	}

@@ -75,6 +75,16 @@ func TestPlanParameters(t *testing.T) {
 	}
 }
 
+func TestPlanBeside(t *testing.T) {
+	computers := plan([]string{"TestA", "TestStuckLogRead", "TestStuckLogReads"}, 1)
+	if got, want := told(computers), "patient patient=cloud[TestStuckLogRead]; cloud cloud=cloud[TestA TestStuckLogReads]"; got != want {
+		t.Errorf("computers:\ngot  %s\nwant %s", got, want)
+	}
+	if !computers[0].beside || computers[1].beside {
+		t.Errorf("beside the others: got %t and %t, want the first one only", computers[0].beside, computers[1].beside)
+	}
+}
+
 func TestDivide(t *testing.T) {
 	var names []string
 	for i := range 2*share + 1 {
