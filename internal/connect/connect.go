@@ -61,7 +61,8 @@ type Request struct {
 }
 
 // Connect connects what req wishes for and returns its device, nvmeN. With a unit, an error is also left in the unit's
-// .result file, that the process was killed too, unless it is the unit that is wrong. A *fabrics.Error is in the error's chain if the kernel refused.
+// .result file, unless it is the unit that is wrong; and so is that the process was killed. A *fabrics.Error is in the error's
+// chain if the kernel refused.
 func (c *Connector) Connect(ctx context.Context, req Request) (device string, err error) {
 	if err := c.checkUnit(req); err != nil {
 		return "", err
@@ -71,19 +72,6 @@ func (c *Connector) Connect(ctx context.Context, req Request) (device string, er
 		c.leaveResult(req.Unit, err)
 	}
 	return device, err
-}
-
-// unfinished is why a connect failed that had no end.
-const unfinished = "the connect was killed, or not done within the unit's start timeout"
-
-// ask asks the kernel. That it did not answer is said in advance, since what is killed cannot say it; where there is no room to
-// say it, that is told at the end. The room is free again when the connection is to be recorded.
-func (c *Connector) ask(ctx context.Context, req Request, secrets secret.Set) (fabrics.Result, error) {
-	if req.Unit != "" {
-		_ = c.state.WriteResult(req.Unit, state.Result{Meaning: unfinished, Time: time.Now().UTC()})
-		defer func() { _ = c.state.ClearResult(req.Unit) }()
-	}
-	return c.kernel.Connect(ctx, req.Wish, secrets)
 }
 
 func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
@@ -138,6 +126,19 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", recordError(result.Device, err)
 	}
 	return result.Device, c.record(req, result.Device)
+}
+
+// unfinished is why a connect failed that had no end.
+const unfinished = "the connect was killed, or not done within the unit's start timeout"
+
+// ask asks the kernel. That it did not answer is said in advance, since what is killed cannot say it; where there is no room to
+// say it, that is told at the end. The room is free again when the connection is to be recorded.
+func (c *Connector) ask(ctx context.Context, req Request, secrets secret.Set) (fabrics.Result, error) {
+	if req.Unit != "" {
+		_ = c.state.WriteResult(req.Unit, state.Result{Meaning: unfinished, Time: time.Now().UTC()})
+		defer func() { _ = c.state.ClearResult(req.Unit) }()
+	}
+	return c.kernel.Connect(ctx, req.Wish, secrets)
 }
 
 // checkUnit checks what could become a path.

@@ -6,10 +6,9 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -17,25 +16,11 @@ import (
 // lock waits until no other process connects what w could be a duplicate of: the kernel does not refuse a second
 // connection to a discovery controller. The end of the process unlocks too.
 func (c *Connector) lock(w wish.Wish) (unlock func(), err error) {
-	path := c.root.ConnectLock(lockName(w))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, lockError(w, err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err = flock.Lock(c.root.ConnectLock(lockName(w)))
 	if err != nil {
 		return nil, lockError(w, err)
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, lockError(w, err)
-	}
-	return func() { f.Close() }, nil
+	return unlock, nil
 }
 
 func lockError(w wish.Wish, err error) error {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -41,14 +41,13 @@ func lock(root paths.Root) (io.Closer, error) {
 // that find one dying would put each other's file aside. With ErrRunning the file is open too.
 func lockAlone(root paths.Root) (*os.File, error) {
 	path := root.DaemonLock()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	others, err := startLock(root.DaemonStartLock())
+	// Whoever has this can get stuck in nothing, so the wait takes a moment. The file stays: a lock on one that may be
+	// removed keeps nobody out.
+	unlock, err := flock.Lock(root.DaemonStartLock())
 	if err != nil {
 		return nil, err
 	}
-	defer others.Close()
+	defer unlock()
 	f, err := lockFile(path)
 	if errors.Is(err, ErrRunning) && dying(root, holder(f)) {
 		f.Close()
@@ -60,26 +59,6 @@ func lockAlone(root paths.Root) (*os.File, error) {
 		return f, err
 	}
 	if err := sign(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// startLock waits until no other process is getting the lock, which takes none longer than a moment: nothing that it does
-// can be stuck. The file stays: a lock on one that may be removed keeps nobody out.
-func startLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
 		f.Close()
 		return nil, err
 	}

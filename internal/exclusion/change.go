@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -325,22 +325,10 @@ func store(file, text string) error {
 
 // locked runs change while no other command changes a list. Readers need no lock: a list is replaced in one step.
 func locked(root paths.Root, change func() error) error {
-	file := root.ExclusionsLock()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	lock, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := flock.Lock(root.ExclusionsLock())
 	if err != nil {
 		return err
 	}
-	defer lock.Close() // unlocks too
-	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
-		if err == nil {
-			return change()
-		}
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
+	defer unlock()
+	return change()
 }

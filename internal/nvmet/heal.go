@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 )
@@ -84,7 +83,7 @@ func (h Healer) Heal(ctx context.Context, ids ...string) ([]Result, error) {
 // pass looks at each port once, while no other process does.
 func (h Healer) pass(ids []string) ([]Result, error) {
 	if !h.DryRun {
-		unlock, err := lock(h.Root.NVMeTLock())
+		unlock, err := flock.Lock(h.Root.NVMeTLock())
 		if errors.Is(err, os.ErrPermission) {
 			return nil, fmt.Errorf("cannot heal the target: only root may: %w", err)
 		}
@@ -192,26 +191,4 @@ func (h Healer) relink(p Port, linked []string) error {
 		return err
 	}
 	return h.forget(p)
-}
-
-// lock waits until no other process has locked the file. The end of the process unlocks too.
-func lock(path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
 }

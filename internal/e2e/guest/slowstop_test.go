@@ -60,8 +60,8 @@ func TestSlowDisconnect(t *testing.T) {
 	}
 }
 
-// One that takes longer than disconnect-timeout does not hold up the stop of its unit. (A shutdown would stop the unit in the same way, which is not
-// tried here.)
+// One that takes longer than disconnect-timeout does not hold up the stop of its unit. (A shutdown would stop the unit in the same
+// way, which is not tried here.)
 func TestHungDisconnect(t *testing.T) {
 	before, err := os.ReadFile(ioTimeout)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 )
 
 // cacheName is our directory below the user's cache directory.
@@ -46,9 +46,9 @@ func cached(kind string, ingredients []string, build func(dir string) error) (st
 	}
 	final := filepath.Join(cache, kind+"-"+hex.EncodeToString(hash.Sum(nil))[:16])
 
-	unlock, err := lock(filepath.Join(cache, kind+".lock"))
+	unlock, err := flock.Lock(filepath.Join(cache, kind+".lock"))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("cannot lock cache: %w", err)
 	}
 	defer unlock()
 	if _, err := os.Stat(final); err == nil {
@@ -100,23 +100,4 @@ func removeStale(cache, kind string) error {
 		}
 	}
 	return nil
-}
-
-// lock takes an exclusive lock on the file at path, waiting for it.
-func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open lock: %w", err)
-	}
-	for {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("cannot lock %q: %w", path, err)
-	}
-	return func() { file.Close() }, nil
 }
