@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,7 +60,7 @@ func (m *Machine) boot(ctx context.Context, b Boot, emulator qemu, image, drive 
 	defer programOut.Close()
 
 	// Children get the pipes as file descriptors 3 and 4.
-	words := slices.Concat(emulator.command, arguments(image, drive, "/proc/self/fd/3", "/proc/self/fd/4"), b.arguments(image))
+	words := slices.Concat(emulator.command, m.arguments(image, drive, "/proc/self/fd/3", "/proc/self/fd/4"), b.arguments(image))
 	for _, table := range tables {
 		words = append(words, "-acpitable", "file="+table)
 	}
@@ -118,11 +119,11 @@ var commandLine = []string{
 	"modprobe.blacklist=" + strings.Join(unused, ","),
 }
 
-// arguments are QEMU's options for one boot. Emulation only, never KVM, so that every host runs the same machine.
-func arguments(image, drive, console, program string) []string {
+// arguments are QEMU's options for every boot. Emulation only, never KVM, so that every host runs the same machine.
+func (m *Machine) arguments(image, drive, console, program string) []string {
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", strconv.Itoa(m.Processors), "-m", "2048",
 		"-chardev", "file,id=console,path=" + console, "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
 		"-chardev", "file,id=program,path=" + program, "-device", "virtserialport,chardev=program,name=e2e",

@@ -19,6 +19,8 @@ type Machine struct {
 	Program string
 	// Tables are ACPI tables that the computer's firmware has besides its own, whole, with their headers.
 	Tables [][]byte
+	// Processors is how many the computer has, 1 or more.
+	Processors int
 	// Dir gets the drive, the tables and, in a file for each boot, all that the kernel and PID 1 print. It must exist.
 	Dir string
 	// Silence bounds the time without a line from the program.

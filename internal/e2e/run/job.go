@@ -69,7 +69,7 @@ func (j job) run(ctx context.Context) error {
 			return err
 		}
 	}
-	computers := []computer{{name: "machine", boots: []boot{{name: "console", kernel: j.kernel}}}}
+	computers := []computer{{name: "machine", processors: processors, boots: []boot{{name: "console", kernel: j.kernel}}}}
 	if j.program.scenarios {
 		if computers, err = j.plan(ctx, path); err != nil {
 			return err
@@ -104,8 +104,8 @@ func (j job) plan(ctx context.Context, path string) ([]computer, error) {
 // mostComputers bounds those that run side by side on a host with many processors: each takes 2 GiB of memory.
 const mostComputers = 4
 
-// runAll runs the computers, one for each processor at a time and those that do little beside them, and tells whether all ended well. Each is like the given
-// machine, in a directory of its own.
+// runAll runs the computers, one for each processor at a time and those that do little beside them, and tells whether all ended
+// well. Each is like the given machine, in a directory of its own.
 func (j job) runAll(ctx context.Context, computers []computer, out *report, like machine.Machine) bool {
 	var group sync.WaitGroup
 	var bad atomic.Bool
@@ -126,7 +126,7 @@ func (j job) runAll(ctx context.Context, computers []computer, out *report, like
 			voice = out.voice("")
 		}
 		m := like
-		m.Dir, m.Line, m.Progress = filepath.Join(like.Dir, c.name), voice.guest, voice.host
+		m.Dir, m.Processors, m.Line, m.Progress = filepath.Join(like.Dir, c.name), c.processors, voice.guest, voice.host
 		group.Go(func() {
 			defer leave()
 			if err := j.runComputer(ctx, &m, c, voice); err != nil {

@@ -18,6 +18,10 @@ var (
 	apart = regexp.MustCompile(`^TestFC`)
 	// patient are scenarios that wait most of the time and need next to no processor then: they share a boot beside the others.
 	patient = regexp.MustCompile(`^Test(HungDisconnect|LinkUp|PortBackTooLate|SlowDisconnect|StopWhileBackingOff|StuckLogRead|WedgedControllers)$`)
+	// crowded are scenarios of much that happens at one time: they share a boot of a computer that has two processors, always.
+	crowded = regexp.MustCompile(`^Test(ArrayReboot|BusRestart|DeletedTwice|EventFlood|ExclusionEditBesideOthers|ExclusionRace|ForgedMessages|` +
+		`KilledDuringConnects|LinkStorm|NoMoreProcesses|ReexecDuringConnects|RestartDuringLoss|StasAndLoss|StopWhileConnecting|` +
+		`SubsystemsAddedAtOnce|VarlinkHostileClients)$`)
 	// unpathed is the scenario that has a kernel whose own multipath is off.
 	unpathed = regexp.MustCompile(`^TestShutdownMultipath_`)
 	// remote is the boot with a root file system on a fabric.
@@ -33,11 +37,15 @@ var (
 // boot costs as much as two scenarios, more beside others.
 const share = 40
 
+// processors is how many a computer has, unless it is told otherwise.
+const processors = 2
+
 // computer is what one emulated computer is for: one boot, or all those of a story, one after the other.
 type computer struct {
-	name   string
-	boots  []boot
-	beside bool // it takes no place of those that run side by side
+	name       string
+	boots      []boot
+	processors int
+	beside     bool // it takes no place of those that run side by side
 }
 
 // boot is one start of a computer and the scenarios that run in it.
@@ -69,11 +77,11 @@ func kernelOf(scenario string) (kernel machine.Kernel, parameters []string) {
 	return machine.Cloud, nil
 }
 
-// plan lists the computers that the scenarios need: for those that wait, for each kernel, for those that keep apart, then for
-// each story, that count times.
+// plan lists the computers that the scenarios need: for those that wait, for those that crowd, for each kernel, for those that
+// keep apart, then for each story, that count times.
 func plan(scenarios []string, count int) []computer {
 	usual := map[machine.Kernel][]string{}
-	var alone, waiting []string
+	var alone, crowd, waiting []string
 	var stories []computer
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
 		kernel, parameters := kernelOf(name)
@@ -81,7 +89,7 @@ func plan(scenarios []string, count int) []computer {
 		switch {
 		case match != nil:
 			if n := len(stories); n == 0 || stories[n-1].name != match[1] {
-				stories = append(stories, computer{name: match[1]})
+				stories = append(stories, computer{name: match[1], processors: processors})
 			}
 			last := &stories[len(stories)-1]
 			last.boots = append(last.boots, boot{name: name, kernel: kernel, parameters: parameters, scenarios: []string{name}})
@@ -89,6 +97,8 @@ func plan(scenarios []string, count int) []computer {
 			alone = append(alone, name)
 		case patient.MatchString(name):
 			waiting = append(waiting, name)
+		case crowded.MatchString(name):
+			crowd = append(crowd, name)
 		default:
 			usual[kernel] = append(usual[kernel], name)
 		}
@@ -98,6 +108,9 @@ func plan(scenarios []string, count int) []computer {
 		c := single("patient", machine.Cloud, waiting)
 		c.beside = true
 		all = append(all, c)
+	}
+	if len(crowd) > 0 {
+		all = append(all, single("crowded", machine.Cloud, crowd))
 	}
 	for _, kernel := range []machine.Kernel{machine.Cloud, machine.Ordinary} {
 		all = append(all, divide(kernel, usual[kernel])...)
@@ -117,7 +130,8 @@ func plan(scenarios []string, count int) []computer {
 }
 
 // divide spreads the scenarios of one kernel over as many computers as their number asks for. Neighbours, which often take
-// equally long, come apart.
+// equally long, come apart. Several computers have one processor each: they run side by side, and on a host with two processors
+// they need a fifth less of its time that way.
 func divide(kernel machine.Kernel, scenarios []string) []computer {
 	n := (len(scenarios) + share - 1) / share
 	parts := make([][]string, n)
@@ -130,14 +144,18 @@ func divide(kernel machine.Kernel, scenarios []string) []computer {
 		if n > 1 {
 			name += "-" + strconv.Itoa(i+1)
 		}
-		computers = append(computers, single(name, kernel, part))
+		c := single(name, kernel, part)
+		if n > 1 {
+			c.processors = 1
+		}
+		computers = append(computers, c)
 	}
 	return computers
 }
 
 // single is a computer that boots once.
 func single(name string, kernel machine.Kernel, scenarios []string) computer {
-	return computer{name: name, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
+	return computer{name: name, processors: processors, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
 }
 
 // upgrades tells whether the computer needs an earlier build of the programs.

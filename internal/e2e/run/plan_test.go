@@ -85,6 +85,18 @@ func TestPlanBeside(t *testing.T) {
 	}
 }
 
+func TestPlanCrowd(t *testing.T) {
+	computers := plan([]string{"TestA", "TestExclusionRace", "TestExclusionRaces"}, 1)
+	if got, want := told(computers), "crowded crowded=cloud[TestExclusionRace]; cloud cloud=cloud[TestA TestExclusionRaces]"; got != want {
+		t.Errorf("computers:\ngot  %s\nwant %s", got, want)
+	}
+	for _, c := range computers {
+		if c.processors != 2 {
+			t.Errorf("%s: got %d processors, want 2", c.name, c.processors)
+		}
+	}
+}
+
 func TestDivide(t *testing.T) {
 	var names []string
 	for i := range 2*share + 1 {
@@ -96,6 +108,9 @@ func TestDivide(t *testing.T) {
 		scenarios := c.boots[0].scenarios
 		if want := fmt.Sprintf("cloud-%d", i+1); c.name != want || len(scenarios) > share {
 			t.Errorf("computer %d: got %s with %d scenarios, want %s with at most %d", i+1, c.name, len(scenarios), want, share)
+		}
+		if c.processors != 1 {
+			t.Errorf("%s: got %d processors, want 1 beside the others", c.name, c.processors)
 		}
 		for _, name := range scenarios {
 			seen[name]++
