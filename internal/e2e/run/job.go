@@ -101,20 +101,19 @@ func (j job) plan(ctx context.Context, path string) ([]computer, error) {
 	return plan(chosen, j.count), err
 }
 
-// mostComputers bounds those that run side by side on a host with many processors: each takes 2 GiB of memory.
-const mostComputers = 4
+// mostProcessors bounds the emulated processors of the computers that run side by side on a host with many: each computer takes
+// 2 GiB of memory at most.
+const mostProcessors = 8
 
-// runAll runs the computers, one for each processor at a time and those that do little beside them, and tells whether all ended
+// runAll runs the computers, so many at a time that they have two processors for each of the host's, and tells whether all ended
 // well. Each is like the given machine, in a directory of its own.
 func (j job) runAll(ctx context.Context, computers []computer, out *report, like machine.Machine) bool {
 	var group sync.WaitGroup
 	var bad atomic.Bool
-	places := make(chan struct{}, min(runtime.NumCPU(), mostComputers))
+	places := make(chan struct{}, min(2*runtime.NumCPU(), mostProcessors))
 	for _, c := range computers {
-		leave := func() {}
-		if !c.beside {
+		for range c.processors {
 			places <- struct{}{}
-			leave = func() { <-places }
 		}
 		if ctx.Err() != nil {
 			out.host(c.name + " is left out: " + context.Cause(ctx).Error())
@@ -128,7 +127,11 @@ func (j job) runAll(ctx context.Context, computers []computer, out *report, like
 		m := like
 		m.Dir, m.Processors, m.Line, m.Progress = filepath.Join(like.Dir, c.name), c.processors, voice.guest, voice.host
 		group.Go(func() {
-			defer leave()
+			defer func() {
+				for range c.processors {
+					<-places
+				}
+			}()
 			if err := j.runComputer(ctx, &m, c, voice); err != nil {
 				voice.host(err.Error())
 				bad.Store(true)

@@ -16,7 +16,8 @@ var (
 	ordinary = regexp.MustCompile(`^TestRDMA`)
 	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
 	apart = regexp.MustCompile(`^TestFC`)
-	// patient are scenarios that wait most of the time and need next to no processor then: they share a boot beside the others.
+	// patient are scenarios that wait most of the time and need next to no processor then: they share a boot of a
+	// computer that has one.
 	patient = regexp.MustCompile(`^Test(HungDisconnect|LinkUp|PortBackTooLate|SlowDisconnect|StopWhileBackingOff|StuckLogRead|WedgedControllers)$`)
 	// crowded are scenarios of much that happens at one time: they share a boot of a computer that has two processors, always.
 	crowded = regexp.MustCompile(`^Test(ArrayReboot|BusRestart|DeletedTwice|EventFlood|ExclusionEditBesideOthers|ExclusionRace|ForgedMessages|` +
@@ -45,7 +46,6 @@ type computer struct {
 	name       string
 	boots      []boot
 	processors int
-	beside     bool // it takes no place of those that run side by side
 }
 
 // boot is one start of a computer and the scenarios that run in it.
@@ -106,7 +106,7 @@ func plan(scenarios []string, count int) []computer {
 	var all []computer
 	if len(waiting) > 0 {
 		c := single("patient", machine.Cloud, waiting)
-		c.beside = true
+		c.processors = 1
 		all = append(all, c)
 	}
 	if len(crowd) > 0 {

@@ -75,24 +75,17 @@ func TestPlanParameters(t *testing.T) {
 	}
 }
 
-func TestPlanBeside(t *testing.T) {
-	computers := plan([]string{"TestA", "TestStuckLogRead", "TestStuckLogReads"}, 1)
-	if got, want := told(computers), "patient patient=cloud[TestStuckLogRead]; cloud cloud=cloud[TestA TestStuckLogReads]"; got != want {
+func TestPlanProcessors(t *testing.T) {
+	computers := plan([]string{"TestA", "TestExclusionRace", "TestExclusionRaces", "TestStuckLogRead", "TestStuckLogReads"}, 1)
+	got := told(computers)
+	want := "patient patient=cloud[TestStuckLogRead]; crowded crowded=cloud[TestExclusionRace]; " +
+		"cloud cloud=cloud[TestA TestExclusionRaces TestStuckLogReads]"
+	if got != want {
 		t.Errorf("computers:\ngot  %s\nwant %s", got, want)
 	}
-	if !computers[0].beside || computers[1].beside {
-		t.Errorf("beside the others: got %t and %t, want the first one only", computers[0].beside, computers[1].beside)
-	}
-}
-
-func TestPlanCrowd(t *testing.T) {
-	computers := plan([]string{"TestA", "TestExclusionRace", "TestExclusionRaces"}, 1)
-	if got, want := told(computers), "crowded crowded=cloud[TestExclusionRace]; cloud cloud=cloud[TestA TestExclusionRaces]"; got != want {
-		t.Errorf("computers:\ngot  %s\nwant %s", got, want)
-	}
-	for _, c := range computers {
-		if c.processors != 2 {
-			t.Errorf("%s: got %d processors, want 2", c.name, c.processors)
+	for i, want := range []int{1, 2, 2} {
+		if got := computers[i].processors; got != want {
+			t.Errorf("%s: got %d processors, want %d", computers[i].name, got, want)
 		}
 	}
 }
