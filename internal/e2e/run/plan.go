@@ -38,7 +38,7 @@ var (
 // boot costs as much as two scenarios, more beside others.
 const share = 40
 
-// processors is how many a computer has, unless it is told otherwise.
+// processors is how many a computer has, unless it is one of many or next to idle.
 const processors = 2
 
 // computer is what one emulated computer is for: one boot, or all those of a story, one after the other.
@@ -105,18 +105,16 @@ func plan(scenarios []string, count int) []computer {
 	}
 	var all []computer
 	if len(waiting) > 0 {
-		c := single("patient", machine.Cloud, waiting)
-		c.processors = 1
-		all = append(all, c)
+		all = append(all, single("patient", machine.Cloud, 1, waiting))
 	}
 	if len(crowd) > 0 {
-		all = append(all, single("crowded", machine.Cloud, crowd))
+		all = append(all, single("crowded", machine.Cloud, processors, crowd))
 	}
 	for _, kernel := range []machine.Kernel{machine.Cloud, machine.Ordinary} {
 		all = append(all, divide(kernel, usual[kernel])...)
 	}
 	if len(alone) > 0 {
-		all = append(all, single("apart", machine.Cloud, alone))
+		all = append(all, single("apart", machine.Cloud, processors, alone))
 	}
 	for i := range max(count, 1) {
 		for _, story := range stories {
@@ -140,22 +138,18 @@ func divide(kernel machine.Kernel, scenarios []string) []computer {
 	}
 	var computers []computer
 	for i, part := range parts {
-		name := string(kernel)
+		name, has := string(kernel), processors
 		if n > 1 {
-			name += "-" + strconv.Itoa(i+1)
+			name, has = name+"-"+strconv.Itoa(i+1), 1
 		}
-		c := single(name, kernel, part)
-		if n > 1 {
-			c.processors = 1
-		}
-		computers = append(computers, c)
+		computers = append(computers, single(name, kernel, has, part))
 	}
 	return computers
 }
 
-// single is a computer that boots once.
-func single(name string, kernel machine.Kernel, scenarios []string) computer {
-	return computer{name: name, processors: processors, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
+// single is a computer that has so many processors and boots once.
+func single(name string, kernel machine.Kernel, has int, scenarios []string) computer {
+	return computer{name: name, processors: has, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
 }
 
 // upgrades tells whether the computer needs an earlier build of the programs.
