@@ -117,13 +117,16 @@ func options(w wish.Wish, keys Keys) []option {
 	for _, p := range param.All() {
 		value, ok := w.Params.Get(p)
 		info := p.Info()
-		if !ok || refuses(t.Transport, info.Kernel) {
+		must := p == param.TLS || p == param.Concat
+		// Configured defaults hold for all transports, so what this one cannot have is left out without a word. Not
+		// encryption: without it this would be another connection, and the kernel's refusal is the right end.
+		if !ok || !must && !info.On(t.Transport) {
 			continue
 		}
 		if info.Bool {
 			value = ""
 		}
-		list = append(list, option{name: info.Kernel, value: value, must: p == param.TLS || p == param.Concat})
+		list = append(list, option{name: info.Kernel, value: value, must: must})
 	}
 	for _, o := range []option{
 		{name: "dhchap_secret", value: keys.Set[secret.DHChap].Value.Reveal(), must: true, hidden: true},

@@ -7,8 +7,11 @@ package param
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
 // Param names one parameter.
@@ -41,26 +44,40 @@ type Info struct {
 	Bool     bool   // a switch, without a value for the kernel
 	Min, Max int    // allowed values of a number
 	Help     string // one line for a person, with the unit
+
+	// on are the transports that take the parameter, nil for all of them: allowed_opts in the kernel's
+	// drivers/nvme/host/{tcp,rdma,fc}.c and drivers/nvme/target/loop.c. The others answer EINVAL.
+	on []string
 }
+
+// On tells whether a connection by this transport can have the parameter.
+func (i Info) On(transport string) bool { return i.on == nil || slices.Contains(i.on, transport) }
+
+// Transports that take what not all of them take.
+var (
+	overTCP     = []string{tid.TCP}
+	overIP      = []string{tid.TCP, tid.RDMA}
+	overNetwork = []string{tid.TCP, tid.RDMA, tid.FC}
+)
 
 const maxInt = 1<<31 - 1
 
 var table = [count]Info{
-	KeepAliveTMO:     {"keep-alive-tmo", "keep_alive_tmo", false, 0, maxInt, "keep-alive timeout in seconds, 0 sends none"},
-	CtrlLossTMO:      {"ctrl-loss-tmo", "ctrl_loss_tmo", false, -1, maxInt, "seconds after which the kernel gives a lost controller up, -1 never"},
-	ReconnectDelay:   {"reconnect-delay", "reconnect_delay", false, 1, maxInt, "seconds between the kernel's attempts to reconnect"},
-	FastIOFailTMO:    {"fast-io-fail-tmo", "fast_io_fail_tmo", false, -1, maxInt, "seconds after which I/O to a lost controller fails, -1 never"},
-	NrIOQueues:       {"nr-io-queues", "nr_io_queues", false, 1, 65535, "number of I/O queues"},
-	NrWriteQueues:    {"nr-write-queues", "nr_write_queues", false, 1, 65535, "number of additional queues for writes"},
-	NrPollQueues:     {"nr-poll-queues", "nr_poll_queues", false, 1, 65535, "number of additional queues for polled I/O"},
-	QueueSize:        {"queue-size", "queue_size", false, 16, 1024, "entries of an I/O queue"},
-	TOS:              {"tos", "tos", false, 0, 255, "IP type of service"},
-	HdrDigest:        {"hdr-digest", "hdr_digest", true, 0, 0, "check headers with a digest (tcp)"},
-	DataDigest:       {"data-digest", "data_digest", true, 0, 0, "check data with a digest (tcp)"},
-	DisableSQFlow:    {"disable-sqflow", "disable_sqflow", true, 0, 0, "no submission queue flow control"},
-	DuplicateConnect: {"duplicate-connect", "duplicate_connect", true, 0, 0, "allow a second connection between the same ports"},
-	TLS:              {"tls", "tls", true, 0, 0, "TLS 1.3 (tcp)"},
-	Concat:           {"concat", "concat", true, 0, 0, "secure channel concatenation: TLS with a key from the authentication (tcp)"},
+	KeepAliveTMO:     {"keep-alive-tmo", "keep_alive_tmo", false, 0, maxInt, "keep-alive timeout in seconds, 0 sends none", nil},
+	CtrlLossTMO:      {"ctrl-loss-tmo", "ctrl_loss_tmo", false, -1, maxInt, "seconds after which the kernel gives a lost controller up, -1 never", overNetwork},
+	ReconnectDelay:   {"reconnect-delay", "reconnect_delay", false, 1, maxInt, "seconds between the kernel's attempts to reconnect", overNetwork},
+	FastIOFailTMO:    {"fast-io-fail-tmo", "fast_io_fail_tmo", false, -1, maxInt, "seconds after which I/O to a lost controller fails, -1 never", nil},
+	NrIOQueues:       {"nr-io-queues", "nr_io_queues", false, 1, 65535, "number of I/O queues", nil},
+	NrWriteQueues:    {"nr-write-queues", "nr_write_queues", false, 1, 65535, "number of additional queues for writes", overIP},
+	NrPollQueues:     {"nr-poll-queues", "nr_poll_queues", false, 1, 65535, "number of additional queues for polled I/O", overIP},
+	QueueSize:        {"queue-size", "queue_size", false, 16, 1024, "entries of an I/O queue", nil},
+	TOS:              {"tos", "tos", false, 0, 255, "IP type of service", overIP},
+	HdrDigest:        {"hdr-digest", "hdr_digest", true, 0, 0, "check headers with a digest (tcp)", overTCP},
+	DataDigest:       {"data-digest", "data_digest", true, 0, 0, "check data with a digest (tcp)", overTCP},
+	DisableSQFlow:    {"disable-sqflow", "disable_sqflow", true, 0, 0, "no submission queue flow control", nil},
+	DuplicateConnect: {"duplicate-connect", "duplicate_connect", true, 0, 0, "allow a second connection between the same ports", nil},
+	TLS:              {"tls", "tls", true, 0, 0, "TLS 1.3 (tcp)", overTCP},
+	Concat:           {"concat", "concat", true, 0, 0, "secure channel concatenation: TLS with a key from the authentication (tcp)", overTCP},
 }
 
 // All returns every parameter in order.

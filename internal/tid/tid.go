@@ -190,6 +190,20 @@ func DefaultTrsvcid(transport string, kind Kind) string {
 	return ""
 }
 
+// Takes tells whether a connection by this transport can have the field called key: allowed_opts in the kernel's
+// drivers/nvme/host/{tcp,rdma,fc}.c and drivers/nvme/target/loop.c. The kernel answers EINVAL to what it does not take.
+func Takes(transport, key string) bool {
+	switch key {
+	case "trsvcid":
+		return transport == TCP || transport == RDMA
+	case "host-traddr":
+		return transport != Loop
+	case "host-iface":
+		return transport == TCP
+	}
+	return true
+}
+
 // CheckNQN tells why nqn cannot be used as one.
 func CheckNQN(nqn string) error {
 	switch {
