@@ -24,19 +24,24 @@ DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md))
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
 STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
-# What the end-to-end targets are told: RUN picks scenarios by name, COUNT repeats them, KEEP names a directory for the consoles.
+# Of the end-to-end targets: RUN picks scenarios by name, ALL=1 takes those too that seldom run, COUNT repeats all, REPEAT=1
+# gives one that fails a second chance, KEEP names a directory for the consoles.
 RUN ?=
 COUNT ?=
 KEEP ?=
-MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(COUNT),-count '$(COUNT)') $(if $(KEEP),-keep '$(KEEP)')
+ALL ?=
+REPEAT ?=
+MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
+	$(if $(KEEP),-keep '$(KEEP)')
 TIME ?= 1m
+TIMEOUT ?= 1h
 VULNDB ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint vuln fuzz e2e demo bench soak check clean
+.PHONY: help build install uninstall test lint vuln fuzz e2e demo bench soak check check-all clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## compile both programs, static, into bin/
 	@mkdir -p bin
@@ -86,9 +91,9 @@ fuzz: ## run every fuzz test for TIME=1m each
 		done; \
 	done
 
-e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, COUNT=number repeats them, KEEP=dir keeps the consoles)
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs
-	@$(MACHINE) scenarios
+	@$(MACHINE) -timeout $(TIMEOUT) scenarios
 
 demo: ## boot the machine and show what the service does, as it happens
 	@.ci/setup mmdebstrap mke2fs
@@ -103,7 +108,14 @@ soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=n
 	@.ci/setup mmdebstrap mke2fs
 	@go run ./internal/e2e/run $(if $(KEEP),-keep '$(KEEP)') -timeout 100h soak -time $(TIME) $(if $(SEED),-seed $(SEED)) $(if $(RUN),-faults '$(RUN)')
 
-check: lint test e2e ## everything: lint, unit tests, end-to-end scenarios
+check: REPEAT = 1
+check: KEEP = bin/consoles
+check: lint test e2e ## what decides about a change: lint, unit tests, end-to-end scenarios (one that fails runs once more, alone)
+
+check-all: ALL = 1
+check-all: KEEP = bin/consoles
+check-all: TIMEOUT = 5h
+check-all: lint test e2e fuzz soak ## everything, however long: all scenarios, every fuzz test, random faults
 
 clean: ## remove bin/ (the machine's image stays in the user's cache directory)
 	rm -rf bin

@@ -8,11 +8,22 @@
 //
 // One run may emulate several computers, as many at a time as have two processors for each of the host's, eight at most
 // (run/plan.go). A computer has two, but for those among which the usual scenarios are divided and the one of scenarios that wait
-// most of the time, which have one each; scenarios of much that happens at one time share one that has two. Scenarios named
-// TestRDMA… run under Debian's ordinary kernel, all others under the cloud kernel, which boots quickest; those named TestFC… have a
-// computer of their own. A scenario of several boots is written as stages, functions whose names end in _1, _2 and so on
-// (guest/poweroff.go), and has one too. TestShutdownMultipath boots with the kernel's own multipath off, TestRootOnFabric from a
-// root file system on a fabric, under the ordinary kernel, whose initial RAM disk connects it (machine/initrd/fabric).
+// most of the time, which have one each. A scenario says in directives below its comment what else it needs (run/traits.go):
+//
+//   - //e2e:patient: it waits most of the time, on a computer with one processor that such scenarios share.
+//   - //e2e:crowded: much happens at one time, on a computer with two processors that such scenarios share.
+//   - //e2e:apart: it leaves things in the kernel that cannot be removed; such scenarios (Fibre Channel) share a computer.
+//   - //e2e:ordinary: it needs Debian's ordinary kernel (RDMA). All others run under the cloud kernel, which boots quickest.
+//   - //e2e:previous: it needs an earlier build of the programs.
+//   - //e2e:seldom: it runs in `make check-all` and when RUN= names it, not in `make check`.
+//   - //e2e:parameter WORD and //e2e:on-fabric (only for stages): a word for the kernel's command line; a root file system on a
+//     fabric, which the ordinary kernel's initial RAM disk connects (machine/initrd/fabric).
+//
+// A scenario of several boots is written as stages, functions whose names end in _1, _2 and so on (guest/poweroff.go), and has a
+// computer of its own.
+//
+// In `make check` a scenario that fails runs once more, alone on a fresh machine, and so does what a machine that died never
+// began. One that passes then is flaky; more than two flaky ones fail the run (run/report.go).
 //
 // Everything that runs inside has the build tag e2e, so that `go test ./...` never touches the host's own controllers.
 package e2e

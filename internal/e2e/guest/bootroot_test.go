@@ -23,6 +23,8 @@ const rootMirror = "/dev/md0"
 // The root file system is on a controller that the initial RAM disk has connected. The daemon, whose configuration names that
 // connection, claims it as it is. Nothing disconnects it from then on: not the stop of its unit, no command by hand, no
 // exclusion, no restart of the daemon; and in the end the machine is switched off.
+//
+//e2e:on-fabric
 func TestRootOnFabric_1(t *testing.T) {
 	m := guest.BeginAsBooted(t)
 	device := guest.WaitLive(m, connectTimeout, rootNQN)[rootNQN]

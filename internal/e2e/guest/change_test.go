@@ -27,6 +27,8 @@ func TestSubsystemAdded(t *testing.T) {
 }
 
 // Many subsystems are added at once: all of them are connected, though the target sends only one event.
+//
+//e2e:crowded
 func TestSubsystemsAddedAtOnce(t *testing.T) {
 	f, _ := guest.Connected(t, 1)
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
@@ -96,6 +98,8 @@ func checkEventually(f *guest.Fixture, nqn string) {
 
 // A controller is deleted, comes back and is deleted again at once: it comes back again. Flapping slows the retries down,
 // it never ends them.
+//
+//e2e:crowded
 func TestDeletedTwice(t *testing.T) {
 	f, _ := guest.Connected(t, 2)
 	nqn := f.Subsystems[0].NQN

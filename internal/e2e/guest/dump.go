@@ -32,7 +32,11 @@ func (m *Machine) dump() {
 
 func journalText(m *Machine) string {
 	Run(m, "journalctl", "--sync")
-	return commandText(m, "journalctl", "--quiet", "--output=short-precise", "--after-cursor="+m.journal)
+	since := "--after-cursor=" + m.journal
+	if m.journal == "" { // the scenario never began
+		since = "--lines=200"
+	}
+	return commandText(m, "journalctl", "--quiet", "--output=short-precise", since)
 }
 
 func commandText(t T, name string, args ...string) string {

@@ -14,6 +14,8 @@ import (
 // done the controller is deleted. It is never reconnected, and its unit goes: thirty controllers one after the other,
 // twice, the daemon hearing of the loss each time before it can have heard of the exclusion. When the list is deleted
 // all are back.
+//
+//e2e:crowded
 func TestExclusionRace(t *testing.T) {
 	const subsystems, rounds = 30, 2
 	f := guest.Scene(t, subsystems)

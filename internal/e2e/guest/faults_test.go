@@ -172,6 +172,8 @@ func TestClockJumps(t *testing.T) {
 
 // No process can be started any more: connects fail in systemd and are tried again; when there is room for processes, all is
 // connected.
+//
+//e2e:crowded
 func TestNoMoreProcesses(t *testing.T) {
 	f := guest.Scene(t, 2)
 	guest.NewCrowd(t)

@@ -79,6 +79,8 @@ func TestNoFibreChannel(t *testing.T) {
 // discovery controller and all behind it are connected, bound to the port of this host that sees it, each by a unit with the
 // name and the command that the design prescribes. A port that appears later is connected too; a restart of the daemon
 // leaves everything as it is.
+//
+//e2e:apart
 func TestFCDiscovery(t *testing.T) {
 	first, second := guest.NewFCPort(t, 2), guest.NewFCPort(t, 1)
 	m := guest.Begin(t)
@@ -135,6 +137,8 @@ func TestFCDiscovery(t *testing.T) {
 
 // A port leaves the fabric for so long that the kernel gives up its controllers: their units are stopped, and the kernel is
 // asked what ports there are. The port comes back: its announcement has everything connected again, whatever the back-off.
+//
+//e2e:apart
 func TestFCLoss(t *testing.T) {
 	port := guest.NewFCPort(t, 2)
 	m := guest.Begin(t)
@@ -177,6 +181,8 @@ func TestFCLoss(t *testing.T) {
 // The host sees a port that does not answer yet. The kernel's connect returns all the same, with a controller that has no
 // name and tries on: the target is connecting, not connected. The kernel deletes no such controller; who tries to is told
 // why. When the port answers, everything is connected.
+//
+//e2e:apart
 func TestFCNoAssociation(t *testing.T) {
 	port := guest.NewFCPort(t, 1)
 	m := guest.Begin(t)
@@ -203,6 +209,8 @@ func TestFCNoAssociation(t *testing.T) {
 
 // A port that was announced and never connected leaves the fabric. Nothing tells of that but the kickstart of
 // fc-kickstart-interval-minutes, which passes without it: it is forgotten after discovery-retention-time. rescan asks too.
+//
+//e2e:apart
 func TestFCKickstartInterval(t *testing.T) {
 	port := guest.NewFCPort(t, 1)
 	m := guest.Begin(t)
@@ -233,6 +241,8 @@ func TestFCKickstartInterval(t *testing.T) {
 
 // A piece of equipment is replaced: another port name appears. What is behind it is connected; the old one is kept for
 // discovery-retention-time, and then forgotten with all that only its log page named.
+//
+//e2e:apart
 func TestFCReplaced(t *testing.T) {
 	before, after := guest.NewFCPort(t, 1), guest.NewFCPort(t, 1)
 	m := guest.Begin(t)

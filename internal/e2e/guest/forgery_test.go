@@ -18,6 +18,8 @@ import (
 // are such jobs and when all is quiet, and that systemd has moved; the kernel does not let the same user send device
 // events at all, and those of a process of root are not taken for the kernel's. He also sends what takes hundreds of megabytes
 // when it is decoded. Nothing changes by any of it, and the daemon goes on doing its work.
+//
+//e2e:crowded
 func TestForgedMessages(t *testing.T) {
 	f := guest.Scene(t, 10)
 	guest.Configure(t, "[global]\nlog-level = \"debug\"\n"+discoveryConfig(f.Port))

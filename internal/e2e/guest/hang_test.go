@@ -56,6 +56,8 @@ func comeBack(f *guest.Fixture, nqn string) {
 // another discovery controller and a new subsystem are connected. A new daemon, which starts while a thread of the old one is
 // still stuck, so that it did not end although it was killed, does not connect them again either; what only the discovery
 // controller names, and was lost before, comes back when the kernel answers.
+//
+//e2e:patient
 func TestWedgedControllers(t *testing.T) {
 	f := guest.Scene(t, 2)
 	twoPaths, other := f.Subsystems[0].NQN, f.Subsystems[1].NQN
@@ -115,6 +117,8 @@ func TestWedgedControllers(t *testing.T) {
 // is read and connected meanwhile, and what the first one's last page named is looked after. After five minutes the read counts as
 // failed, which is told; when the command comes back, the page is read anew. As if that were not enough, all controllers but one
 // hang in sysfs for a while, which keeps neither the loop nor the regular comparisons.
+//
+//e2e:patient
 func TestStuckLogRead(t *testing.T) {
 	f := guest.Scene(t, 3)
 	second := f.Target.Port(8010)

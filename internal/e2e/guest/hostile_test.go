@@ -45,6 +45,8 @@ while os.path.exists("/tmp/hostile"):
 
 // Hostile clients take neither memory nor attention: root is answered beside them, a lost controller comes back, and the
 // message of 100 MB was cut off early.
+//
+//e2e:crowded
 func TestVarlinkHostileClients(t *testing.T) {
 	f, devices := guest.Connected(t, 3)
 	wait := guest.Background(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", hostile)

@@ -46,6 +46,8 @@ func TestStopDiscoveryController(t *testing.T) {
 
 // A controller is lost and its target does not answer, so that the daemon pauses between attempts. An administrator stops
 // the unit: when the target is back, everything else is connected and this one stays away, until a reload.
+//
+//e2e:patient
 func TestStopWhileBackingOff(t *testing.T) {
 	f, _ := scene(t, 2, 3, 1, connectTimeout)
 	nqn := f.Subsystems[0].NQN
@@ -65,6 +67,8 @@ func TestStopWhileBackingOff(t *testing.T) {
 
 // An administrator stops a unit while its connect hangs on a peer that accepts and stays mute: the stop succeeds, and the
 // connect is not tried again.
+//
+//e2e:crowded
 func TestStopWhileConnecting(t *testing.T) {
 	f := guest.Scene(t, 1)
 	mute, err := net.Listen("tcp", "127.0.0.1:9999")

@@ -80,6 +80,8 @@ func TestPortBackInTime(t *testing.T) {
 
 // A port of the array goes down and is back after the kernel has given up its controllers: the daemon connects them anew,
 // each once and by the unit that it had.
+//
+//e2e:patient
 func TestPortBackTooLate(t *testing.T) {
 	f, _ := scene(t, 3, 3, 1, connectTimeout)
 	before := invocations(f)
@@ -98,6 +100,8 @@ func TestPortBackTooLate(t *testing.T) {
 
 // An array with sixty subsystems reboots: all its ports are away for longer than the kernel waits, then it is back. So
 // is every controller, each started once, and the journal tells it in a bounded number of lines.
+//
+//e2e:crowded
 func TestArrayReboot(t *testing.T) {
 	const subsystems = 60
 	const patience = 10 * time.Minute
@@ -130,6 +134,8 @@ func TestArrayReboot(t *testing.T) {
 
 // The network to the array goes away for so long that the kernel gives up the controllers, and comes back: the daemon, which
 // pauses longer and longer between its attempts, tries at once when the link is up.
+//
+//e2e:patient
 func TestLinkUp(t *testing.T) {
 	far := guest.NewFar(t)
 	m := guest.Begin(t)
@@ -167,6 +173,8 @@ func TestLinkUp(t *testing.T) {
 
 // A controller is lost while the kernel itself tries to reconnect it, and the daemon is restarted in the middle of that:
 // first while the kernel still tries, then when it has given up. Each time all is as if the daemon had been there.
+//
+//e2e:crowded
 func TestRestartDuringLoss(t *testing.T) {
 	f, _ := scene(t, 3, 20, 1, connectTimeout)
 	f.Port.Unlink(f.Subsystems...)

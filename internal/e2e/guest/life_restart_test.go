@@ -22,6 +22,8 @@ func waitSome(t guest.T, n int) {
 
 // The daemon is killed while it connects forty controllers, and once more in its second life. Connects that were under way
 // go on without it. In the end there is exactly one controller, with one unit, for every wish.
+//
+//e2e:crowded
 func TestKilledDuringConnects(t *testing.T) {
 	const subsystems = 40
 	f := guest.Scene(t, subsystems)
@@ -43,6 +45,8 @@ func TestKilledDuringConnects(t *testing.T) {
 // The message bus is killed while controllers are being connected, and restarted when all is quiet. systemd does not
 // start a killed bus anew before somebody dials it, as the daemon does. The daemon runs on and does all its work afterwards:
 // a lost controller comes back, an added subsystem is connected, a stop is understood.
+//
+//e2e:crowded
 func TestBusRestart(t *testing.T) {
 	f := guest.Scene(t, 15)
 	guest.Start(t)
@@ -64,6 +68,8 @@ func TestBusRestart(t *testing.T) {
 
 // systemd re-executes itself, as at its own upgrade, twice while controllers are being connected and once when all is quiet.
 // No result of a job is missed for good, and all goes on.
+//
+//e2e:crowded
 func TestReexecDuringConnects(t *testing.T) {
 	f := guest.Scene(t, 20)
 	guest.Start(t)
@@ -103,6 +109,8 @@ func checkAllHands(t *testing.T, f *guest.Fixture) {
 // Thousands of device events come while the daemon cannot read them: the kernel throws some away, among them that two
 // controllers were lost and that the log page changed. The journal tells in a line that events were lost; the lost
 // controllers come back and the added subsystem is connected.
+//
+//e2e:crowded
 func TestEventFlood(t *testing.T) {
 	f := guest.Scene(t, 4)
 	guest.Override(t, "[Service]\nWatchdogSec=0\n") // being stopped is not the point here

@@ -138,6 +138,8 @@ func TestAddressAppears(t *testing.T) {
 
 // Ten thousand times an address comes or goes or a link changes: the daemon's work is bounded, what is connected stays, and what
 // waits is tried when a link comes up, as ever.
+//
+//e2e:crowded
 func TestLinkStorm(t *testing.T) {
 	f, devices := guest.Connected(t, 2)
 	dead := f.Target.Port(8010)

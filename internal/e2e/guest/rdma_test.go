@@ -26,6 +26,8 @@ func roce(t *testing.T, n int) (*guest.RDMA, *guest.Fixture) {
 
 // A host whose RDMA device is reset loses every connection on it at once, whatever ctrl-loss-tmo says. They are back when
 // the device is, without anyone's help to the host.
+//
+//e2e:ordinary
 func TestRDMAReset(t *testing.T) {
 	card, f := roce(t, 3)
 	// At the level of debug the journal has the order of events.
@@ -60,6 +62,8 @@ func TestRDMAReset(t *testing.T) {
 
 // Both sides are reset at once, and nobody does anything: the example udev rule makes the target's port listen again, the
 // daemon brings the connections back. I/O that has another path goes on meanwhile, and afterwards on the path that is back.
+//
+//e2e:ordinary
 func TestRDMABothReset(t *testing.T) {
 	const rule = "/etc/udev/rules.d/70-nvmet-heal.rules"
 	guest.Replace(t, rule, guest.Run(t, "cat", "/usr/share/doc/nvme-discoverd/examples/70-nvmet-heal.rules"))
@@ -118,6 +122,8 @@ func waitPath(t *testing.T, nqn, transport, state string) {
 }
 
 // The command that heals the target's ports, step by step, without the daemon.
+//
+//e2e:ordinary
 func TestRDMAHeal(t *testing.T) {
 	card, f := roce(t, 2)
 	other := f.Target.PortOver("rdma", "0.0.0.0", 4430)

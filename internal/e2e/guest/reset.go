@@ -28,13 +28,16 @@ func reset(t T) {
 	if exists(wanted) {
 		Run(t, "systemctl", "disable", "--quiet", Service)
 	}
-	// Also in a machine into which no service was installed.
-	Try(t, "systemctl", "stop", Service)
+	if ActiveState(t, Service) != "inactive" {
+		Try(t, "systemctl", "stop", Service)
+	}
 	deleteControllers(t)
 	if units := Units(t); len(units) > 0 {
 		Run(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
 	}
-	Try(t, "systemctl", "reset-failed", "nvme-discoverd*.service")
+	if failed := listUnits(t, "ListUnitsByPatterns", []string{"failed"}, []string{"nvme-discoverd*.service"}); len(failed) > 0 {
+		Try(t, "systemctl", "reset-failed", "nvme-discoverd*.service")
+	}
 	deleteControllers(t)
 	removeTarget(t)
 	if exists(overrides) {

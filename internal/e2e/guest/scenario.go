@@ -2,6 +2,11 @@
 
 package guest
 
+import (
+	"fmt"
+	"os"
+)
+
 // T is what support code needs of a scenario: *testing.T has it, and so have the demonstration and the benchmark.
 type T interface {
 	Helper()
@@ -27,8 +32,24 @@ func Begin(t T) *Machine {
 	t.Helper()
 	log := openKernelLog(t)
 	mountObservedSys(t)
+	cleanly := false
+	t.Cleanup(func() {
+		if !cleanly {
+			giveUp(t)
+		}
+	})
 	reset(t)
+	cleanly = true
 	return watch(t, log)
+}
+
+// giveUp ends the program, and so this boot, because the machine cannot be brought into its clean state: each scenario that
+// followed would fail for that and not for a reason of its own. The host has them run on another machine where it repeats
+// scenarios.
+func giveUp(t T) {
+	(&Machine{T: t}).dump()
+	fmt.Println(t.Name() + " could not begin: this machine cannot be cleaned and is given up")
+	os.Exit(1)
 }
 
 // BeginAsBooted watches over the machine as it has booted. It is for a boot with a root file system that the clean state, which

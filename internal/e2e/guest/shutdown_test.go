@@ -127,6 +127,8 @@ const (
 
 // The same with device mapper's multipath in place of the kernel's own, a file system on that and one on LVM on that, and with
 // LVM's service that takes such things apart at shutdown, in the order of the example that comes with the product.
+//
+//e2e:parameter nvme_core.multipath=N
 func TestShutdownMultipath_1(t *testing.T) {
 	far := guest.NewFar(t)
 	m := guest.Begin(t)
@@ -172,6 +174,8 @@ func TestShutdownMultipath_1(t *testing.T) {
 
 // What is stacked is taken apart between the unmount and the disconnect, so that both paths of both are disconnected before the
 // network goes.
+//
+//e2e:parameter nvme_core.multipath=N
 func TestShutdownMultipath_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestShutdownMultipath_1")

@@ -35,6 +35,8 @@ func stalled(t *testing.T, disk *guest.SlowDisk, config string) (m *guest.Machin
 const ioTimeout = "/sys/module/nvme_core/parameters/io_timeout"
 
 // A disconnect that takes half a minute, since the kernel waits that long for a read, is waited for.
+//
+//e2e:patient
 func TestSlowDisconnect(t *testing.T) {
 	disk := guest.NewSlowDisk(t)
 	m, device, unit := stalled(t, disk, "")
@@ -62,6 +64,8 @@ func TestSlowDisconnect(t *testing.T) {
 
 // One that takes longer than disconnect-timeout does not hold up the stop of its unit. (A shutdown would stop the unit in the same
 // way, which is not tried here.)
+//
+//e2e:patient
 func TestHungDisconnect(t *testing.T) {
 	before, err := os.ReadFile(ioTimeout)
 	if err != nil {

@@ -114,6 +114,8 @@ func TestStasAfterUs(t *testing.T) {
 
 // Both have all connected, and a subsystem and the discovery controller are lost. We bring them back at once, each once;
 // nvme-stas, which looks again after a minute, finds them and uses them.
+//
+//e2e:crowded
 func TestStasAndLoss(t *testing.T) {
 	f := stasScene(t)
 	guest.Start(t)

@@ -223,7 +223,9 @@ func removeTarget(t T) {
 	} {
 		remove(pattern)
 	}
-	Run(t, "losetup", "--detach-all")
+	if attached, _ := filepath.Glob("/sys/block/loop*/loop/backing_file"); len(attached) > 0 {
+		Run(t, "losetup", "--detach-all")
+	}
 	files, _ := filepath.Glob("/var/tmp/namespace-*")
 	for _, file := range files {
 		_ = os.Remove(file)

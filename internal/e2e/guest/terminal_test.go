@@ -141,6 +141,8 @@ func TestExclusionsUnreadableOrMany(t *testing.T) {
 
 // `exclusion edit` is open while somebody else adds an entry: what was added stays, the edit is kept beside the list and its
 // path told. Without that, the edit is saved; the daemon goes by it at once.
+//
+//e2e:crowded
 func TestExclusionEditBesideOthers(t *testing.T) {
 	f, devices := guest.Connected(t, 1)
 	nqn := f.Subsystems[0].NQN

@@ -3,8 +3,11 @@
 package guest
 
 import (
+	"context"
 	"slices"
 	"strings"
+
+	"github.com/godbus/dbus/v5"
 )
 
 // Service is the unit of the daemon.
@@ -32,9 +35,8 @@ func Properties(t T, unit string, names ...string) map[string]string {
 func Units(t T) []string {
 	t.Helper()
 	var found []string
-	output := Run(t, "systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", "nvme-discoverd-*.service")
-	for line := range strings.Lines(output) {
-		found = append(found, strings.Fields(line)[0])
+	for _, u := range listUnits(t, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"}) {
+		found = append(found, u.Name)
 	}
 	slices.Sort(found)
 	return found
@@ -43,21 +45,53 @@ func Units(t T) []string {
 // ActiveState is systemd's word for how a unit is.
 func ActiveState(t T, unit string) string {
 	t.Helper()
-	return Property(t, unit, "ActiveState")
+	return ActiveStates(t, unit)[unit]
 }
 
-// ActiveStates asks for the states of several units at once: every call of systemctl costs a quarter of a second here.
+// ActiveStates asks for the states of several units at once.
 func ActiveStates(t T, units ...string) map[string]string {
 	t.Helper()
 	states := map[string]string{}
-	output := Run(t, "systemctl", append([]string{"show", "--property=Id,ActiveState"}, units...)...)
-	for block := range strings.SplitSeq(output, "\n\n") {
-		_, id, _ := strings.Cut("\n"+block, "\nId=")
-		_, state, _ := strings.Cut("\n"+block, "\nActiveState=")
-		id, _, _ = strings.Cut(id, "\n")
-		states[id], _, _ = strings.Cut(state, "\n")
+	for _, u := range listUnits(t, "ListUnitsByNames", units) {
+		states[u.Name] = u.ActiveState
 	}
 	return states
+}
+
+// unitStatus is one unit in the lists that PID 1 gives (org.freedesktop.systemd1(5)).
+type unitStatus struct {
+	Name, Description, LoadState, ActiveState, SubState, Following string
+
+	Path    dbus.ObjectPath
+	JobID   uint32
+	JobType string
+	JobPath dbus.ObjectPath
+}
+
+// listUnits calls one of PID 1's methods that list units, at its private socket, as systemctl does: that works without a bus,
+// and costs a tenth of a call of systemctl, of which scenarios would make thousands. PID 1 hangs up when it executes itself
+// anew, so a failure is tried again for a while.
+func listUnits(t T, method string, args ...any) []unitStatus {
+	t.Helper()
+	var list []unitStatus
+	Eventually(t, commandTimeout, "an answer of PID 1", func() (bool, string) {
+		conn, err := dbus.Dial("unix:path=/run/systemd/private")
+		if err != nil {
+			return false, err.Error()
+		}
+		defer conn.Close()
+		if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
+			return false, err.Error()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), commandTimeout/2)
+		defer cancel()
+		manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+		if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager."+method, 0, args...).Store(&list); err != nil {
+			return false, err.Error()
+		}
+		return true, ""
+	})
+	return list
 }
 
 // Argv returns the words of one of a unit's commands, such as ExecStart. None of ours has a space in it.

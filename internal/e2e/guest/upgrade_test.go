@@ -13,6 +13,8 @@ import (
 // An earlier build is replaced by this one, this one by the earlier one, and that by this one again, while 50 controllers of ten
 // subsystems are connected, and written to through all of their paths: none is lost or connected anew, and nothing is written in
 // vain. In the end a lost discovery controller comes back.
+//
+//e2e:previous
 func TestUpgrade(t *testing.T) {
 	const ports, patience = 5, 10 * time.Minute
 	f := guest.Scene(t, 10)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,8 +45,10 @@ type job struct {
 	program program
 	kernel  machine.Kernel // of programs other than the scenarios
 	pattern string
-	count   int // how often each scenario is run
-	keep    string
+	all     bool   // scenarios that seldom run too
+	count   int    // how often each scenario is run
+	repeat  bool   // a scenario that fails gets a second chance
+	keep    string // the directory for consoles, "" for none
 }
 
 func (j job) run(ctx context.Context) error {
@@ -70,35 +73,58 @@ func (j job) run(ctx context.Context) error {
 		}
 	}
 	computers := []computer{{name: "machine", processors: processors, boots: []boot{{name: "console", kernel: j.kernel}}}}
-	if j.program.scenarios {
-		if computers, err = j.plan(ctx, path); err != nil {
+	like := machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 12 * time.Minute}
+	if !j.program.scenarios {
+		if !j.runAll(ctx, computers, out, like) {
+			return errReported
+		}
+		return nil
+	}
+	of, err := readTraits(scenarioSources)
+	if err != nil {
+		return err
+	}
+	if computers, err = j.plan(ctx, path, of); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(computers, func(c computer) bool { return c.needs(func(t traits) bool { return t.previous }, of) }) {
+		out.host("building an earlier revision")
+		if err := buildPrevious(ctx, filepath.Join(dir, "previous"), filepath.Join(stage, "usr/lib/e2e/previous")); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(computers, computer.upgrades) {
-			out.host("building an earlier revision")
-			if err := buildPrevious(ctx, filepath.Join(dir, "previous"), filepath.Join(stage, "usr/lib/e2e/previous")); err != nil {
-				return err
-			}
+	}
+	out.plan(computers)
+	good := j.runAll(ctx, computers, out, like)
+	for round := 2; j.repeat && round <= mostRounds && ctx.Err() == nil; round++ {
+		next := out.nextRound(computers)
+		if len(next) == 0 {
+			break
 		}
+		like.Dir = filepath.Join(dir, "round-"+strconv.Itoa(round))
+		if err := os.Mkdir(like.Dir, 0o755); err != nil {
+			return fmt.Errorf("cannot make work directory: %w", err)
+		}
+		out.host(fmt.Sprintf("round %d: what failed runs once more, each scenario on a fresh machine", round))
+		good = j.runAll(ctx, next, out, like)
 	}
-	good := j.runAll(ctx, computers, out, machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 12 * time.Minute})
-	if j.program.scenarios {
-		good = out.summary(good)
-	}
-	if !good {
+	if !out.summary(good) {
 		return errReported
 	}
 	return nil
 }
 
+// mostRounds bounds how often scenarios are repeated: once for what failed, and once more for what fails of the scenarios
+// that a machine that died left to the second round.
+const mostRounds = 3
+
 // plan asks the test binary what scenarios it has.
-func (j job) plan(ctx context.Context, path string) ([]computer, error) {
+func (j job) plan(ctx context.Context, path string, of map[string]traits) ([]computer, error) {
 	output, err := exec.CommandContext(ctx, path, "-test.list=.").Output()
 	if err != nil {
 		return nil, fmt.Errorf("cannot list scenarios: %w", err)
 	}
-	chosen, err := choose(strings.Fields(string(output)), j.pattern)
-	return plan(chosen, j.count), err
+	chosen, err := choose(strings.Fields(string(output)), of, j.pattern, j.all)
+	return plan(chosen, of, j.count), err
 }
 
 // mostProcessors bounds the emulated processors of the computers that run side by side on a host with many: each computer takes
@@ -161,6 +187,7 @@ func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, ou
 		return err
 	}
 	for _, b := range c.boots {
+		out.boots()
 		spec := machine.Boot{Name: b.name, Kernel: b.kernel, Parameters: b.parameters, Arguments: j.program.arguments, Data: data}
 		if j.program.scenarios {
 			spec.Arguments = b.arguments(j.pattern, j.count)
@@ -170,7 +197,9 @@ func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, ou
 		}
 	}
 	if j.keep != "" {
-		err = errors.Join(err, keepConsoles(m, filepath.Join(j.keep, c.name)))
+		to := filepath.Join(j.keep, c.name)
+		err = errors.Join(err, keepConsoles(m, to))
+		out.keptIn(to)
 	}
 	return err
 }

@@ -19,6 +19,8 @@ import (
 
 func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
+	all := flag.Bool("all", false, "run the scenarios too that seldom run")
+	repeat := flag.Bool("repeat", false, "run a scenario that fails once more, alone on a fresh machine")
 	count := flag.Int("count", 1, "run each scenario this `number` of times")
 	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boots included")
 	keep := flag.String("keep", "", "keep the consoles in this `directory`")
@@ -42,7 +44,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("cannot go on: not finished after %v", *timeout))
 	defer cancel()
-	job := job{program: program, kernel: machine.Kernel(*kernel), pattern: *pattern, count: *count, keep: *keep}
+	job := job{program: program, kernel: machine.Kernel(*kernel), pattern: *pattern, all: *all, count: *count, repeat: *repeat, keep: *keep}
 	if err := job.run(ctx); err != nil {
 		stop()
 		if !errors.Is(err, errReported) {
@@ -53,7 +55,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-count NUMBER] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
+	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-all] [-count NUMBER] [-repeat] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
 		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
 		"       run [-timeout TIME] [-keep DIR] [-kernel KERNEL] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()

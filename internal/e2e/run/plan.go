@@ -10,29 +10,17 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
 )
 
-// Which scenarios need a boot that is not the usual one is told by their names.
-var (
-	// ordinary are scenarios that need the ordinary kernel.
-	ordinary = regexp.MustCompile(`^TestRDMA`)
-	// apart are scenarios that leave in the kernel what cannot be taken out of it again: they share a boot with no others.
-	apart = regexp.MustCompile(`^TestFC`)
-	// patient are scenarios that wait most of the time and need next to no processor then: they share a boot of a
-	// computer that has one.
-	patient = regexp.MustCompile(`^Test(HungDisconnect|LinkUp|PortBackTooLate|SlowDisconnect|StopWhileBackingOff|StuckLogRead|WedgedControllers)$`)
-	// crowded are scenarios of much that happens at one time: they share a boot of a computer that has two processors, always.
-	crowded = regexp.MustCompile(`^Test(ArrayReboot|BusRestart|DeletedTwice|EventFlood|ExclusionEditBesideOthers|ExclusionRace|ForgedMessages|` +
-		`KilledDuringConnects|LinkStorm|NoMoreProcesses|ReexecDuringConnects|RestartDuringLoss|StasAndLoss|StopWhileConnecting|` +
-		`SubsystemsAddedAtOnce|VarlinkHostileClients)$`)
-	// unpathed is the scenario that has a kernel whose own multipath is off.
-	unpathed = regexp.MustCompile(`^TestShutdownMultipath_`)
-	// remote is the boot with a root file system on a fabric.
-	remote = regexp.MustCompile(`^TestRootOnFabric_1$`)
-	// upgrade is the scenario that needs an earlier build of the programs.
-	upgrade = regexp.MustCompile(`^TestUpgrade$`)
-	// stage is one boot of a scenario that needs several, such as TestPowerOff_2. All but the last end by the machine's being
-	// switched off, and all share one data drive.
-	stage = regexp.MustCompile(`^(.+)_[1-9]$`)
-)
+// stage is one boot of a scenario that needs several, such as TestPowerOff_2. All but the last end by the machine's being
+// switched off, and all share one data drive.
+var stage = regexp.MustCompile(`^(.+)_[1-9]$`)
+
+// unitOf names what is chosen, repeated and judged as one: a scenario, or the story that a stage belongs to.
+func unitOf(scenario string) string {
+	if match := stage.FindStringSubmatch(scenario); match != nil {
+		return match[1]
+	}
+	return scenario
+}
 
 // share is how many scenarios one usual boot has at most: machines that run side by side are to end at about one time, and a
 // boot costs as much as two scenarios, more beside others.
@@ -64,43 +52,43 @@ func (c computer) onFabric() bool {
 	return slices.ContainsFunc(c.boots, func(b boot) bool { return slices.Contains(b.parameters, machine.RootOnFabric) })
 }
 
-// kernelOf returns the kernel that a scenario needs, and the words on its command line that it needs.
-func kernelOf(scenario string) (kernel machine.Kernel, parameters []string) {
-	switch {
-	case remote.MatchString(scenario):
-		return machine.Ordinary, []string{machine.RootOnFabric}
-	case unpathed.MatchString(scenario):
-		return machine.Cloud, []string{"nvme_core.multipath=N"}
-	case ordinary.MatchString(scenario):
-		return machine.Ordinary, nil
+// boot is the boot of a scenario by itself.
+func (t traits) boot(scenario string) boot {
+	b := boot{name: scenario, kernel: machine.Cloud, parameters: t.parameters, scenarios: []string{scenario}}
+	if t.onFabric {
+		b.parameters = append(slices.Clone(b.parameters), machine.RootOnFabric)
 	}
-	return machine.Cloud, nil
+	if t.ordinary || t.onFabric {
+		b.kernel = machine.Ordinary
+	}
+	return b
 }
 
 // plan lists the computers that the scenarios need: for those that wait, for those that crowd, for each kernel, for those that
 // keep apart, then for each story, that count times.
-func plan(scenarios []string, count int) []computer {
+func plan(scenarios []string, of map[string]traits, count int) []computer {
 	usual := map[machine.Kernel][]string{}
 	var alone, crowd, waiting []string
 	var stories []computer
 	for _, name := range slices.Sorted(slices.Values(scenarios)) {
-		kernel, parameters := kernelOf(name)
-		match := stage.FindStringSubmatch(name)
+		t := of[name]
+		own := t.boot(name)
+		story := unitOf(name)
 		switch {
-		case match != nil:
-			if n := len(stories); n == 0 || stories[n-1].name != match[1] {
-				stories = append(stories, computer{name: match[1], processors: processors})
+		case story != name:
+			if n := len(stories); n == 0 || stories[n-1].name != story {
+				stories = append(stories, computer{name: story, processors: processors})
 			}
 			last := &stories[len(stories)-1]
-			last.boots = append(last.boots, boot{name: name, kernel: kernel, parameters: parameters, scenarios: []string{name}})
-		case apart.MatchString(name):
+			last.boots = append(last.boots, own)
+		case t.apart:
 			alone = append(alone, name)
-		case patient.MatchString(name):
+		case t.patient:
 			waiting = append(waiting, name)
-		case crowded.MatchString(name):
+		case t.crowded:
 			crowd = append(crowd, name)
 		default:
-			usual[kernel] = append(usual[kernel], name)
+			usual[own.kernel] = append(usual[own.kernel], name)
 		}
 	}
 	var all []computer
@@ -125,6 +113,38 @@ func plan(scenarios []string, count int) []computer {
 		}
 	}
 	return all
+}
+
+// again lists the computers of the next round: each scenario that failed runs alone on a computer like the one that it had,
+// stories whole, and what a computer that died never began runs together on another one.
+func again(computers []computer, failed, missed func(unit string) bool) []computer {
+	var next []computer
+	for _, c := range computers {
+		if c.story() {
+			if unit := unitOf(c.boots[0].name); failed(unit) || missed(unit) {
+				c.name += "-again"
+				next = append(next, c)
+			}
+			continue
+		}
+		b := c.boots[0]
+		var left []string
+		for _, scenario := range b.scenarios {
+			switch {
+			case failed(scenario):
+				own := b
+				own.name, own.scenarios = scenario, []string{scenario}
+				next = append(next, computer{name: scenario, processors: c.processors, boots: []boot{own}})
+			case missed(scenario):
+				left = append(left, scenario)
+			}
+		}
+		if len(left) > 0 {
+			b.scenarios = left
+			next = append(next, computer{name: c.name + "-rest", processors: c.processors, boots: []boot{b}})
+		}
+	}
+	return next
 }
 
 // divide spreads the scenarios of one kernel over as many computers as their number asks for. Neighbours, which often take
@@ -152,26 +172,35 @@ func single(name string, kernel machine.Kernel, has int, scenarios []string) com
 	return computer{name: name, processors: has, boots: []boot{{name: name, kernel: kernel, scenarios: scenarios}}}
 }
 
-// upgrades tells whether the computer needs an earlier build of the programs.
-func (c computer) upgrades() bool {
-	return slices.ContainsFunc(c.boots, func(b boot) bool { return slices.ContainsFunc(b.scenarios, upgrade.MatchString) })
+// needs tells whether one of the computer's scenarios has a trait.
+func (c computer) needs(trait func(traits) bool, of map[string]traits) bool {
+	return slices.ContainsFunc(c.boots, func(b boot) bool {
+		return slices.ContainsFunc(b.scenarios, func(scenario string) bool { return trait(of[scenario]) })
+	})
 }
 
 // choose picks those of a test binary's scenarios whose names match, and their other stages. What follows a slash in the
-// pattern is about subtests.
-func choose(scenarios []string, pattern string) ([]string, error) {
+// pattern is about subtests. Without a pattern, the scenarios that seldom run are left out unless all are asked for.
+func choose(scenarios []string, of map[string]traits, pattern string, all bool) ([]string, error) {
 	pattern, _, _ = strings.Cut(pattern, "/")
 	wanted, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read -run: %w", err)
 	}
-	matches := func(name string) bool { return wanted.MatchString(name) }
-	return slices.DeleteFunc(slices.Clone(scenarios), func(name string) bool {
-		story := stage.FindStringSubmatch(name)
-		return !matches(name) && (story == nil || !slices.ContainsFunc(scenarios, func(other string) bool {
-			return strings.HasPrefix(other, story[1]+"_") && matches(other)
-		}))
-	}), nil
+	chosen := map[string]bool{}
+	for _, name := range scenarios {
+		if wanted.MatchString(name) {
+			chosen[unitOf(name)] = true
+		}
+	}
+	if pattern == "" && !all {
+		for _, name := range scenarios {
+			if of[name].seldom {
+				delete(chosen, unitOf(name))
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(scenarios), func(name string) bool { return !chosen[unitOf(name)] }), nil
 }
 
 // arguments make the test binary run the scenarios of this boot, count times unless it is one of a story, and only the

@@ -21,12 +21,19 @@ func told(computers []computer) string {
 	return strings.Join(all, "; ")
 }
 
+// known are the traits of the scenarios that the tests plan.
+var known = map[string]traits{
+	"TestRDMAReset": {ordinary: true}, "TestFCLoss": {apart: true}, "TestExclusionRace": {crowded: true}, "TestStuckLogRead": {patient: true},
+	"TestRootOnFabric_1": {onFabric: true}, "TestShutdownMultipath_1": {parameters: []string{"nvme_core.multipath=N"}},
+	"TestLong": {seldom: true}, "TestLongStory_2": {seldom: true},
+}
+
 func TestPlan(t *testing.T) {
-	all := []string{"TestA", "TestRDMAReset", "TestPowerOff_1", "TestPowerOff_2", "TestB", "TestFCLoss", "TestFCBoot_1", "TestFCBoot_2"}
+	all := []string{"TestA", "TestRDMAReset", "TestPowerOff_1", "TestPowerOff_2", "TestB", "TestFCLoss", "TestFCBoot_1", "TestFCBoot_2", "TestLong", "TestLongStory_1", "TestLongStory_2"}
 	const powerOff = "TestPowerOff TestPowerOff_1=cloud[TestPowerOff_1] TestPowerOff_2=cloud[TestPowerOff_2]"
 	tests := []struct{ name, pattern, want string }{
 		{
-			"all", "",
+			"usual", "",
 			"cloud cloud=cloud[TestA TestB]; ordinary ordinary=ordinary[TestRDMAReset]; apart apart=cloud[TestFCLoss]; " +
 				"TestFCBoot TestFCBoot_1=cloud[TestFCBoot_1] TestFCBoot_2=cloud[TestFCBoot_2]; " + powerOff,
 		},
@@ -34,18 +41,44 @@ func TestPlan(t *testing.T) {
 		{"a stage brings the others", "Off_2$", powerOff},
 		{"a story by its name", "^TestPowerOff", powerOff},
 		{"subtests", "^TestA$/x", "cloud cloud=cloud[TestA]"},
+		{"seldom, by name", "^TestLong$", "cloud cloud=cloud[TestLong]"},
 		{"none", "TestZ", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			chosen, err := choose(all, test.pattern)
+			chosen, err := choose(all, known, test.pattern, false)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := told(plan(chosen, 1)); got != test.want {
+			if got := told(plan(chosen, known, 1)); got != test.want {
 				t.Errorf("computers:\ngot  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestChooseAll(t *testing.T) {
+	chosen, err := choose([]string{"TestA", "TestLong", "TestLongStory_1", "TestLongStory_2"}, known, "", true)
+	if want := "TestA TestLong TestLongStory_1 TestLongStory_2"; err != nil || strings.Join(chosen, " ") != want {
+		t.Errorf("got %v, %v, want %s", chosen, err, want)
+	}
+}
+
+// What failed runs again alone on a computer like its own, stories whole; what a dead computer never began runs together.
+func TestAgain(t *testing.T) {
+	first := plan([]string{"TestA", "TestB", "TestC", "TestD", "TestRDMAReset", "TestFCBoot_1", "TestFCBoot_2", "TestPowerOff_1"}, known, 1)
+	failed := map[string]bool{"TestB": true, "TestFCBoot": true, "TestRDMAReset": true}
+	missed := map[string]bool{"TestC": true, "TestD": true}
+	next := again(first, func(unit string) bool { return failed[unit] }, func(unit string) bool { return missed[unit] })
+	want := "TestB TestB=cloud[TestB]; cloud-rest cloud=cloud[TestC TestD]; TestRDMAReset TestRDMAReset=ordinary[TestRDMAReset]; " +
+		"TestFCBoot-again TestFCBoot_1=cloud[TestFCBoot_1] TestFCBoot_2=cloud[TestFCBoot_2]"
+	if got := told(next); got != want {
+		t.Errorf("computers:\ngot  %s\nwant %s", got, want)
+	}
+	for _, c := range next {
+		if c.processors != processors {
+			t.Errorf("%s: got %d processors, want those that it had, %d", c.name, c.processors, processors)
+		}
 	}
 }
 
@@ -65,7 +98,7 @@ func TestPlanParameters(t *testing.T) {
 		},
 	}
 	for _, test := range tests {
-		computers := plan(test.scenarios, 1)
+		computers := plan(test.scenarios, known, 1)
 		if got := told(computers); got != test.want {
 			t.Errorf("computers:\ngot  %s\nwant %s", got, test.want)
 		}
@@ -76,7 +109,7 @@ func TestPlanParameters(t *testing.T) {
 }
 
 func TestPlanProcessors(t *testing.T) {
-	computers := plan([]string{"TestA", "TestExclusionRace", "TestExclusionRaces", "TestStuckLogRead", "TestStuckLogReads"}, 1)
+	computers := plan([]string{"TestA", "TestExclusionRace", "TestExclusionRaces", "TestStuckLogRead", "TestStuckLogReads"}, known, 1)
 	got := told(computers)
 	want := "patient patient=cloud[TestStuckLogRead]; crowded crowded=cloud[TestExclusionRace]; " +
 		"cloud cloud=cloud[TestA TestExclusionRaces TestStuckLogReads]"
@@ -117,7 +150,7 @@ func TestDivide(t *testing.T) {
 }
 
 func TestChooseBadPattern(t *testing.T) {
-	_, err := choose(nil, "(")
+	_, err := choose(nil, nil, "(", false)
 	if want := "cannot read -run: error parsing regexp: missing closing ): `(`"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -147,7 +180,7 @@ func TestArguments(t *testing.T) {
 
 func TestStoriesRepeated(t *testing.T) {
 	const boots = " TestA_1=cloud[TestA_1] TestA_2=cloud[TestA_2]"
-	if got, want := told(plan([]string{"TestA_1", "TestA_2"}, 2)), "TestA"+boots+"; TestA-2"+boots; got != want {
+	if got, want := told(plan([]string{"TestA_1", "TestA_2"}, nil, 2)), "TestA"+boots+"; TestA-2"+boots; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

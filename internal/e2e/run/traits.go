@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+)
+
+// scenarioSources are the files whose scenarios the test binary holds.
+const scenarioSources = "internal/e2e/guest/*_test.go"
+
+// traits say what a scenario needs of its computer. They stand in directives below the scenario's comment, such as
+// //e2e:patient.
+type traits struct {
+	patient    bool     // waits most of the time and needs next to no processor then: shares a boot of a computer that has one
+	crowded    bool     // much happens at one time: shares a boot of a computer that has two processors, always
+	apart      bool     // leaves in the kernel what cannot be taken out of it again: shares a boot with no usual scenario
+	ordinary   bool     // needs Debian's ordinary kernel; all others run under the cloud kernel, which boots quickest
+	onFabric   bool     // boots from a root file system on a fabric
+	previous   bool     // needs an earlier build of the programs
+	seldom     bool     // runs in `make check-all` and when it is asked for by name, not in `make check`
+	parameters []string // words for the kernel's command line
+}
+
+// readTraits reads the directives of all scenarios in the files that match the pattern. A scenario without any is not in
+// the map.
+func readTraits(pattern string) (map[string]traits, error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("cannot find scenarios: no file matches %s (run this from the top of the tree)", pattern)
+	}
+	all := map[string]traits{}
+	for _, file := range files {
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, file, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read scenarios: %w", err)
+		}
+		for _, declaration := range parsed.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if !ok || function.Doc == nil || !strings.HasPrefix(function.Name.Name, "Test") {
+				continue
+			}
+			t, found := all[function.Name.Name], false
+			for _, comment := range function.Doc.List {
+				directive, is := strings.CutPrefix(comment.Text, "//e2e:")
+				if !is {
+					continue
+				}
+				if err := t.set(directive); err != nil {
+					return nil, fmt.Errorf("%s: %w", set.Position(comment.Pos()), err)
+				}
+				found = true
+			}
+			if name := function.Name.Name; (t.onFabric || t.parameters != nil) && unitOf(name) == name {
+				return nil, fmt.Errorf("cannot give %s a boot of its own: only stages, whose names end in _1, _2 and so on, have one", name)
+			}
+			if found {
+				all[function.Name.Name] = t
+			}
+		}
+	}
+	return all, nil
+}
+
+// set takes one directive, without its prefix.
+func (t *traits) set(directive string) error {
+	word, argument, _ := strings.Cut(directive, " ")
+	switch word {
+	case "patient":
+		t.patient = true
+	case "crowded":
+		t.crowded = true
+	case "apart":
+		t.apart = true
+	case "ordinary":
+		t.ordinary = true
+	case "on-fabric":
+		t.onFabric = true
+	case "previous":
+		t.previous = true
+	case "seldom":
+		t.seldom = true
+	case "parameter":
+		t.parameters = append(t.parameters, argument)
+	default:
+		return fmt.Errorf("cannot read directive //e2e:%s: the words are patient, crowded, apart, ordinary, on-fabric, previous, seldom and parameter", directive)
+	}
+	if (word == "parameter") != (argument != "") {
+		return fmt.Errorf("cannot read directive //e2e:%s: only parameter has a value, and it needs one", directive)
+	}
+	return nil
+}
