@@ -3,6 +3,7 @@
 package discoverylog
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,6 +23,10 @@ const (
 	chunkSize  = 4096 // every controller can transfer this much in one command (MDTS)
 	attempts   = 5    // at a page that changes while it is read
 	maxWarned  = 16   // entries whose fault is told; the others are counted
+
+	// maxWhole is the longest page in bytes that is read by one command, where the controller leaves no other way. The kernel
+	// splits no command of a user: over RDMA, loop and Fibre Channel it takes up to 1 MiB (max_hw_sectors of drivers/nvme/host).
+	maxWhole = 1 << 20
 )
 
 // Page is a discovery log page.
@@ -80,17 +85,17 @@ func read(ctx context.Context, d device, direct bool) (Page, error) {
 // readOnce reads header, records and header again. Only the last command acknowledges the event: a change before it
 // shows in the header, one after it is announced anew.
 func readOnce(ctx context.Context, d device, lsp uint8) (Page, error) {
-	before, err := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp, retain: true})
+	before, raw, err := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp, retain: true})
 	if err != nil {
 		return Page{}, err
 	}
-	page, err := readRecords(ctx, d, lsp, before)
+	page, err := readRecords(ctx, d, lsp, before, raw)
 	// A page that got shorter fails with an invalid offset: whether it did is known from the header.
 	var s status
 	if err != nil && !errors.As(err, &s) {
 		return Page{}, err
 	}
-	after, headerErr := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp})
+	after, _, headerErr := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp})
 	switch {
 	case headerErr != nil:
 		return Page{}, headerErr
@@ -106,15 +111,17 @@ type header struct {
 	records    uint64 // NUMREC
 }
 
-func readHeader(ctx context.Context, d device, page logPage) (header, error) {
+// readHeader returns the header, and its bytes.
+func readHeader(ctx context.Context, d device, page logPage) (header, []byte, error) {
 	if err := ctx.Err(); err != nil {
-		return header{}, err
+		return header{}, nil, err
 	}
 	raw := make([]byte, headerSize)
 	if err := d.getLog(page, 0, raw); err != nil {
-		return header{}, failed(err)
+		return header{}, nil, failed(err)
 	}
-	return parseHeader(raw)
+	h, err := parseHeader(raw)
+	return h, raw, err
 }
 
 func parseHeader(raw []byte) (header, error) {
@@ -131,9 +138,11 @@ func parseHeader(raw []byte) (header, error) {
 	return h, nil
 }
 
-func readRecords(ctx context.Context, d device, lsp uint8, h header) (Page, error) {
-	page := Page{Generation: h.generation}
-	skipped := 0
+// readRecords reads the entries after the header h, whose bytes are raw: in chunks that every controller can transfer, or
+// all at once from a controller that ignores the offset. What is read first shows which one it is: a controller that answers
+// every command with the beginning of its page answers with the header again, which is no entry.
+func readRecords(ctx context.Context, d device, lsp uint8, h header, raw []byte) (Page, error) {
+	page, skipped := Page{Generation: h.generation}, 0
 	buf := make([]byte, chunkSize)
 	for first := uint64(0); first < h.records; first += chunkSize / entrySize {
 		if err := ctx.Err(); err != nil {
@@ -144,20 +153,55 @@ func readRecords(ctx context.Context, d device, lsp uint8, h header) (Page, erro
 		if err := d.getLog(logPage{id: discoveryLog, specific: lsp, retain: true}, headerSize+first*entrySize, chunk); err != nil {
 			return Page{}, failed(err)
 		}
-		for i := 0; i < len(chunk); i += entrySize {
-			entry, err := parseEntry(chunk[i : i+entrySize])
-			if err == nil {
-				page.Entries = append(page.Entries, entry)
-				continue
-			}
-			if skipped++; skipped <= maxWarned {
-				number := int(first) + i/entrySize
-				page.Warnings = append(page.Warnings, fmt.Sprintf("entry %d of the discovery log page is skipped: %v", number, err))
-			}
+		if first == 0 && bytes.HasPrefix(chunk, raw) {
+			return readWhole(d, lsp, h)
+		}
+		page.add(chunk, int(first), &skipped)
+	}
+	page.count(skipped)
+	return page, nil
+}
+
+// readWhole reads the page by one command from its beginning, header and entries: the only way where a controller ignores
+// the offset, as the kernel's own target did before 5.1 (drivers/nvme/target/discovery.c).
+func readWhole(d device, lsp uint8, h header) (Page, error) {
+	length := headerSize + h.records*entrySize
+	if length > maxWhole {
+		return Page{}, fmt.Errorf("the controller ignores the offset into it, and its %d records are too many for one command, which can fetch %d", h.records, maxWhole/entrySize-1)
+	}
+	buf := make([]byte, length)
+	if err := d.getLog(logPage{id: discoveryLog, specific: lsp, retain: true}, 0, buf); err != nil {
+		return Page{}, fmt.Errorf("the controller ignores the offset into it, and one command cannot fetch its %d records: %w", h.records, failed(err))
+	}
+	switch again, err := parseHeader(buf[:headerSize]); {
+	case err != nil:
+		return Page{}, err
+	case again != h:
+		return Page{}, errChanged
+	}
+	page, skipped := Page{Generation: h.generation}, 0
+	page.add(buf[headerSize:], 0, &skipped)
+	page.count(skipped)
+	return page, nil
+}
+
+// add takes in the entries of raw, the first of which has the number first in the log page. It counts those that it skips.
+func (p *Page) add(raw []byte, first int, skipped *int) {
+	for i := 0; i < len(raw); i += entrySize {
+		entry, err := parseEntry(raw[i : i+entrySize])
+		if err == nil {
+			p.Entries = append(p.Entries, entry)
+			continue
+		}
+		if *skipped++; *skipped <= maxWarned {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("entry %d of the discovery log page is skipped: %v", first+i/entrySize, err))
 		}
 	}
+}
+
+// count tells of the entries that were skipped without a word each.
+func (p *Page) count(skipped int) {
 	if skipped > maxWarned {
-		page.Warnings = append(page.Warnings, fmt.Sprintf("%d more entries are skipped", skipped-maxWarned))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d more entries are skipped", skipped-maxWarned))
 	}
-	return page, nil
 }

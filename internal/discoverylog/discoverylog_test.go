@@ -23,6 +23,7 @@ type fake struct {
 	supported map[uint8]uint32 // log 0; nil: not known
 	commands  []string         // every command in order
 	before    func(n int) error
+	fromStart bool // ignores the offset: every read gets the beginning of the log, as from the kernel's target before 5.1
 }
 
 var _ device = (*fake)(nil)
@@ -46,6 +47,9 @@ func (f *fake) getLog(page logPage, offset uint64, buf []byte) error {
 			binary.LittleEndian.PutUint32(buf[int(id)*4:], value)
 		}
 		return nil
+	}
+	if f.fromStart {
+		offset = 0
 	}
 	if offset > uint64(len(f.log)) {
 		return status(0x4002)
@@ -135,6 +139,91 @@ func TestReadPage(t *testing.T) {
 			got, err := read(context.Background(), f, false)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("page (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.commands, f.commands); diff != "" {
+				t.Errorf("commands (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The kernel's own target before 5.1 answers every Get Log Page with the beginning of the page, whatever the offset: a page
+// of one record seems to have none, and one of eight to have three twice.
+func TestReadWithoutOffset(t *testing.T) {
+	page := func(generation uint64, n int) (raw []byte, entries []Entry) {
+		var records [][]byte
+		for i := range n {
+			records, entries = append(records, nvm(i)), append(entries, nvmEntry(i))
+		}
+		return rawPage(generation, records...), entries
+	}
+	one, wantOne := page(3, 1)
+	eight, wantEight := page(3, 8)
+	grown, wantGrown := page(4, 9)
+	most, wantMost := page(3, 1023)
+	tooMany, _ := page(3, 1024)
+	whole := func(n int) string { return fmt.Sprintf("log 0x70 lsp 0 offset 0 length %d retain", (n+1)*1024) }
+	const header, end = "log 0x70 lsp 0 offset 0 length 1024 retain", "log 0x70 lsp 0 offset 0 length 1024 ack"
+	const first, firstOfOne = "log 0x70 lsp 0 offset 1024 length 4096 retain", "log 0x70 lsp 0 offset 1024 length 1024 retain"
+	tests := []struct {
+		name     string
+		log      []byte
+		before   func(f *fake) func(int) error
+		want     Page
+		err      string
+		commands []string
+	}{{
+		name: "no records", log: rawPage(3), want: Page{Generation: 3}, commands: []string{header, end},
+	}, {
+		name: "one record", log: one, want: Page{Generation: 3, Entries: wantOne},
+		commands: []string{header, firstOfOne, whole(1), end},
+	}, {
+		name: "eight records", log: eight, want: Page{Generation: 3, Entries: wantEight},
+		commands: []string{header, first, whole(8), end},
+	}, {
+		name: "as many as one command can fetch", log: most, want: Page{Generation: 3, Entries: wantMost},
+		commands: []string{header, first, whole(1023), end},
+	}, {
+		name: "one more", log: tooMany,
+		err:      "the controller ignores the offset into it, and its 1024 records are too many for one command, which can fetch 1023",
+		commands: []string{header, first},
+	}, {
+		name: "it changes before it is read as a whole", log: eight,
+		before: func(f *fake) func(int) error {
+			return func(n int) error {
+				if n == 3 {
+					f.log = grown
+				}
+				return nil
+			}
+		},
+		want:     Page{Generation: 4, Entries: wantGrown},
+		commands: []string{header, first, whole(8), header, first, whole(9), end},
+	}, {
+		name: "one command may not be so long", log: eight,
+		before: func(*fake) func(int) error {
+			return func(n int) error {
+				if n == 3 {
+					return unix.EINVAL
+				}
+				return nil
+			}
+		},
+		err:      "the controller ignores the offset into it, and one command cannot fetch its 8 records: invalid argument",
+		commands: []string{header, first, whole(8)},
+	}}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := &fake{log: test.log, fromStart: true}
+			if test.before != nil {
+				f.before = test.before(f)
+			}
+			got, err := read(context.Background(), f, false)
+			if message(err) != test.err {
+				t.Fatalf("error %q, want %q", message(err), test.err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("page (-want +got):\n%s", diff)
@@ -521,9 +610,11 @@ func FuzzParsePage(f *testing.F) {
 		if len(log) >= 16 && binary.LittleEndian.Uint64(log[8:]) > 1000 {
 			binary.LittleEndian.PutUint64(log[8:], 1000)
 		}
-		page, err := read(context.Background(), &fake{log: log}, false)
-		if err == nil && len(page.Entries)+len(page.Warnings) > 1000 {
-			t.Errorf("%d entries and %d warnings of at most 1000 records", len(page.Entries), len(page.Warnings))
+		for _, fromStart := range []bool{false, true} {
+			page, err := read(context.Background(), &fake{log: log, fromStart: fromStart}, false)
+			if err == nil && len(page.Entries)+len(page.Warnings) > 1000 {
+				t.Errorf("%d entries and %d warnings of at most 1000 records", len(page.Entries), len(page.Warnings))
+			}
 		}
 	})
 }
