@@ -41,6 +41,8 @@ const (
 	PersistenceEPCSD Persistence = "epcsd"
 	// PersistenceAlways keeps it whatever the controller says or does.
 	PersistenceAlways Persistence = "always"
+	// PersistenceNever ends it after each read of the log page, for one discovery controller only: it is polled.
+	PersistenceNever Persistence = "never"
 )
 
 // IPFamily says which addresses of what mDNS finds are connected (SPEC section 13).
@@ -111,6 +113,9 @@ type Connection struct {
 	// Discovered holds, for a discovery controller, the parameters of what its log page names: the type defaults of the
 	// file that configures it and, over them, those of the file's [host].
 	Discovered Discovered
+	// Persistence is, for a discovery controller, what its section says instead of Settings.DiscoveryPersistence; "" is
+	// nothing. It is no part of the wish: it changes nothing in how the controller is connected.
+	Persistence Persistence
 
 	From string // "file:line" of its controller table, for people
 }

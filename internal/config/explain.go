@@ -89,6 +89,9 @@ func (o origins) list(s *source, c Connection) []Value {
 		}
 		list = append(list, Value{key, value, from})
 	}
+	if e, ok := o.endpoint.find(persistentKey); ok && c.Persistence != "" {
+		list = append(list, Value{persistentKey, e.text, s.place(e.at)})
+	}
 	return list
 }
 

@@ -36,6 +36,9 @@ func sectionNames() []string {
 	return []string{secGlobal, secDiscoveryDefaults, secIODefaults, secHost, secDiscovery, secSubsystem}
 }
 
+// persistentKey is the key that says of one discovery controller when its connection is kept.
+const persistentKey = "persistent"
+
 // controllerKeys are the fields of a TID that belong to one path.
 var controllerKeys = []string{"transport", "traddr", "trsvcid", "host-traddr", "host-iface"}
 
@@ -135,6 +138,10 @@ func setLogLevel(s *Settings, v string) bool {
 	return false
 }
 
+// persistences are the values of persistent, which says of one discovery controller when its connection is kept. They are
+// constant.
+var persistences = map[string]Persistence{"no": PersistenceNever, "auto": PersistenceAuto, "force": PersistenceAlways}
+
 // allowedIn returns the keys that a table of this name knows.
 func allowedIn(name string) []string {
 	var keys []string
@@ -148,7 +155,9 @@ func allowedIn(name string) []string {
 		return keys
 	case secHost:
 		keys = append(keys, hostKeys...)
-	case secDiscovery, secSubsystem:
+	case secDiscovery:
+		keys = append(keys, "nqn", "controller", persistentKey)
+	case secSubsystem:
 		keys = append(keys, "nqn", "controller")
 	case "controller":
 		keys = append(keys, controllerKeys...)
@@ -176,6 +185,8 @@ func (d *dialect) belongs(key string) string {
 		return d.title(secHost)
 	case slices.Contains(controllerKeys, key):
 		return d.path + ", " + d.controller
+	case key == persistentKey:
+		return d.title(secDiscovery)
 	case key == "nqn", key == "controller":
 		return d.title(secDiscovery) + " or " + d.title(secSubsystem)
 	}

@@ -287,8 +287,10 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 	set := r.params(s, base[kind], t)
 	secrets := r.secrets(s, own.secrets, t)
 	var below Discovered
+	var persistence Persistence
 	if kind == tid.Discovery {
 		below = base.discovered(own.ref)
+		persistence = persistenceOf(s, t)
 	}
 	for _, c := range t.controllers {
 		id := tid.TID{NQN: nqn, HostNQN: own.nqn, HostID: own.id}
@@ -321,10 +323,24 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 		r.connection(s, c, Connection{
 			Wish:       wish.Wish{Kind: kind, TID: checked, Owner: wish.OwnerDiscoverd},
 			Host:       host,
-			Discovered: below,
-			From:       s.place(c.at),
+			Discovered: below, Persistence: persistence,
+			From: s.place(c.at),
 		}, r.params(s, set, c), r.secrets(s, secrets, c), origins{c, t, own, base})
 	}
+}
+
+// persistenceOf returns what the section of a discovery controller says of its connection, "" if nothing: the global
+// default.
+func persistenceOf(s *source, t table) Persistence {
+	e, ok := t.find(persistentKey)
+	if !ok || e.text == "" {
+		return ""
+	}
+	p, known := persistences[e.text]
+	if !known && e.strange == "" {
+		s.found.errors.add(e.at, "cannot set %s to %q: it must be no, auto or force", persistentKey, e.text)
+	}
+	return p
 }
 
 // connection adds one connection unless it is there already.

@@ -23,6 +23,8 @@ type wanted struct {
 	sourced bool              // by something that is there now, not only by a retained DC
 	static  bool              // configured, or the boot firmware's
 	found   config.Discovered // parameters and secrets of what its log page names
+
+	persistence config.Persistence // of a discovery controller, what its section says; "" is the global default
 }
 
 // view computes the desired set: what is configured or announced, and whatever the log pages say of the DCs reachable from there.
@@ -31,12 +33,12 @@ type wanted struct {
 func (m *Machine) view() []*wanted {
 	var list []*wanted
 	byTID := map[tid.TID]*wanted{}
-	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered) {
+	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered, persistence config.Persistence) {
 		if have := byTID[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
 			return
 		}
-		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found}
+		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found, persistence}
 		list = append(list, byTID[w.TID])
 	}
 	followed, full := 0, false
@@ -57,7 +59,7 @@ func (m *Machine) view() []*wanted {
 				case len(list) >= maxWanted && byTID[child.TID] == nil:
 					full = true
 				default:
-					want(child, LogPageSource+t.wish.TID.String(), sourced, false, parent.found)
+					want(child, LogPageSource+t.wish.TID.String(), sourced, false, parent.found, "")
 				}
 			}
 		}
@@ -66,7 +68,7 @@ func (m *Machine) view() []*wanted {
 		if w, ok := m.addressed(c.Host, c.Wish); ok {
 			found := m.cfg.Discovered
 			found.Secrets = w.Secrets
-			want(w, "NBFT: "+c.From, true, true, found)
+			want(w, "NBFT: "+c.From, true, true, found, "")
 		}
 	}
 	for _, c := range m.cfg.Connections {
@@ -82,17 +84,17 @@ func (m *Machine) view() []*wanted {
 			m.tellRedundant(w, from)
 			continue
 		}
-		want(w, from, true, true, c.Discovered)
+		want(w, from, true, true, c.Discovered, c.Persistence)
 	}
 	if m.cfg.HostNQN != "" {
 		for _, p := range m.fc.ports {
-			want(m.fcWish(p), FCSource, true, false, m.cfg.Discovered)
+			want(m.fcWish(p), FCSource, true, false, m.cfg.Discovered, "")
 		}
 	}
 	follow(true)
 	for _, t := range m.targets {
 		if byTID[t.wish.TID] == nil && m.retained(t) {
-			want(t.wish, "retained", false, false, t.found)
+			want(t.wish, "retained", false, false, t.found, "")
 		}
 	}
 	follow(false)
@@ -139,6 +141,7 @@ func (m *Machine) refreshView() {
 		}
 		m.retain(t, w.sourced)
 		t.wish, t.sources, t.static, t.desired = w.wish, w.sources, w.static, true
+		m.setPersistence(t, w.persistence)
 	}
 	var dropped []*target
 	for _, t := range m.targets {

@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -13,6 +14,8 @@ import (
 const (
 	endsMax    = 3                // SPEC 7.6: so many ends of the connection …
 	endsWithin = 10 * time.Minute // … in such a time, and the DC is polled instead
+
+	endedItself = "the discovery controller does not keep its connection"
 )
 
 // reading is how far the log page of a device is read. It may serve several targets and is read once for all of them.
@@ -119,9 +122,21 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		return
 	}
 	t.epcsd = m.keepsConnections(t)
-	if m.cfg.Settings.DiscoveryPersistence == config.PersistenceEPCSD && !t.epcsd && m.mayStop(t) {
+	switch {
+	case t.persistence == config.PersistenceNever:
+		m.endConnection(t, "it is configured to be disconnected after each read (persistent = no)")
+	case t.persistence == config.PersistenceEPCSD && !t.epcsd:
+		m.endConnection(t, "the discovery controller does not support connections that are kept")
+	case m.endsItself(t):
+		m.endConnection(t, endedItself)
+	}
+}
+
+// endConnection disconnects a DC, to poll it later, if its connection is t's own to end.
+func (m *Machine) endConnection(t *target, why string) {
+	if m.mayStop(t) {
 		t.parking = true
-		m.stop(t.unit, "the discovery controller does not support connections that are kept")
+		m.stop(t.unit, why)
 	}
 }
 
@@ -185,18 +200,38 @@ func (m *Machine) countEnd(t *target) {
 	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.parking {
 		return
 	}
-	recent := t.ended[:0]
-	for _, at := range t.ended {
-		if m.now.Sub(at) < endsWithin {
-			recent = append(recent, at)
-		}
-	}
-	t.ended = append(recent, m.now)
+	t.ended = append(m.recentEnds(t), m.now)
+}
+
+func (m *Machine) recentEnds(t *target) []time.Time {
+	return slices.DeleteFunc(t.ended, func(at time.Time) bool { return m.now.Sub(at) >= endsWithin })
 }
 
 // endsItself tells whether a DC is to be polled because it does not let its connection live.
 func (m *Machine) endsItself(t *target) bool {
-	return m.cfg.Settings.DiscoveryPersistence == config.PersistenceAuto && t.wish.Kind == tid.Discovery && len(t.ended) >= endsMax
+	if t.wish.Kind != tid.Discovery || t.persistence != config.PersistenceAuto || t.epcsd {
+		return false
+	}
+	t.ended = m.recentEnds(t)
+	return len(t.ended) >= endsMax
+}
+
+// setPersistence takes over when the connection to a DC is to be kept. Where that has changed, one that may not be kept any
+// more is read once more and then ended, and one that is parked is asked now, for it may be kept from now on.
+func (m *Machine) setPersistence(t *target, p config.Persistence) {
+	if p == "" {
+		p = m.cfg.Settings.DiscoveryPersistence
+	}
+	if t.persistence == p {
+		return
+	}
+	t.persistence = p
+	switch {
+	case t.state == Parked && p != config.PersistenceNever:
+		t.next = m.now
+	case m.readable(t) && (p == config.PersistenceNever || p == config.PersistenceEPCSD):
+		m.readLog(t)
+	}
 }
 
 // park waits with a DC until it is polled next.
