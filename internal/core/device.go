@@ -146,6 +146,9 @@ func (m *Machine) deviceSeen(ev DeviceSeen) {
 		case d.State == "live" && !d.Serves(t.wish.TID): // the name was recycled unseen
 			m.compareTarget(t, m.unitsKnown)
 		case t.wish.Kind == tid.Discovery:
+			if ev.Reconnected && m.byUnit[d.Unit] == t {
+				m.countEnd(t)
+			}
 			m.readLog(t)
 		}
 	}
@@ -234,7 +237,7 @@ func (m *Machine) decide(t *target) {
 	case excluded:
 		m.exclude(t, where)
 	case m.endsItself(t):
-		m.end(t.unit, "the discovery controller does not keep its connection")
+		m.end(t.unit, endedItself)
 		m.park(t)
 	case t.wish.TID.Transport == tid.FC || t.attempts > 0:
 		if t.wish.TID.Transport == tid.FC {

@@ -104,8 +104,9 @@ type (
 	}
 	// DeviceSeen is a uevent of a fabrics controller together with what was read because of it.
 	DeviceSeen struct {
-		Device Device
-		Why    string // for people: connected, rediscover, log page changed
+		Device      Device
+		Why         string // for people: connected, rediscover, log page changed
+		Reconnected bool   // the kernel has lost the discovery controller and connected it again: its event rediscover, once each time
 	}
 	// DeviceRemoved is the remove uevent of a fabrics controller.
 	DeviceRemoved struct {

@@ -152,6 +152,9 @@ func (m *Machine) logFailed(ev LogFailed) {
 	d.reading.next = m.now.Add(delay)
 	for _, t := range readers {
 		t.settled = true
+		if m.endsItself(t) { // it may end the connection before its page can be read, each time
+			m.endConnection(t, endedItself)
+		}
 	}
 	t := readers[0]
 	if ev.Err == t.readErr && m.now.Sub(t.readErrLogged) < remindEvery {
@@ -195,7 +198,9 @@ func (m *Machine) mayStop(t *target) bool {
 	return t.state == Connected && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
 }
 
-// countEnd notes that a DC without EPCSD lost its connection. One whose page was never read may well have it.
+// countEnd notes that a DC without EPCSD lost its connection. One whose page was never read may well have it. Each end is
+// counted when it is over, and so once: by the removal of the controller, or by the event that the kernel has reconnected it,
+// which the kernel sends once each time. That a comparison finds the kernel reconnecting counts nothing.
 func (m *Machine) countEnd(t *target) {
 	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.parking {
 		return

@@ -33,7 +33,8 @@ const hostNQN = "nqn.host"
 // world is what lies around the core in a scenario: just enough memory to answer it from. Commands are
 //
 //	config                               the configuration is loaded (again), of lines
-//	  dc|subsystem NAME ADDR[:PORT] [KEY=VALUE…]   NAME is what the trace calls the connection and its unit
+//	  dc|subsystem NAME ADDR[:PORT] [KEY=VALUE…]   NAME is what the trace calls the connection and its unit;
+//	                                               a dc may be persistent=never|auto|always
 //	  KEY = VALUE                                  a key of [global]
 //	config unread                        gives names to connections before the daemon is started, of lines as above
 //	config broken: TEXT                  a reload does not parse; input: its warnings
@@ -44,7 +45,8 @@ const hostNQN = "nqn.host"
 //	  unit NAME active|activating|gone             in systemd
 //	  devid NAME nvmeN                             a state file
 //	  stopped NAME                                 a state file
-//	device nvmeN [NAME] [KEY=VALUE…]     a uevent of a controller; late: it was read before the last removal
+//	device nvmeN [NAME] [KEY=VALUE…]     a uevent of a controller; late: it was read before the last removal;
+//	                                     rediscover: the kernel has lost the discovery controller and connected it again
 //	removed nvmeN [late]                 its remove uevent; late: it was meant for an earlier controller of the name
 //	probe ADDR [via=IFACE] ok|mute|TEXT  a probe is answered
 //	job NAME done [nvmeN [KEY=VALUE…]]   our job on a unit ends
@@ -178,7 +180,7 @@ func (w *world) do(c command) error {
 		} else {
 			w.devices[d.Name] = d
 		}
-		w.step(DeviceSeen{Device: d})
+		w.step(DeviceSeen{Device: d, Reconnected: slices.Contains(args, "rediscover")})
 	case "removed":
 		if arg(1) == "late" {
 			w.step(DeviceRemoved{Name: arg(0), Seq: w.devices[arg(0)].Seq - 1})
@@ -471,14 +473,15 @@ func (w *world) config(lines []string) (config.Config, error) {
 		if words[0] == "dc" {
 			kind = tid.Discovery
 		}
-		named, err := endpoint(kind, words[1:])
+		persistence := config.Persistence(keyValues(words)["persistent"])
+		named, err := endpoint(kind, slices.DeleteFunc(words[1:], func(s string) bool { return strings.HasPrefix(s, "persistent=") }))
 		if err != nil {
 			return cfg, fmt.Errorf("%q: %v", line, err)
 		}
 		if err := w.name(words[1], named); err != nil {
 			return cfg, err
 		}
-		cfg.Connections = append(cfg.Connections, config.Connection{Wish: named, From: "discoverd.conf"})
+		cfg.Connections = append(cfg.Connections, config.Connection{Wish: named, Persistence: persistence, From: "discoverd.conf"})
 	}
 	return cfg, nil
 }
@@ -521,7 +524,7 @@ func (w *world) device(words []string) (Device, error) {
 	d := w.devices[words[0]]
 	d.Name, d.Seq = words[0], w.seq
 	kv := words[1:]
-	if len(kv) > 0 && !strings.Contains(kv[0], "=") && kv[0] != "late" {
+	if len(kv) > 0 && !strings.Contains(kv[0], "=") && kv[0] != "late" && kv[0] != "rediscover" {
 		named, ok := w.names[kv[0]]
 		if !ok {
 			return d, fmt.Errorf("nothing is called %q", kv[0])
@@ -543,7 +546,7 @@ func (w *world) device(words []string) (Device, error) {
 	for _, word := range kv {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
-		case "late":
+		case "late", "rediscover":
 		case "state":
 			d.State = value
 			if value == "connecting" {

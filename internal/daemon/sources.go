@@ -74,7 +74,7 @@ func (d *Daemon) seen(ctx context.Context, name, why string) {
 	device, err := d.reader.device(name)
 	switch {
 	case err == nil:
-		d.post(ctx, core.DeviceSeen{Device: device, Why: why})
+		d.post(ctx, core.DeviceSeen{Device: device, Why: why, Reconnected: why == "rediscover"})
 	case !errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
 		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
 		d.losses.lost("a controller could not be read")

@@ -45,8 +45,10 @@ type port struct {
 	entries   []discoverylog.Entry
 	gen       uint64
 	epcsd     bool
-	own       bool          // the page has an entry for the DC itself
-	endsAfter time.Duration // a DC that does not keep connections; 0 keeps them
+	own       bool            // the page has an entry for the DC itself
+	endsAfter time.Duration   // a DC that does not keep connections; 0 keeps them
+	mildly    bool            // it ends them so that the kernel reconnects, else so that the kernel gives up at once
+	ends      []time.Duration // of connections to a DC that were live, for whatever reason
 }
 
 func (p *port) up() bool { return p.health == healthy && !p.absent }
@@ -128,7 +130,7 @@ func (w *world) newFabric() {
 			p.nqn = fmt.Sprintf("nqn.2024-01.com.example:dc%d", i)
 		}
 		if w.chance(w.mix.ending) {
-			p.endsAfter = w.between(time.Second, 40*time.Second)
+			p.endsAfter, p.mildly = w.between(time.Second, 40*time.Second), w.chance(0.5)
 		}
 		add(p, 10+i)
 	}
@@ -154,6 +156,13 @@ func (w *world) zone(p *port, n int) {
 	p.transport, p.traddr, p.trsvcid = tid.FC, fmt.Sprintf("nn-0x%x:pn-0x%x", n, n), ""
 	p.seenBy = hbas[:1+w.rng.IntN(2)]
 	p.announced, p.absent = p.discovery && w.chance(0.7), w.chance(0.1)
+}
+
+// ended notes that a live connection to a DC ended.
+func (p *port) ended(now time.Duration) {
+	if p.discovery {
+		p.ends = append(p.ends, now)
+	}
 }
 
 // newPage writes the log page of a DC anew.

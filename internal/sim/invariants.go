@@ -188,7 +188,7 @@ func (k *watch) foreignIsUntouched(c *controller, unit string) {
 }
 
 // liveIsNotStopped: a controller in use is disconnected only for an administrator, or to park a DC that says that it does
-// not support connections that are kept.
+// not support connections that are kept, or one that does not say so and has not kept them.
 func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 	if j.foreign || c.removing || len(j.ours) == 0 || c.liveSince == 0 { // or it has never been live (fc)
 		return
@@ -198,6 +198,10 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 		k.mix.persistence == config.PersistenceEPCSD && c.port.discovery {
 		return
 	}
+	if stop, ok := is.effect.(core.StopUnit); ok && strings.Contains(stop.Why, "does not keep its connection") &&
+		k.mix.persistence == config.PersistenceAuto && c.port.discovery && (!c.port.epcsd || !c.port.own) && k.endsOften(c.port) {
+		return
+	}
 	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
 		// Even a daemon that has just begun looks at what it restarts.
 		if _, restart := is.effect.(core.RestartUnit); !restart || c.liveSince > is.at-time.Second {
@@ -205,6 +209,22 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 		}
 	}
 	k.violate("liveIsNotStopped", "%v disconnects %v, which is live since %s", is.effect, c, stamp(c.liveSince))
+}
+
+// endsOften tells whether connections to a DC have ended three times within ten minutes. The daemon hears of an end when the
+// kernel gives up or has reconnected; where events come twice, it may take one end for two.
+func (k *watch) endsOften(p *port) bool {
+	const within, heard = 10 * time.Minute, 11 * time.Minute
+	least, n := 3, 0
+	if k.mix.duplicates > 0 {
+		least = 2
+	}
+	for _, at := range p.ends {
+		if k.now-at < within+heard {
+			n++
+		}
+	}
+	return n >= least
 }
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.

@@ -227,7 +227,11 @@ func (k *kernel) live(c *controller) {
 		k.after(ends, func() {
 			if c.State == "live" && c.outage == outage && !k.calm {
 				k.tracef("kernel: the discovery controller of %s ends the connection", c.Name)
-				k.delete(c, nil)
+				if c.port.mildly {
+					k.lose(c)
+				} else {
+					k.delete(c, nil)
+				}
 			}
 		})
 	}
@@ -238,6 +242,7 @@ func (k *kernel) lose(c *controller) {
 	if c.State != "live" {
 		return
 	}
+	c.port.ended(k.now)
 	c.outage++
 	outage := c.outage
 	c.State = "resetting"
@@ -311,6 +316,9 @@ func (k *kernel) delete(c *controller, done func()) {
 	}
 	if c.removing {
 		return
+	}
+	if c.State == "live" {
+		c.port.ended(k.now)
 	}
 	c.removing = true
 	c.outage++

@@ -307,7 +307,7 @@ func (s *shell) uevent(name, what string, seq uint64) {
 				case !s.calm && s.chance(s.mix.readFails):
 					s.post(core.EventsLost{Why: "a controller could not be read"})
 				default:
-					s.post(core.DeviceSeen{Device: *d, Why: what})
+					s.post(core.DeviceSeen{Device: *d, Why: what, Reconnected: what == "rediscover"})
 				}
 				done()
 			})
