@@ -159,6 +159,9 @@ func (s *session) getLogPage(id uint16, sqe []byte) bool {
 	}
 	page := s.dc.logPage()
 	beyond := offset+uint64(length) > 1024
+	if page.FromStart {
+		offset = 0
+	}
 	switch {
 	case page.Mute:
 	case beyond && page.Hangup:

@@ -25,6 +25,9 @@ type LogPage struct {
 	Hangup bool
 	// Mute makes the controller not answer a read at all.
 	Mute bool
+	// FromStart makes the controller answer every read with the beginning of the page, whatever the offset, as the kernel's
+	// own target did before 5.1.
+	FromStart bool
 }
 
 // bytes is the page on the wire.

@@ -5,6 +5,7 @@ package guest_test
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,8 @@ import (
 
 // Failure 1: a stock kernel target does not say that it supports persistent discovery connections (EPCSD), the discovery
 // controller is disconnected after the first read, and later changes of the log page are not seen. Here the connection is
-// kept, and a change is followed at once.
+// kept, and a change is followed at once. What the section of a discovery controller says (persistent) counts before what
+// EPCSD and discovery-persistence say.
 func TestForerunnerParksStockTarget(t *testing.T) {
 	f, devices := guest.Connected(t, 1)
 	kept := devices[guest.DiscoveryNQN]
@@ -27,6 +29,64 @@ func TestForerunnerParksStockTarget(t *testing.T) {
 			t.Errorf("discovery controller: got %s, want the same as before, %s", now[guest.DiscoveryNQN], kept)
 		}
 	}
+	persistencePerController(t, f)
+}
+
+// persistencePerController has two discovery controllers of the kernel's target, one of which is not to be kept and the other
+// one is, first one way and then, by a reload, the other way round. Nobody else's connection is touched.
+func persistencePerController(t *testing.T, f *guest.Fixture) {
+	other := f.Target.Port(8010)
+	behind := f.Target.Subsystem("nqn.2024-01.com.example:behind")
+	other.Link(behind)
+	subsystems := append(f.Subsystems, behind)
+	const no, force = "persistent = no\n", "persistent = force\n"
+	configure := func(first, second string) {
+		line := func(p *guest.Port, persistent string) string {
+			return fmt.Sprintf("[Discovery Controller]\n%scontroller = transport=tcp;traddr=%s;trsvcid=%s\n", persistent, p.Traddr, p.Trsvcid)
+		}
+		guest.Configure(t, "[global]\ndiscovery-persistence = \"epcsd\"\n")
+		guest.Replace(t, "/etc/nvme/nvme-fabrics.conf", line(f.Port, first)+line(other, second))
+	}
+	settled := func(kept, parked *guest.Port) map[string]string {
+		t.Helper()
+		guest.Eventually(t, connectTimeout, "the discovery controller of port "+parked.Trsvcid+" parked, that of "+kept.Trsvcid+" connected", func() (bool, string) {
+			one, _ := findListed(t, kept.TID(guest.DiscoveryNQN))
+			two, _ := findListed(t, parked.TID(guest.DiscoveryNQN))
+			return one.State == "connected" && two.State == "parked", one.State + ", " + two.State
+		})
+		devices := guest.WaitLive(t, connectTimeout, guest.NQNs(true, subsystems...)...)
+		if got := guest.ControllerAttribute(devices[guest.DiscoveryNQN], "address"); !strings.Contains(got, "trsvcid="+kept.Trsvcid) {
+			t.Errorf("discovery controller that is left: got %s, want that of port %s", got, kept.Trsvcid)
+		}
+		f.WaitUnit(parked.TID(guest.DiscoveryNQN).Unit(), "inactive")
+		return devices
+	}
+
+	configure(no, force)
+	mark := f.Mark()
+	guest.Reload(t)
+	before := settled(other, f.Port)
+	if text := f.Journal(mark); !strings.Contains(text, "parked: it is asked again in 15m0s") {
+		t.Errorf("the journal does not say that it is parked:\n%s", text)
+	}
+	if text := guest.Ctl(t, "config", "show"); !strings.Contains(text, "persistent") || !strings.Contains(text, "/etc/nvme/nvme-fabrics.conf:2") {
+		t.Errorf("config show does not say that persistent is set in line 2 of nvme-fabrics.conf:\n%s", text)
+	}
+	configure(force, no)
+	guest.Reload(t)
+	after := settled(f.Port, other)
+	delete(before, guest.DiscoveryNQN)
+	for nqn, device := range before {
+		if after[nqn] != device {
+			t.Errorf("%s: got %s, want the same as before, %s", nqn, after[nqn], device)
+		}
+	}
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.Always(t, quietSpan, "the one that is kept stays over a restart", func() (bool, string) {
+		live := guest.Live(guest.DiscoveryNQN)
+		return len(live) > 0 && slices.Contains(live, after[guest.DiscoveryNQN]), fmt.Sprint(live)
+	})
+	settled(f.Port, other)
 }
 
 // addSubsystem adds a subsystem to the target and to what the scene wants.
