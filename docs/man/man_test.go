@@ -301,21 +301,22 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// The remaining keys: those of a TID, and what holds the controllers of an endpoint.
+// The remaining keys: those of a TID, what holds the controllers of an endpoint, and whether a discovery controller is kept.
 func TestConnectionKeys(t *testing.T) {
 	host, _ := keys(t, "DISCOVERD.CONF", "[host]")
 	discovery, defaults := keys(t, "DISCOVERD.CONF", "[[discovery-controller]]")
 	subsystem, _ := keys(t, "DISCOVERD.CONF", "[[subsystem]]")
 	controller, _ := keys(t, "DISCOVERD.CONF", "Controller tables")
 	got := append(slices.Concat(host, controller), discovery...)
-	want := append(tid.Keys(), "controller")
+	want := append(tid.Keys(), "controller", "persistent")
 	slices.Sort(got)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s does not have the keys that there are (-program +page):\n%s", configPage, diff)
 	}
-	if diff := cmp.Diff(discovery, subsystem); diff != "" {
-		t.Errorf("%s has other keys in [[subsystem]] than in [[discovery-controller]]:\n%s", configPage, diff)
+	shared := slices.DeleteFunc(discovery, func(key string) bool { return key == "persistent" })
+	if diff := cmp.Diff(shared, subsystem); diff != "" {
+		t.Errorf("%s has other keys in [[subsystem]] than in [[discovery-controller]], persistent apart:\n%s", configPage, diff)
 	}
 	if want := fmt.Sprintf("%q", tid.DiscoveryNQN); defaults["nqn"] != want {
 		t.Errorf("%s tells %s for the NQN of a discovery controller, it is %s", configPage, defaults["nqn"], want)
