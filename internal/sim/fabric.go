@@ -45,10 +45,11 @@ type port struct {
 	entries   []discoverylog.Entry
 	gen       uint64
 	epcsd     bool
-	own       bool            // the page has an entry for the DC itself
-	endsAfter time.Duration   // a DC that does not keep connections; 0 keeps them
-	mildly    bool            // it ends them so that the kernel reconnects, else so that the kernel gives up at once
-	ends      []time.Duration // of connections to a DC that were live, for whatever reason
+	own       bool               // the page has an entry for the DC itself
+	endsAfter time.Duration      // a DC that does not keep connections; 0 keeps them
+	mildly    bool               // it ends them so that the kernel reconnects, else so that the kernel gives up at once
+	ends      []time.Duration    // of connections to a DC that were live, for whatever reason
+	kept      config.Persistence // a DC whose section says so, in some of the configurations; "" says nothing
 }
 
 func (p *port) up() bool { return p.health == healthy && !p.absent }
@@ -131,6 +132,9 @@ func (w *world) newFabric() {
 		}
 		if w.chance(w.mix.ending) {
 			p.endsAfter, p.mildly = w.between(time.Second, 40*time.Second), w.chance(0.5)
+		}
+		if w.chance(0.3) {
+			p.kept = []config.Persistence{config.PersistenceNever, config.PersistenceAuto, config.PersistenceAlways}[w.rng.IntN(3)]
 		}
 		add(p, 10+i)
 	}
@@ -254,7 +258,11 @@ func (w *world) newConfig() {
 			}
 			if wanted := w.wishFor(p); !there[wanted.TID] {
 				there[wanted.TID] = true
-				c.Connections = append(c.Connections, config.Connection{Wish: wanted, Discovered: c.Discovered, From: "discoverd.conf:" + strconv.Itoa(len(there))})
+				connection := config.Connection{Wish: wanted, Discovered: c.Discovered, From: "discoverd.conf:" + strconv.Itoa(len(there))}
+				if p.kept != "" && w.chance(0.7) {
+					connection.Persistence = p.kept
+				}
+				c.Connections = append(c.Connections, connection)
 			}
 		}
 	}

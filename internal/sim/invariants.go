@@ -188,18 +188,13 @@ func (k *watch) foreignIsUntouched(c *controller, unit string) {
 }
 
 // liveIsNotStopped: a controller in use is disconnected only for an administrator, or to park a DC that says that it does
-// not support connections that are kept, or one that does not say so and has not kept them.
+// not support connections that are kept, or one that does not say so and has not kept them, or one that is configured so.
 func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 	if j.foreign || c.removing || len(j.ours) == 0 || c.liveSince == 0 { // or it has never been live (fc)
 		return
 	}
 	is := j.ours[0]
-	if stop, ok := is.effect.(core.StopUnit); ok && strings.Contains(stop.Why, "does not support connections that are kept") &&
-		k.mix.persistence == config.PersistenceEPCSD && c.port.discovery {
-		return
-	}
-	if stop, ok := is.effect.(core.StopUnit); ok && strings.Contains(stop.Why, "does not keep its connection") &&
-		k.mix.persistence == config.PersistenceAuto && c.port.discovery && (!c.port.epcsd || !c.port.own) && k.endsOften(c.port) {
+	if stop, ok := is.effect.(core.StopUnit); ok && c.port.discovery && k.mayPark(c.port, stop.Why) {
 		return
 	}
 	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
@@ -209,6 +204,28 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 		}
 	}
 	k.violate("liveIsNotStopped", "%v disconnects %v, which is live since %s", is.effect, c, stamp(c.liveSince))
+}
+
+// mayPark tells whether a DC may be disconnected for the reason given, to be polled.
+func (k *watch) mayPark(p *port, why string) bool {
+	policies := k.policies(p)
+	switch {
+	case strings.Contains(why, "does not support connections that are kept"):
+		return slices.Contains(policies, config.PersistenceEPCSD)
+	case strings.Contains(why, "does not keep its connection"):
+		return slices.Contains(policies, config.PersistenceAuto) && (!p.epcsd || !p.own) && k.endsOften(p)
+	case strings.Contains(why, "persistent = no"):
+		return slices.Contains(policies, config.PersistenceNever)
+	}
+	return false
+}
+
+// policies are those by which a DC may be kept: the global default, and what its section says, if it has one.
+func (k *watch) policies(p *port) []config.Persistence {
+	if p.kept == "" {
+		return []config.Persistence{k.mix.persistence}
+	}
+	return []config.Persistence{k.mix.persistence, p.kept}
 }
 
 // endsOften tells whether connections to a DC have ended three times within ten minutes. The daemon hears of an end when the
@@ -288,13 +305,9 @@ func (k *watch) polled(x wish.Wish) bool {
 	if !p.discovery {
 		return false
 	}
-	switch k.mix.persistence {
-	case config.PersistenceEPCSD:
-		return !p.own || !p.epcsd
-	case config.PersistenceAuto:
-		return true
-	}
-	return false
+	policies := k.policies(p)
+	return slices.Contains(policies, config.PersistenceNever) || slices.Contains(policies, config.PersistenceAuto) ||
+		slices.Contains(policies, config.PersistenceEPCSD) && (!p.own || !p.epcsd)
 }
 
 // atQuiescence looks at everything when it must have settled.
@@ -372,7 +385,7 @@ func (k *watch) parked(x wish.Wish) bool {
 		return false
 	}
 	p := k.fabric.port(x.TID)
-	return k.mix.persistence == config.PersistenceEPCSD || !p.epcsd || !p.own
+	return slices.Contains(k.policies(p), config.PersistenceNever) || !p.epcsd || !p.own
 }
 
 // comesBack: when the faults have ceased, what is wished for and can be connected is connected, by a unit that is active and
