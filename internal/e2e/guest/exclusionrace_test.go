@@ -16,6 +16,7 @@ import (
 // all are back.
 //
 //e2e:crowded
+//e2e:seldom
 func TestExclusionRace(t *testing.T) {
 	const subsystems, rounds = 30, 2
 	f := guest.Scene(t, subsystems)

@@ -15,6 +15,7 @@ import (
 // vain. In the end a lost discovery controller comes back.
 //
 //e2e:previous
+//e2e:seldom
 func TestUpgrade(t *testing.T) {
 	const ports, patience = 5, 10 * time.Minute
 	f := guest.Scene(t, 10)
