@@ -169,7 +169,7 @@ func (a *app) selection(flags *tidFlags, device string) (what string, match func
 		if err := tid.CheckNQN(given.NQN); err != nil {
 			return "", nil, err
 		}
-		return given.NQN, func(c sysfs.Controller) bool { return c.NQN == given.NQN }, nil
+		return given.NQN, func(c sysfs.Controller) bool { return tid.SameNQN(c.NQN, given.NQN) }, nil
 	}
 	t, err := flags.readWithHost(a)
 	if err != nil {

@@ -48,7 +48,7 @@ func readIdentity(root paths.Root) (identity, error) {
 		return identity{}, err
 	}
 	known := identity{
-		nqn: nqn, id: strings.ToLower(id), nqnFile: root.HostNQN(), idFile: root.HostID(),
+		nqn: tid.FoldNQN(nqn), id: strings.ToLower(id), nqnFile: root.HostNQN(), idFile: root.HostID(),
 		nqnGiven: nqn != "", idGiven: id != "",
 	}
 	if nqn != "" {
@@ -160,7 +160,7 @@ type persona struct {
 func (r *resolver) identityOf(s *source) persona {
 	host := s.section(secHost)
 	own := persona{identity: r.known, where: r.known.nqnFile, nqnFrom: r.known.nqnFrom(), idFrom: r.known.idFrom()}
-	if nqn := host.text("hostnqn"); nqn != "" {
+	if nqn := tid.FoldNQN(host.text("hostnqn")); nqn != "" {
 		if err := tid.CheckNQN(nqn); err != nil {
 			s.found.errors.add(host.place("hostnqn"), "cannot set hostnqn: %v", err)
 			return own

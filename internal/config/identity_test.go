@@ -30,6 +30,16 @@ func TestIdentity(t *testing.T) {
 			files: map[string]string{nqnFile: "nqn.h\n", idFile: "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\n", machineFile: machine},
 			nqn:   "nqn.h", id: otherID,
 		},
+		{
+			name:  "hostnqn in capitals",
+			files: map[string]string{nqnFile: uuidNQN + "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\n", idFile: testID},
+			nqn:   uuidNQN + otherID, id: testID,
+		},
+		{
+			name:  "persona in capitals that is the host",
+			files: map[string]string{nqnFile: uuidNQN + otherID, idFile: testID, configFile: one + "[host]\nhostnqn = \"" + uuidNQN + "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\""},
+			nqn:   uuidNQN + otherID, id: testID,
+		},
 		{name: "hostnqn alone", files: map[string]string{nqnFile: testNQN}, nqn: testNQN, id: testID},
 		{name: "hostnqn alone, no UUID in it", files: map[string]string{nqnFile: "nqn.h"}, nqn: "nqn.h", id: fromName},
 		{name: "hostid alone", files: map[string]string{idFile: testID}, nqn: testNQN, id: testID},

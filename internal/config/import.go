@@ -209,6 +209,7 @@ func (i *importer) into(d *draft) *draft {
 
 // persona returns the draft of who a file says that the host is, nil if the file's connections cannot be made as anybody.
 func (i *importer) persona(at position, nqn, id string) *draft {
+	nqn = tid.FoldNQN(nqn)
 	host := identity{nqn: nqn, id: strings.ToLower(id)}
 	if nqn != "" {
 		if err := tid.CheckNQN(nqn); err != nil {

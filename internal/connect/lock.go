@@ -36,7 +36,7 @@ func lockError(w wish.Wish, err error) error {
 func lockName(w wish.Wish) string {
 	nqn := ""
 	if w.Kind == tid.IO {
-		nqn = w.TID.NQN
+		nqn = tid.FoldNQN(w.TID.NQN)
 	}
 	h := fnv.New64a()
 	for _, part := range []string{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, nqn} {

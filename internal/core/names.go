@@ -213,7 +213,7 @@ func (n *name) tid() tid.TID {
 func (m *Machine) namesCalled(word string) []*name {
 	var called []*name
 	m.eachName(func(n *name) {
-		if len(n.wishes) == 0 && (word == "" || word == n.key.wish.TID.NQN || word == n.tid().Canonical()) {
+		if len(n.wishes) == 0 && (word == "" || tid.SameNQN(n.key.wish.TID.NQN, word) || word == n.tid().Canonical()) {
 			called = append(called, n)
 		}
 	})

@@ -99,8 +99,8 @@ func (m *Machine) request(ev Request) {
 func (m *Machine) named(word string) []*target {
 	var named []*target
 	for _, t := range m.targets {
-		names := []string{t.unit, strings.TrimSuffix(t.unit, ".service"), t.device, t.wish.TID.NQN, t.wish.TID.Canonical()}
-		if word == "" || slices.Contains(names, word) {
+		names := []string{t.unit, strings.TrimSuffix(t.unit, ".service"), t.device, t.wish.TID.Canonical()}
+		if word == "" || slices.Contains(names, word) || tid.SameNQN(t.wish.TID.NQN, word) {
 			named = append(named, t)
 		}
 	}

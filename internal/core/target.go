@@ -76,7 +76,7 @@ const muteErrno = 11
 type group struct{ transport, traddr, trsvcid, nqn, hostnqn string }
 
 func groupOf(w wish.Wish) group {
-	g := group{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, w.TID.NQN, w.TID.HostNQN}
+	g := group{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, tid.FoldNQN(w.TID.NQN), w.TID.HostNQN}
 	if w.Kind == tid.Discovery {
 		g.nqn = tid.DiscoveryNQN
 	}

@@ -288,6 +288,7 @@ func (r *rule) normalise() (err error) {
 			return err
 		}
 	}
+	w.NQN, w.HostNQN = tid.FoldNQN(w.NQN), tid.FoldNQN(w.HostNQN)
 	return nil
 }
 
@@ -322,8 +323,9 @@ func Parse(entry string) (List, error) {
 
 // Match returns the first entry that excludes t, and whether there is one. Every key of the entry must match; one that is
 // unset in t does not. IP addresses compare by value, and an entry that names no IPv6 zone holds in every zone; Fibre
-// Channel addresses and host IDs compare without regard to case.
+// Channel addresses, host IDs and the UUIDs in NQNs compare without regard to case.
 func (l List) Match(t tid.TID) (Entry, bool) {
+	t.NQN, t.HostNQN = tid.FoldNQN(t.NQN), tid.FoldNQN(t.HostNQN)
 	traddr, hostTraddr := ip(t.Traddr), ip(t.HostTraddr)
 	for i := range l.rules {
 		if l.rules[i].matches(&t, traddr, hostTraddr) {
@@ -336,6 +338,7 @@ func (l List) Match(t tid.TID) (Entry, bool) {
 // Matches returns all entries that exclude t.
 func (l List) Matches(t tid.TID) []Entry {
 	var all []Entry
+	t.NQN, t.HostNQN = tid.FoldNQN(t.NQN), tid.FoldNQN(t.HostNQN)
 	traddr, hostTraddr := ip(t.Traddr), ip(t.HostTraddr)
 	for i := range l.rules {
 		if l.rules[i].matches(&t, traddr, hostTraddr) {

@@ -146,6 +146,10 @@ func TestMatch(t *testing.T) {
 	v6.Traddr, v6.HostTraddr = "::1", "fe80::1%eth0"
 	fc := tid.TID{Transport: "fc", Traddr: "nn-0x20000090fa942779:pn-0x10000090fa942779", NQN: nqnA}
 	bare := tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqnA}
+	const (
+		small    = "nqn.2014-08.org.nvmexpress:uuid:1111abcd-2222-3333-4444-555555555555"
+		capitals = "nqn.2014-08.org.nvmexpress:uuid:1111ABCD-2222-3333-4444-555555555555"
+	)
 
 	for _, test := range []struct {
 		exclusion string
@@ -169,6 +173,9 @@ func TestMatch(t *testing.T) {
 		{"host-iface=eth", tcp, false},
 		{"hostnqn=" + nqnHost, tcp, true},
 		{"hostnqn=" + nqnA, tcp, false},
+		{"hostnqn=" + small, tid.TID{Transport: "loop", NQN: nqnA, HostNQN: capitals}, true},
+		{"hostnqn=" + capitals, tid.TID{Transport: "loop", NQN: nqnA, HostNQN: small}, true},
+		{"nqn=" + capitals, tid.TID{Transport: "loop", NQN: small}, true},
 		{"hostid=11111111-2222-3333-4444-55555555555A", tcp, true},
 		{"hostid=11111111-2222-3333-4444-55555555555b", tcp, false},
 

@@ -40,7 +40,7 @@ func (c Controller) Serves(t tid.TID) bool {
 		c.Transport == t.Transport &&
 		c.servesNQN(t.NQN) &&
 		c.servesTarget(t) &&
-		(c.HostNQN == "" || t.HostNQN == "" || c.HostNQN == t.HostNQN) &&
+		(c.HostNQN == "" || t.HostNQN == "" || tid.SameNQN(c.HostNQN, t.HostNQN)) &&
 		(t.HostTraddr == "" || c.servesHostTraddr(t)) &&
 		(t.HostIface == "" || c.servesHostIface(t.HostIface))
 }
@@ -58,7 +58,7 @@ func (c Controller) servesNQN(nqn string) bool {
 	if nqn == tid.DiscoveryNQN && c.Type == "discovery" {
 		return true
 	}
-	return c.NQN != "" && c.NQN == nqn
+	return c.NQN != "" && tid.SameNQN(c.NQN, nqn)
 }
 
 func (c Controller) servesTarget(t tid.TID) bool {

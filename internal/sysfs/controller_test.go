@@ -10,6 +10,9 @@ const (
 	nqnA    = "nqn.2024-01.com.example:a"
 	nqnB    = "nqn.2024-01.com.example:b"
 	nqnHost = "nqn.2014-08.org.nvmexpress:uuid:11111111-2222-3333-4444-555555555555"
+
+	nqnHostSmall    = "nqn.2014-08.org.nvmexpress:uuid:1111abcd-2222-3333-4444-555555555555"
+	nqnHostCapitals = "nqn.2014-08.org.nvmexpress:uuid:1111ABCD-2222-3333-4444-555555555555"
 )
 
 func TestServes(t *testing.T) {
@@ -58,6 +61,9 @@ func TestServes(t *testing.T) {
 	}{
 		{"the same", io, ioWish, true},
 		{"nothing known of the controller", Controller{}, ioWish, false},
+		{"host NQN in capitals", c(io, func(c *Controller) { c.HostNQN = nqnHostCapitals }), w(ioWish, func(t *tid.TID) { t.HostNQN = nqnHostSmall }), true},
+		{"NQN in capitals", c(io, func(c *Controller) { c.NQN = nqnHostSmall }), w(ioWish, func(t *tid.TID) { t.NQN = nqnHostCapitals }), true},
+		{"another case of what is no UUID", c(io, func(c *Controller) { c.NQN = "nqn.2024-01.com.example:A" }), ioWish, false},
 		{"nothing wished", io, tid.TID{}, false},
 		{"nothing against nothing", Controller{}, tid.TID{}, false},
 

@@ -122,6 +122,28 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 	return func(name string) (Controller, error) { return r.read(name, ifaceOf) }
 }
 
+// Host is the identity that one controller was connected with.
+type Host struct{ Name, NQN, ID string }
+
+// Hosts returns the identities of the fabrics controllers in the order of their numbers. It reads nothing that waits for a
+// controller. One that is gone, or that does not tell, is left out.
+func (r Reader) Hosts() ([]Host, error) {
+	names, err := r.Names()
+	if err != nil {
+		return nil, err
+	}
+	var hosts []Host
+	for _, name := range names {
+		dir := filepath.Join(r.Root.SysClassNVMe(), name)
+		nqn, errNQN := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
+		id, errID := attribute(os.ReadFile, filepath.Join(dir, "hostid"))
+		if errNQN == nil && errID == nil && nqn != "" && id != "" {
+			hosts = append(hosts, Host{name, nqn, id})
+		}
+	}
+	return hosts, nil
+}
+
 // Unread is a controller that could not be read: whether it serves a wish cannot be told.
 type Unread struct {
 	Name  string
@@ -249,7 +271,7 @@ func (r Reader) mayServe(name, nqn string) (bool, error) {
 		return kind != "io" && kind != "admin", err
 	}
 	got, err := attribute(os.ReadFile, filepath.Join(dir, "subsysnqn"))
-	return got == nqn, err
+	return tid.SameNQN(got, nqn), err
 }
 
 // mayLeadTo compares with what the controller was connected with, which the attribute uevent has too (drivers/nvme/host/core.c,
@@ -288,7 +310,7 @@ func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, err
 		alike.Store(true)
 	}
 	host, err := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
-	return host == "" || t.HostNQN == "" || host == t.HostNQN, err
+	return host == "" || t.HostNQN == "" || tid.SameNQN(host, t.HostNQN), err
 }
 
 func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Controller, error) {

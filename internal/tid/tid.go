@@ -121,7 +121,7 @@ func fieldErrorf(key, format string, args ...any) error {
 
 // New returns t normalised and with its defaults, or a *FieldError that says what is wrong with which field. A traddr of
 // tcp and rdma must be an IP address by now: host names are resolved before. hostnqn and hostid are checked, not
-// defaulted: the caller knows whose they are.
+// defaulted: the caller knows whose they are. A UUID in the hostnqn becomes lower case.
 func New(t TID, kind Kind) (TID, error) {
 	for _, f := range fields {
 		if err := checkText(*f.ptr(&t)); err != nil {
@@ -172,6 +172,9 @@ func New(t TID, kind Kind) (TID, error) {
 			return TID{}, &FieldError{key, err.Error()}
 		}
 	}
+	// Not so NQN: targets compare it byte by byte (nvmet_find_get_subsys in the kernel's drivers/nvme/target/core.c), and it is
+	// theirs to spell.
+	t.HostNQN = FoldNQN(t.HostNQN)
 	if strings.ContainsRune(t.HostIface, '/') || len(t.HostIface) > 15 {
 		return TID{}, fieldErrorf("host-iface", "cannot use host-iface %q: it is no name of a network interface", t.HostIface)
 	}
@@ -216,6 +219,32 @@ func CheckNQN(nqn string) error {
 		return fmt.Errorf("cannot use NQN %q: %w", nqn, err)
 	}
 	return nil
+}
+
+// uuidMark is in front of the UUID in an NQN that is made from one (NVMe Base Specification 2.0, section 4.5).
+const uuidMark = ":uuid:"
+
+// FoldNQN returns nqn with the UUID that ends it, if one does, in lower case. The rest of an NQN is case-sensitive.
+func FoldNQN(nqn string) string {
+	i := len(nqn) - len("00000000-0000-0000-0000-000000000000")
+	if i < len(uuidMark) || nqn[i-len(uuidMark):i] != uuidMark || !isUUID(nqn[i:]) {
+		return nqn
+	}
+	return nqn[:i] + strings.ToLower(nqn[i:])
+}
+
+// SameNQN tells whether two NQNs are one: the case of a UUID in them does not matter.
+func SameNQN(a, b string) bool { return a == b || len(a) == len(b) && FoldNQN(a) == FoldNQN(b) }
+
+// isUUID tells whether s, of 36 bytes, is a UUID in any case.
+func isUUID(s string) bool {
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (s[i] == '-') || !dash && !strings.Contains("0123456789abcdefABCDEF", s[i:i+1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkText refuses what could end one option of the kernel's comma separated string and begin another.

@@ -68,6 +68,37 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// The UUID that ends an NQN has no case; the rest has, and so has the NQN of a subsystem, which is the target's to spell.
+func TestFoldNQN(t *testing.T) {
+	for _, test := range []struct{ nqn, want string }{
+		{"nqn.2014-08.org.nvmexpress:uuid:4C4C4544-0044-4410-8030-B8C04F445833", "nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0044-4410-8030-b8c04f445833"},
+		{"nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0044-4410-8030-b8c04f445833", "nqn.2014-08.org.nvmexpress:uuid:4c4c4544-0044-4410-8030-b8c04f445833"},
+		{"nqn.2024-01.com.Example:uuid:4C4C4544-0044-4410-8030-B8C04F445833", "nqn.2024-01.com.Example:uuid:4c4c4544-0044-4410-8030-b8c04f445833"},
+		{"nqn.2024-01.com.example:UUID:4C4C4544-0044-4410-8030-B8C04F445833", "nqn.2024-01.com.example:UUID:4C4C4544-0044-4410-8030-B8C04F445833"},
+		{"nqn.2024-01.com.example:uuid:4C4C4544-0044-4410-8030-B8C04F445833:A", "nqn.2024-01.com.example:uuid:4C4C4544-0044-4410-8030-B8C04F445833:A"},
+		{"nqn.2024-01.com.example:uuid:4C4C4544-0044-4410-8030-B8C04F44583G", "nqn.2024-01.com.example:uuid:4C4C4544-0044-4410-8030-B8C04F44583G"},
+		{"nqn.2024-01.com.example:uuid:4C4C4544A0044-4410-8030-B8C04F445833", "nqn.2024-01.com.example:uuid:4C4C4544A0044-4410-8030-B8C04F445833"},
+		{"uuid:4C4C4544-0044-4410-8030-B8C04F445833", "uuid:4C4C4544-0044-4410-8030-B8C04F445833"},
+		{"nqn.2024-01.com.example:VOL", "nqn.2024-01.com.example:VOL"},
+		{"", ""},
+	} {
+		if got := FoldNQN(test.nqn); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.nqn, got, test.want)
+		}
+		if !SameNQN(test.nqn, test.want) {
+			t.Errorf("%s and %s are not the same", test.nqn, test.want)
+		}
+	}
+	if SameNQN("nqn.2024-01.com.example:VOL", "nqn.2024-01.com.example:vol") {
+		t.Error("the case of an NQN does not count")
+	}
+	capitals := "nqn.2014-08.org.nvmexpress:uuid:4C4C4544-0044-4410-8030-B8C04F445833"
+	got, err := New(TID{Transport: "loop", NQN: capitals, HostNQN: capitals}, IO)
+	if want := (TID{Transport: "loop", NQN: capitals, HostNQN: FoldNQN(capitals)}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""
