@@ -151,7 +151,12 @@ type nbftSecurity struct {
 }
 
 func (a *app) nbftView(t nbft.Table) nbftView {
-	_, warnings := nbft.Wishes(t, param.Set{}, param.Set{})
+	connections, warnings := nbft.Wishes(t, param.Set{}, param.Set{})
+	for _, c := range connections {
+		if c.Authentication {
+			warnings = append(warnings, c.From+": it requires authentication: an NBFT holds no secret, and without dhchap-secret in [host] of the configuration it is not connected")
+		}
+	}
 	v := nbftView{
 		File: t.File, Size: t.Size, Host: nbftHost{NQN: t.Host.NQN, ID: t.Host.ID},
 		HFIs: []nbftHFI{}, Discovery: []nbftDiscovery{}, Subsystems: []nbftSubsystem{}, Security: []nbftSecurity{},

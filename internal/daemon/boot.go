@@ -80,7 +80,7 @@ func (b *bootTables) wishes() core.NBFTLoaded {
 			}
 			c.Wish.TID.HostIface = iface
 			c.Wish.Secrets = cfg.HostSecrets[c.Wish.TID.HostNQN] // a table holds none
-			c.From = table.File + ", " + c.From
+			c.From, c.Table = table.File+", "+c.From, table.File
 			loaded.Connections = append(loaded.Connections, c)
 		}
 	}

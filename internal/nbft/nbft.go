@@ -153,7 +153,7 @@ func (s Security) Authentication() Need { return Need(s.Flags >> 1 & 3) }
 // SecureChannel tells what the profile says about TLS.
 func (s Security) SecureChannel() Need { return Need(s.Flags >> 5 & 3) }
 
-// Need tells how far a subsystem wants a security feature (figure 22).
+// Need tells how far a subsystem wants a security feature (figure 22). 3 is reserved, and counts as Required.
 type Need uint8
 
 // What a subsystem may want.

@@ -149,7 +149,7 @@ func (p *parser) host(ref []byte) error {
 	case d[1]&valid == 0:
 		return errors.New("its host descriptor is marked as not valid")
 	}
-	nqn, err := p.object(d[18:])
+	nqn, err := p.string(d[18:])
 	if err == nil {
 		err = tid.CheckNQN(nqn)
 	}
@@ -227,13 +227,18 @@ func (p *parser) object(ref []byte) (string, error) {
 	return p.text[offset : offset+length], nil
 }
 
-// printable returns a heap object as a string that can be shown. The NUL that ends it may be part of the object or not.
-func (p *parser) printable(ref []byte) (string, error) {
+// string returns a heap object as a string. Firmware puts NULs behind its strings, and some counts them in the length.
+func (p *parser) string(ref []byte) (string, error) {
 	s, err := p.object(ref)
+	return strings.TrimRight(s, "\x00"), err
+}
+
+// printable returns a heap object as a string that can be shown.
+func (p *parser) printable(ref []byte) (string, error) {
+	s, err := p.string(ref)
 	if err != nil {
 		return "", err
 	}
-	s = strings.TrimRight(s, "\x00")
 	if len(s) > maxText {
 		return "", fmt.Errorf("it has %d bytes, at most %d are allowed", len(s), maxText)
 	}
@@ -248,11 +253,10 @@ func (p *parser) printable(ref []byte) (string, error) {
 
 // nqn returns a heap object as an NQN, "" if there is none.
 func (p *parser) nqn(ref []byte) (string, error) {
-	s, err := p.object(ref)
+	s, err := p.string(ref)
 	if err != nil {
 		return "", fmt.Errorf("its NQN: %v", err)
 	}
-	s = strings.TrimRight(s, "\x00")
 	if s != "" {
 		err = tid.CheckNQN(s)
 	}
@@ -277,8 +281,7 @@ func (p *parser) traddr(ref []byte) (netip.Addr, error) {
 
 // port returns a heap object as a port in decimal, "" if there is none.
 func (p *parser) port(ref []byte) (string, error) {
-	s, err := p.object(ref)
-	s = strings.TrimRight(s, "\x00")
+	s, err := p.string(ref)
 	if err != nil || s == "" {
 		return "", err
 	}

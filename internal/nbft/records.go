@@ -114,8 +114,7 @@ func (p *parser) discovery(d []byte, position int) error {
 		s.HFI = 0
 	}
 	if s.Security != 0 && !p.hasSecurity(s.Security) {
-		p.warn("discovery", position, noSuch("security profile", s.Security))
-		s.Security = 0
+		return skipped("%s", noProfile(s.Security))
 	}
 	p.table.Discovery = append(p.table.Discovery, s)
 	return nil
@@ -163,11 +162,10 @@ func (p *parser) ssns(d []byte, position int) error {
 	}
 	if s.Flags&ssnsUseSecurity != 0 {
 		if s.Security = d[45]; !p.hasSecurity(s.Security) {
-			p.warn("SSNS", position, noSuch("security profile", s.Security))
-			s.Security = 0
+			return skipped("%s", noProfile(s.Security))
 		}
 	}
-	if s.Flags&ssnsExtended != 0 {
+	if s.Flags&ssnsExtended != 0 && le.Uint16(d[64:]) != 0 { // some firmware sets the flag and has nothing to say
 		if err := p.ssnsExtension(&s, d[60:]); err != nil {
 			p.warn("SSNS", position, fmt.Errorf("its extended information is left out: %v", err))
 		}
@@ -247,6 +245,12 @@ func (p *parser) hasSecurity(index uint8) bool {
 
 func (p *parser) hasDiscovery(index uint8) bool {
 	return slices.ContainsFunc(p.table.Discovery, func(d Discovery) bool { return d.Index == index })
+}
+
+// noProfile says why a record is not connected that asks for a security profile that cannot be read: it would be connected
+// with less security than it asks for.
+func noProfile(index uint8) string {
+	return fmt.Sprintf("it asks for security profile %d, not in the table", index)
 }
 
 // noSuch says that a record refers to nothing.

