@@ -137,6 +137,8 @@ type Config struct {
 	// nvme-fabrics.conf, else the host's own. Both are empty only where nothing is configured and the host has no identity
 	// at all.
 	HostNQN, HostID string
+	// HostIDFrom tells people where the host ID of each host NQN comes from: a file, a place in one, or what it was derived from.
+	HostIDFrom map[string]string
 
 	// Secrets are what the names of secrets in all of the above stand for.
 	Secrets map[secret.Ref]secret.Set

@@ -144,7 +144,10 @@ func TestLoadNothing(t *testing.T) {
 	root := write(t, map[string]string{"etc/nvme/hostnqn": testNQN})
 	got, err := loadRoot(t, root)
 	diff(t, "error", "", err)
-	want := Config{Settings: Defaults(), HostNQN: testNQN, HostID: testID}
+	want := Config{
+		Settings: Defaults(), HostNQN: testNQN, HostID: testID,
+		HostIDFrom: map[string]string{testNQN: "derived from " + root.HostNQN()},
+	}
 	want.Discovered.Discovery = mustSet(param.KeepAliveTMO, "30")
 	want.Discovered.IO = mustSet(param.CtrlLossTMO, "600")
 	diff(t, "configuration", want, got)
@@ -190,6 +193,7 @@ func TestShippedFile(t *testing.T) {
 		got, err := load(t, text)
 		diff(t, what+": error", "", err)
 		diff(t, what+": settings", Defaults(), got.Settings)
+		got.HostIDFrom = nothing.HostIDFrom // each is below a root of its own
 		diff(t, what, nothing, got)
 	}
 	diff(t, "examples and keys", 3, len(connections(must(load(t, strings.Join(examples, ""))))))

@@ -244,7 +244,7 @@ func (r *resolver) connections(s *source, base levels) {
 
 // unconfigured works out the identity and the parameters of what is found by itself.
 func (r *resolver) unconfigured(sources []*source) {
-	found, own := builtInLevels(), persona{identity: r.known}
+	found, own := builtInLevels(), persona{identity: r.known, idFrom: r.known.idFrom()}
 	var ref secret.Ref
 	var set secret.Set
 	for _, d := range []*dialect{iniDialect, tomlDialect} {
@@ -265,6 +265,12 @@ func (r *resolver) unconfigured(sources []*source) {
 	}
 	r.out.Config.Discovered = found.discovered(ref)
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
+	r.out.HostIDFrom = map[string]string{}
+	for _, p := range append([]persona{own}, r.personas...) {
+		if p.nqn != "" {
+			r.out.HostIDFrom[p.nqn] = p.idFrom
+		}
+	}
 	r.out.Found = found.found(set)
 	if r.known.derived && slices.ContainsFunc(r.personas, func(p persona) bool { return p.nqn == r.known.nqn }) {
 		r.out.Warnings = append(r.out.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", r.known.nqnFile, r.known.nqn))
@@ -353,6 +359,7 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, secret
 		s.found.warnings.add(t.at, "tls-key from %s is not used: the connection has no tls = true", secrets[secret.TLS].From)
 	}
 	key := connectionKey{sameness(c.Wish.TID), c.Host}
+	key.id.NQN = tid.FoldNQN(key.id.NQN)
 	if before, ok := r.first[key]; ok {
 		id := c.Wish.TID
 		if c.Host != "" {

@@ -112,6 +112,9 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", err
 	}
 	result, err := c.ask(ctx, req, secrets)
+	if errors.Is(err, syscall.EINVAL) {
+		result, err = c.asHolder(ctx, req, secrets, err)
+	}
 	if errors.Is(err, syscall.EALREADY) {
 		return c.already(req, err)
 	}

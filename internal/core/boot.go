@@ -1,10 +1,12 @@
 package core
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -17,6 +19,7 @@ type boot struct {
 	connections []nbft.Connection
 	anySource   map[tid.TID]bool // wishes whose host-traddr, got by DHCP, this host has no more
 	redundant   map[tid.TID]bool // configured wishes that were told to be redundant
+	refused     map[tid.TID]bool // wishes that were told to lack the secret that the tables demand
 }
 
 func (m *Machine) nbftLoaded(ev NBFTLoaded) {
@@ -34,29 +37,68 @@ func (m *Machine) fromHere(w wish.Wish) wish.Wish {
 	return w
 }
 
-// covers tells whether the tables name the target of w too: it is theirs, with their identity, whatever else names it.
-// A wish that pins another path is one of its own.
-func (m *Machine) covers(w wish.Wish) bool {
-	for _, c := range m.boot.connections {
-		booted, ok := m.addressed(c.Host, c.Wish)
-		a, b := booted.TID, w.TID
-		if !ok || booted.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || a.NQN != b.NQN {
-			continue
-		}
-		if (b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface) {
-			return true
-		}
+// authenticates tells whether a wish has the secret for in-band authentication.
+func (m *Machine) authenticates(w wish.Wish) bool {
+	return m.cfg.Secrets[w.Secrets][secret.DHChap].Value.IsSet()
+}
+
+// lacksSecret tells whether the tables demand authentication of a connection, with the wish for its address, that has no secret
+// for it.
+func (m *Machine) lacksSecret(c nbft.Connection, w wish.Wish) bool {
+	return c.Authentication && !m.authenticates(w)
+}
+
+// permitted tells whether a connection of the tables, with the wish for its address, may be made, and says once when not: a
+// table that demands authentication holds no secret for it, and without one the kernel would connect in the clear.
+func (m *Machine) permitted(c nbft.Connection, w wish.Wish) bool {
+	if !m.lacksSecret(c, w) {
+		delete(m.boot.refused, w.TID)
+		return true
+	}
+	if !m.boot.refused[w.TID] {
+		m.boot.refused[w.TID] = true
+		m.emit(Log{Level: slog.LevelError, Kind: KindCannotConnect, TID: w.TID, Msg: fmt.Sprintf("%s: it is not connected: it requires authentication, and no dhchap-secret is configured for hostnqn %s: give one in [host], then reload", c.From, w.TID.HostNQN)})
 	}
 	return false
 }
 
-// tellRedundant says once of a configured connection that the boot firmware has it already.
+// covers tells whether the tables name the target of w too: it is theirs, with their identity, whatever else names it.
+// A wish that pins another path is one of its own, and so is one with the secret that the tables demand and lack.
+func (m *Machine) covers(w wish.Wish) bool {
+	covered, _ := m.covered(w)
+	return covered
+}
+
+// covered is covers, and tells whether what the tables name is not connected for lack of a secret.
+func (m *Machine) covered(w wish.Wish) (covered, refused bool) {
+	for _, c := range m.boot.connections {
+		booted, ok := m.addressed(c.Host, c.Wish)
+		a, b := booted.TID, w.TID
+		if !ok || booted.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || !tid.SameNQN(a.NQN, b.NQN) {
+			continue
+		}
+		refused := m.lacksSecret(c, booted)
+		if refused && m.authenticates(w) {
+			continue
+		}
+		if (b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface) {
+			return true, refused
+		}
+	}
+	return false, false
+}
+
+// tellRedundant says once of a configured connection that the boot firmware has it already, or has it and it may not be made.
 func (m *Machine) tellRedundant(w wish.Wish, from string) {
 	if m.boot.redundant[w.TID] {
 		return
 	}
 	m.boot.redundant[w.TID] = true
-	m.emit(Log{Level: slog.LevelError, Kind: KindRedundant, TID: w.TID, Msg: from + " is redundant: the NBFT names this controller, and it is connected as the NBFT says"})
+	msg := from + " is redundant: the NBFT names this controller, and it is connected as the NBFT says"
+	if _, refused := m.covered(w); refused {
+		msg = from + " is not connected: the NBFT requires authentication of this controller: give it a dhchap-secret"
+	}
+	m.emit(Log{Level: slog.LevelError, Kind: KindRedundant, TID: w.TID, Msg: msg})
 }
 
 // withoutSource lets a connection of the tables go without its host-traddr when that came by DHCP and is not this host's any

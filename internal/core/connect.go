@@ -143,16 +143,18 @@ func (m *Machine) begin(t *target) bool {
 		return false
 	}
 	t.checked = false
+	w := m.identified(t.wish)
+	m.tellHostID(t.wish)
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again
 		t.phase = clearing
 		return false
 	case !u.active:
-		u.op, u.argv, u.had = OpStart, argvOf(t.wish), true
-		m.emit(StartUnit{Unit: t.unit, Wish: t.wish})
-	case startedAs(u.argv, t.wish):
+		u.op, u.argv, u.had = OpStart, argvOf(w), true
+		m.emit(StartUnit{Unit: t.unit, Wish: w})
+	case startedAs(u.argv, w):
 		u.op = OpRestart
-		m.emit(RestartUnit{Unit: t.unit, Wish: t.wish})
+		m.emit(RestartUnit{Unit: t.unit, Wish: w})
 	default:
 		t.phase, t.touched = clearing, m.step
 		m.stop(t.unit, "it is to be connected with other parameters")

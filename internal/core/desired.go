@@ -65,7 +65,7 @@ func (m *Machine) view() []*wanted {
 		}
 	}
 	for _, c := range m.boot.connections {
-		if w, ok := m.addressed(c.Host, c.Wish); ok {
+		if w, ok := m.addressed(c.Host, c.Wish); ok && m.permitted(c, w) {
 			found := m.cfg.Discovered
 			found.Secrets = w.Secrets
 			want(w, "NBFT: "+c.From, true, true, found, "")

@@ -185,6 +185,7 @@ func (m *Machine) gone(d *device) {
 			m.fail(t, "the kernel gave up before the association came up", 0)
 		}
 	}
+	m.hostFreed(d)
 	if d.Unit == "" || d.foreign() || claimed {
 		return
 	}

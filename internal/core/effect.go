@@ -24,7 +24,7 @@ type (
 	}
 	// Resolve looks the addresses of a host up.
 	Resolve struct{ Host string }
-	// StartUnit starts the transient unit of a wish.
+	// StartUnit starts the transient unit of a wish, which has the host ID to connect with: the unit need not be called by its TID.
 	StartUnit struct {
 		Unit string
 		Wish wish.Wish

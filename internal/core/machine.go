@@ -65,6 +65,7 @@ type Machine struct {
 	nameOrder []*name           // the same, in the order of their sources
 	boot      boot
 	fc        fibreChannel
+	hostIDs   map[hostPair]string // in use instead of what a source says, as was told
 
 	viewDirty bool
 	full      bool              // log pages name more than may be wished for
@@ -104,7 +105,8 @@ func New(seed uint64) *Machine {
 		kicks:   map[string]kicked{},
 		orphans: map[string]string{},
 		unread:  map[string]bool{}, stopping: map[string]bool{},
-		boot: boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}},
+		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
+		hostIDs: map[hostPair]string{},
 	}
 }
 
@@ -329,6 +331,9 @@ func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
 // excludedBy returns the entry of the exclusion list that forbids t, as "file:line".
 func (m *Machine) excludedBy(t *target) (where string, excluded bool) {
 	entry, excluded := m.excluded.Match(t.wish.TID)
+	if !excluded {
+		entry, excluded = m.excluded.Match(m.identified(t.wish).TID)
+	}
 	return entry.File + ":" + strconv.Itoa(entry.Line), excluded
 }
 

@@ -460,7 +460,7 @@ func endpoint(kind tid.Kind, words []string) (wish.Wish, error) {
 }
 
 func (w *world) config(lines []string) (config.Config, error) {
-	cfg := config.Config{Settings: config.Defaults(), HostNQN: hostNQN}
+	cfg := config.Config{Settings: config.Defaults(), HostNQN: hostNQN, HostIDFrom: map[string]string{hostNQN: "/etc/nvme/hostid"}}
 	for _, line := range lines {
 		words := strings.Fields(line)
 		if len(words) > 2 && words[1] == "=" {
@@ -532,7 +532,7 @@ func (w *world) device(words []string) (Device, error) {
 		id := named.TID
 		d.Controller = sysfs.Controller{
 			Name: d.Name, Transport: id.Transport, Traddr: id.Traddr, Trsvcid: id.Trsvcid, NQN: id.NQN, HostNQN: id.HostNQN,
-			HostTraddr: id.HostTraddr, HostIface: id.HostIface, State: "live", Type: "io",
+			HostID: id.HostID, HostTraddr: id.HostTraddr, HostIface: id.HostIface, State: "live", Type: "io",
 		}
 		if id.Transport == tid.TCP {
 			d.SrcAddr, d.SrcIface = "192.0.2.1", "eth0"
@@ -560,6 +560,8 @@ func (w *world) device(words []string) (Device, error) {
 			d.NQN = value
 		case "hostnqn":
 			d.HostNQN = value
+		case "hostid":
+			d.HostID = value
 		case "unit":
 			d.Unit = w.unitName(value)
 		case "owner":

@@ -236,8 +236,7 @@ func (x *executor) start(e core.StartUnit) job {
 	if err != nil {
 		return job{op: core.OpStart, unit: e.Unit, do: func(context.Context) unit.Result { return unit.Result{Outcome: unit.Error, Err: err} }}
 	}
-	spec := unit.ForWish(e.Wish, devid, secrets, x.unitConfig())
-	spec.Name = e.Unit
+	spec := unit.ForWish(e.Unit, e.Wish, devid, secrets, x.unitConfig())
 	return job{
 		op: core.OpStart, unit: e.Unit, timeout: spec.TimeoutStart, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
 		do: func(ctx context.Context) unit.Result {

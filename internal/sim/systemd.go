@@ -102,7 +102,7 @@ func (s *systemd) start(name string, w wish.Wish, is issue, wt *waiter) {
 		s.after(s.latency(time.Millisecond), func() { wt.tell(core.Exists) })
 		return
 	}
-	u := &service{name: name, wish: w, argv: unit.ForWish(w, "/units/devid", "secrets", unit.Config{Ctl: "/ctl"}).ExecStart}
+	u := &service{name: name, wish: w, argv: unit.ForWish(name, w, "/units/devid", "secrets", unit.Config{Ctl: "/ctl"}).ExecStart}
 	s.units = append(s.units, u)
 	u.job = s.newJob(u, "start", is, wt)
 	s.execStart(u)

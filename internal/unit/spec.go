@@ -47,11 +47,10 @@ type Config struct {
 	ConnectTimeout, DisconnectTimeout time.Duration
 }
 
-// ForWish builds the unit of SPEC section 5 that connects w, keeps it and disconnects it. devid is the path of the file in
+// ForWish builds the unit of SPEC section 5 called name that connects w, keeps it and disconnects it. devid is the path of the file in
 // which the connect leaves the name of its controller, secrets that of the file in which it finds the secrets of w, if w
 // has any.
-func ForWish(w wish.Wish, devid, secrets string, cfg Config) Spec {
-	name := w.TID.UnitName()
+func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {
 	own := []string{"--idempotent", "--owner=" + string(w.Owner), "--devid-file=" + devid}
 	if w.Secrets != "" {
 		own = append(own, "--secrets-file="+secrets)

@@ -211,7 +211,7 @@ func TestForWish(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := ForWish(test.wish, "/run/nvme/discoverd/units/"+strings.TrimSuffix(test.wish.TID.UnitName(), ".service")+".devid", "/run/nvme/discoverd/secrets/"+test.wish.TID.UnitName(), test.cfg)
+			got := ForWish(test.wish.TID.UnitName(), test.wish, "/run/nvme/discoverd/units/"+strings.TrimSuffix(test.wish.TID.UnitName(), ".service")+".devid", "/run/nvme/discoverd/secrets/"+test.wish.TID.UnitName(), test.cfg)
 			if diff := cmp.Diff(withUnit(test.want, test.wish.TID.UnitName()), got); diff != "" {
 				t.Errorf("the unit is not as it should be (-want +got):\n%s", diff)
 			}

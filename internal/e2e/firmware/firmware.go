@@ -9,10 +9,13 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft/nbfttest"
 )
 
-// The identity under which the firmware booted. No scenario has the same in its configuration.
+// The identity under which the firmware booted, and how the table spells its NQN. SwappedID is the same with its first three
+// groups in the other byte order, as some firmware and the files in /etc/nvme disagree.
 const (
-	HostNQN = "nqn.2014-08.org.nvmexpress:uuid:77777777-7777-4777-8777-777777777777"
-	HostID  = "77777777-7777-4777-8777-777777777777"
+	HostNQN   = "nqn.2014-08.org.nvmexpress:uuid:7777abcd-77ef-4777-8777-77777777abcd"
+	TableNQN  = "nqn.2014-08.org.nvmexpress:uuid:7777ABCD-77EF-4777-8777-77777777ABCD"
+	HostID    = "7777abcd-77ef-4777-8777-77777777abcd"
+	SwappedID = "cdab7777-ef77-7747-8777-77777777abcd"
 )
 
 // Where the table says that the controllers are: behind the other end of a cable whose near end has MAC, on addresses and
@@ -38,6 +41,8 @@ const (
 	LeaseNQN = "nqn.2024-01.com.example:lease" // from an address that the firmware had by DHCP and this host does not have
 	VLANNQN  = "nqn.2024-01.com.example:vlan"
 	PathsNQN = "nqn.2024-01.com.example:paths" // from Address and from Second, at Target
+
+	GuardedNQN = "nqn.2024-01.com.example:guarded" // with authentication only; behind the discovery controller too
 )
 
 // Why is what is wrong with the second table.
@@ -53,24 +58,25 @@ const (
 
 // Tables returns the tables in the order of their numbers in /sys/firmware/acpi/tables.
 func Tables() [][]byte {
-	spoiled := nbfttest.Encode(table())
+	spoiled := nbfttest.EncodeCounted(table())
 	spoiled[nbfttest.Control+6] &^= 1 // QEMU repairs checksums, so it is spoiled inside
-	return [][]byte{nbfttest.Encode(table()), nbfttest.Seal(spoiled)}
+	return [][]byte{nbfttest.EncodeCounted(table()), nbfttest.Seal(spoiled)}
 }
 
 func table() nbft.Table {
 	near, target := netip.MustParseAddr(Address), netip.MustParseAddr(Target)
 	mac := [6]byte{0x02, 0, 0, 0, 0, 0x77}
 	absent := [6]byte{0x02, 0, 0, 0, 0, 0x78}
-	const dhcp, unavailable = 1 << 2, 2 << 7
+	const dhcp, unavailable, secured, authentication = 1 << 2, 2 << 7, 1 << 2, 2 << 1
 	return nbft.Table{
-		Host: nbft.Host{NQN: HostNQN, ID: HostID},
+		Host: nbft.Host{NQN: TableNQN, ID: HostID},
 		HFIs: []nbft.HFI{
 			{Index: cable, Link: nbft.Link{MAC: mac}, Address: near, Prefix: 24},
 			{Index: lease, Link: nbft.Link{MAC: absent}, Flags: dhcp, Address: netip.MustParseAddr("192.0.2.222"), Prefix: 24},
 			{Index: vlan, Link: nbft.Link{MAC: mac, VLAN: VLAN}, Address: netip.MustParseAddr(OnVLAN), Prefix: 24},
 			{Index: second, Link: nbft.Link{MAC: mac}, Address: netip.MustParseAddr(Second), Prefix: 24},
 		},
+		Security: []nbft.Security{{Index: 1, Flags: authentication}},
 		Discovery: []nbft.Discovery{
 			{Index: 1, HFI: cable, URI: "nvme+tcp://" + Target + ":4477/"},
 			{Index: 2, HFI: vlan, URI: "nvme+tcp://" + Host + ":4479/"},
@@ -82,6 +88,7 @@ func table() nbft.Table {
 			{Index: 4, Traddr: target, Trsvcid: "4478", NQN: LeaseNQN, NSID: 1, HFIs: []uint8{lease}},
 			{Index: 5, Traddr: netip.MustParseAddr(FarOnVLAN), Trsvcid: "4479", NQN: VLANNQN, NSID: 1, HFIs: []uint8{vlan}},
 			{Index: 6, Traddr: target, Trsvcid: "4477", NQN: PathsNQN, NSID: 1, HFIs: []uint8{cable, second}, Discovery: 1},
+			{Index: 7, Traddr: target, Trsvcid: "4477", NQN: GuardedNQN, NSID: 1, HFIs: []uint8{cable}, Discovery: 1, Flags: secured, Security: 1},
 		},
 	}
 }

@@ -29,6 +29,7 @@ func TestTables(t *testing.T) {
 		"SSNS 5 over HFI 3 (tcp, 192.0.3.1, 4479, nqn.2024-01.com.example:vlan, 192.0.3.2)  02:00:00:00:00:77 VLAN 5",
 		"SSNS 6 over HFI 1 (tcp, 192.0.2.1, 4477, nqn.2024-01.com.example:paths, 192.0.2.2)  02:00:00:00:00:77",
 		"SSNS 6 over HFI 4 (tcp, 192.0.2.1, 4477, nqn.2024-01.com.example:paths, 192.0.2.3)  02:00:00:00:00:77",
+		"SSNS 7 over HFI 1 (tcp, 192.0.2.1, 4477, nqn.2024-01.com.example:guarded, 192.0.2.2)  02:00:00:00:00:77",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("connections:\n got %q\nwant %q", got, want)

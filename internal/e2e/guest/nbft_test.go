@@ -21,6 +21,9 @@ const spoiledTable = "/sys/firmware/acpi/tables/NBFT2: cannot use the NBFT: " + 
 // behindNQN is a subsystem that the firmware does not know, on the discovery controller that it names.
 const behindNQN = "nqn.2024-01.com.example:behind"
 
+// otherBootPort is that of a subsystem of the far host that the firmware does not know, nor its discovery controller.
+const otherBootPort = 4480
+
 // vlanLink is the interface of the firmware's VLAN.
 const vlanLink = guest.FarLink + ".5"
 
@@ -52,6 +55,13 @@ func nowhereUnit() string {
 // NBFT says, and the target behind the cable lets in only the identity that the NBFT says.
 func bootScene(t *testing.T) *guest.Machine {
 	t.Helper()
+	m, _, _ := bootSceneWithTarget(t)
+	return m
+}
+
+// bootSceneWithTarget also returns the target, and a subsystem there at otherBootPort.
+func bootSceneWithTarget(t *testing.T) (*guest.Machine, *guest.Target, *guest.Subsystem) {
+	t.Helper()
 	far := guest.NewFar(t)
 	for _, words := range []string{
 		"link set " + guest.FarLink + " address " + firmware.MAC,
@@ -77,13 +87,16 @@ func bootScene(t *testing.T) *guest.Machine {
 	}
 	boot, behind := subsystem(firmware.BootNQN), subsystem(behindNQN)
 	paths, leased, tagged := subsystem(firmware.PathsNQN), subsystem(firmware.LeaseNQN), subsystem(firmware.VLANNQN)
+	guarded, other := subsystem(firmware.GuardedNQN), subsystem("nqn.2024-01.com.example:other")
+	otherPort := target.PortAt(firmware.Target, otherBootPort)
 	far.There(func() {
-		port.Link(boot, behind, paths)
+		port.Link(boot, behind, paths, guarded)
+		otherPort.Link(other)
 		lease.Link(leased)
 		vlan.Link(tagged)
 	})
 	guest.Configure(m, "")
-	return m
+	return m, target, other
 }
 
 // bootNQNs are the names of what the first NBFT asks for, but for the second path.
@@ -122,7 +135,8 @@ func checkBoot(m *guest.Machine, nqn string) {
 // A host booted from firmware that left two NBFTs. What the first one names is connected with its identity, from its
 // addresses, over the interfaces with its MAC addresses and its VLAN; the registry says that it is the firmware's. An address
 // that came by DHCP and is gone is done without. A subsystem that only the discovery controller knows is ours. A path that
-// leads nowhere is retried and holds up nothing, and the spoiled second table is told of and costs nothing else.
+// leads nowhere is retried and holds up nothing, and the spoiled second table is told of and costs nothing else. All strings of
+// the tables count their NULs, and the host NQN is in capitals there. What demands authentication is not connected without.
 func TestBootTables(t *testing.T) {
 	m := bootScene(t)
 	guest.Start(t)
@@ -139,6 +153,7 @@ func TestBootTables(t *testing.T) {
 		spoiledTable,
 		"SSNS 3: firmware says that it is unavailable; it is connected all the same",
 		"that the firmware got by DHCP is not this host's",
+		"SSNS 7 over HFI 1: it is not connected: it requires authentication",
 	} {
 		if n := strings.Count(journal, want); n != 1 {
 			t.Errorf("journal: got %d times %q, want it once:\n%s", n, want, journal)
@@ -331,7 +346,7 @@ func TestBootTablesShown(t *testing.T) {
 	}
 	for _, want := range []string{
 		fmt.Sprintf("/sys/firmware/acpi/tables/NBFT1, %d bytes", len(firmware.Tables()[0])),
-		"host NQN " + firmware.HostNQN,
+		"host NQN " + firmware.TableNQN,
 		"1 tcp fabric 02:00:00:00:00:77 - 192.0.2.2/24 0000:00:00.0",
 		"2 tcp - 02:00:00:00:00:78 - 192.0.2.222/24 0000:00:00.0",
 		"3 tcp fabric.5 02:00:00:00:00:77 5 192.0.3.2/24 0000:00:00.0",
@@ -368,13 +383,57 @@ func TestBootTablesShown(t *testing.T) {
 		t.Fatalf("nbft show --json: got %d tables, want 1", len(tables))
 	}
 	table := tables[0]
-	if table.Host.NQN != firmware.HostNQN || table.Host.ID != firmware.HostID || table.Size != len(firmware.Tables()[0]) {
+	if table.Host.NQN != firmware.TableNQN || table.Host.ID != firmware.HostID || table.Size != len(firmware.Tables()[0]) {
 		t.Errorf("nbft show --json: got host %+v, size %d", table.Host, table.Size)
 	}
 	if len(table.HFIs) != 4 || table.HFIs[2].VLAN != firmware.VLAN || table.HFIs[2].Interface != vlanLink || table.HFIs[0].MAC != firmware.MAC {
 		t.Errorf("nbft show --json: got interfaces %+v", table.HFIs)
 	}
-	if len(table.Subsystems) != 6 || !table.Subsystems[2].Unavailable || table.Subsystems[2].Traddr != firmware.Nowhere {
+	if len(table.Subsystems) != 7 || !table.Subsystems[2].Unavailable || table.Subsystems[2].Traddr != firmware.Nowhere {
 		t.Errorf("nbft show --json: got subsystems %+v", table.Subsystems)
+	}
+}
+
+// The files in /etc/nvme have the host NQN of the firmware, in capitals, with another host ID. All connections of that NQN use
+// the firmware's ID, and one warning names both and the file; the name of a unit has the ID of the wish. Once the secret is
+// configured that the firmware's table demands for one controller and does not hold, that one is connected with it.
+func TestBootIdentity(t *testing.T) {
+	m, target, other := bootSceneWithTarget(t)
+	guest.Replace(t, "/etc/nvme/hostnqn", firmware.TableNQN+"\n")
+	guest.Replace(t, "/etc/nvme/hostid", firmware.SwappedID+"\n")
+	config := fmt.Sprintf("[[subsystem]]\nnqn = %q\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %d }]\n", other.NQN, firmware.Target, otherBootPort)
+	guest.Configure(t, config)
+	guest.Start(t)
+	all := append(bootNQNs(), behindNQN, other.NQN)
+	devices := guest.WaitLive(t, connectTimeout, all...)
+	for nqn, device := range devices {
+		if host, id := guest.ControllerAttribute(device, "hostnqn"), guest.ControllerAttribute(device, "hostid"); host != firmware.HostNQN || id != firmware.HostID {
+			t.Errorf("%s (%s): got host %s with ID %s, want %s with %s", device, nqn, host, id, firmware.HostNQN, firmware.HostID)
+		}
+	}
+	id := guest.TID{
+		Transport: "tcp", Traddr: firmware.Target, Trsvcid: strconv.Itoa(otherBootPort), NQN: other.NQN,
+		HostNQN: firmware.HostNQN, HostID: firmware.SwappedID,
+	}
+	m.WaitUnit(id.Unit(), "active")
+	warning := fmt.Sprintf("connecting with hostid %s instead of %s (/etc/nvme/hostid)", firmware.HostID, firmware.SwappedID)
+	if journal := m.Journal(); strings.Count(journal, warning) != 1 {
+		t.Errorf("journal: want %q once, got:\n%s", warning, journal)
+	}
+
+	secret := guest.DHChapSecret('a')
+	target.Authenticate(firmware.HostNQN, secret, "")
+	guest.PutSecret(t, hostSecret, secret+"\n")
+	guest.Configure(t, fmt.Sprintf("[host]\ndhchap-secret-file = %q\n", hostSecret)+config)
+	guest.Reload(t)
+	now := guest.WaitLive(t, connectTimeout, append(all, firmware.GuardedNQN)...)
+	waitSecret(t, firmware.GuardedNQN, "dhchap_secret", secret)
+	if got := guest.RegistryAttribute(now[firmware.GuardedNQN], "owner"); got != "nbft" {
+		t.Errorf("owner of %s: got %q, want nbft", firmware.GuardedNQN, got)
+	}
+	for nqn, device := range devices {
+		if now[nqn] != device {
+			t.Errorf("device of %s: got %s, want the same as before, %s", nqn, now[nqn], device)
+		}
 	}
 }
