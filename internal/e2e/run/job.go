@@ -207,17 +207,15 @@ func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, ou
 // start boots a computer once and waits for the end of that.
 func start(ctx context.Context, m *machine.Machine, spec machine.Boot, out *voice) error {
 	status, err := m.Run(ctx, spec)
-	out.booted(err == nil && status == 0)
 	if err != nil {
 		if tail := m.ConsoleTail(spec, 40); tail != "" {
 			out.host("the end of the machine's console:\n" + tail)
 		}
-		return err
+	} else if status != 0 {
+		err = fmt.Errorf("the program inside exited with status %d", status)
 	}
-	if status != 0 {
-		return fmt.Errorf("the program inside exited with status %d", status)
-	}
-	return nil
+	out.booted(err)
+	return err
 }
 
 // command runs a build step; its output is shown only if it fails, or is a warning.

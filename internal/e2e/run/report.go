@@ -136,13 +136,16 @@ func (s *scenario) note(line string) {
 	}
 }
 
-// booted ends a boot. One that ended well passes the scenario that switched the machine off. One that did not, although
-// every scenario passed, fails the last: the machine died behind it.
-func (v *voice) booted(good bool) {
+// booted ends a boot: well, or because of an error. One that ended well passes the scenario that switched the machine off. One
+// that did not, although every scenario passed, fails the last: the machine died behind it.
+func (v *voice) booted(why error) {
 	if len(v.began) == 0 {
 		return
 	}
-	last := v.began[len(v.began)-1]
+	last, good := v.began[len(v.began)-1], why == nil
+	if !good && (last.outcome == "" || last.outcome == "PASS") {
+		last.said = append(last.said, strings.Split(why.Error(), "\n")...)
+	}
 	switch {
 	case good && last.leaves && last.outcome == "":
 		last.outcome, last.took = "PASS", fmt.Sprintf("%.2fs, until the machine was off", time.Since(last.began).Seconds())

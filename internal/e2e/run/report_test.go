@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -18,7 +19,11 @@ func (v *voice) speak(lines string, good bool) {
 	for line := range strings.Lines(lines) {
 		v.guest(strings.TrimRight(line, "\n"))
 	}
-	v.booted(good)
+	var why error
+	if !good {
+		why = errors.New("it died")
+	}
+	v.booted(why)
 }
 
 func TestSummary(t *testing.T) {
@@ -100,7 +105,7 @@ func TestRounds(t *testing.T) {
 			"the machine died",
 			[]string{"=== RUN   TestA\n", passA + passB + passC},
 			[]string{"TestA TestA=cloud[TestA]; cloud-rest cloud=cloud[TestB TestC]", ""},
-			"2 passed, 1 flaky, 0 failed, 0 skipped", true,
+			"FLAKY TestA (it failed, and passed when it ran again alone); the failure:\n  it died\n2 passed, 1 flaky, 0 failed, 0 skipped", true,
 		},
 		{
 			"what the machine left over fails once",
