@@ -112,7 +112,7 @@ func (f *wishFlags) add(flags *pflag.FlagSet) {
 	f.params = make(map[param.Param]*setting)
 	for _, p := range param.All() {
 		info := p.Info()
-		s := &setting{isBool: info.Bool}
+		s := &setting{isBool: info.Bool, isText: info.Text}
 		f.params[p] = s
 		flags.Var(s, info.Name, info.Help)
 		if info.Bool {
@@ -123,8 +123,8 @@ func (f *wishFlags) add(flags *pflag.FlagSet) {
 
 // setting is a parameter as the value of an option; package param judges it.
 type setting struct {
-	value  string
-	isBool bool
+	value          string
+	isBool, isText bool
 }
 
 func (s *setting) Set(value string) error {
@@ -135,8 +135,11 @@ func (s *setting) Set(value string) error {
 func (s *setting) String() string { return s.value }
 
 func (s *setting) Type() string {
-	if s.isBool {
+	switch {
+	case s.isBool:
 		return "bool"
+	case s.isText:
+		return "text"
 	}
 	return "number"
 }

@@ -1,6 +1,7 @@
 package fabrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,9 @@ type Kernel struct {
 	root     paths.Root
 	open     func() (io.ReadWriteCloser, error) // a new description of the fabrics device; an error unwraps to a syscall.Errno
 	modprobe func(ctx context.Context, modules ...string) error
-	addKey   func(key psk.TLS) (serial int, err error) // to the kernel's keyring; the error may wrap keyring.ErrMissing
+	ring     func(name string) (serial int, err error) // the keyring of a name; the error may wrap keyring.ErrMissing
+	addKey   func(ring int, key psk.TLS) (serial int, err error)
+	findKey  func(ring int, identity string) (serial int, err error) // the error may wrap keyring.ErrNoKey
 }
 
 // New returns the kernel of the host at root.
@@ -34,7 +37,9 @@ func New(root paths.Root) *Kernel {
 		root:     root,
 		open:     func() (io.ReadWriteCloser, error) { return openDevice(root.Fabrics()) },
 		modprobe: func(ctx context.Context, modules ...string) error { return modprobe(ctx, root, modules) },
-		addKey:   func(key psk.TLS) (int, error) { return keyring.Add(root, key) },
+		ring:     func(name string) (int, error) { return keyring.Ring(root, name) },
+		addKey:   keyring.Add,
+		findKey:  keyring.Find,
 	}
 }
 
@@ -63,25 +68,62 @@ func (k *Kernel) Connect(ctx context.Context, w wish.Wish, secrets secret.Set) (
 	return k.attempt(w, keys)
 }
 
-// prepareTLS puts the TLS key of keys, if w is to use it, where the kernel looks for it.
+// prepareTLS finds the keyring and the TLS key that w names, or puts the TLS key of keys, if w is to use it, where the kernel
+// looks for it.
 func (k *Kernel) prepareTLS(ctx context.Context, w wish.Wish, keys *Keys) error {
 	given := keys.Set[secret.TLS]
-	if _, on := w.Params.Get(param.TLS); !on || !given.Value.IsSet() {
+	name, named := w.Params.Get(param.Keyring)
+	identity, identified := w.Params.Get(param.TLSKeyIdentity)
+	_, tls := w.Params.Get(param.TLS)
+	_, concat := w.Params.Get(param.Concat)
+	switch {
+	case !tls && !concat, !named && !identified && !given.Value.IsSet():
+		return nil
+	case !tls && !named: // a key of the authentication's own goes into the kernel's keyring
 		return nil
 	}
-	key, err := psk.Derive(given.Value, w.TID.HostNQN, w.TID.NQN)
-	if err != nil {
-		return fmt.Errorf("cannot connect %s with tls-key from %s: %w", w.TID, given.From, err)
+	with := ""
+	switch {
+	case identified:
+		with = fmt.Sprintf(" with tls-key-identity %q", identity)
+	case given.Value.IsSet():
+		with = " with tls-key from " + given.From
+	case named:
+		with = " with keyring " + name
 	}
-	keys.tlsSerial, err = k.addKey(key)
+	failed := func(err error) error { return fmt.Errorf("cannot connect %s%s: %w", w.TID, with, err) }
+	var key psk.TLS
+	if tls && !identified && given.Value.IsSet() {
+		var err error
+		if key, err = psk.Derive(given.Value, w.TID.HostNQN, w.TID.NQN); err != nil {
+			return failed(err)
+		}
+	}
+	ring, err := k.ring(name)
 	if errors.Is(err, keyring.ErrMissing) { // it comes with the transport's module
 		if failure := k.modprobe(ctx, "nvme-fabrics", "nvme-"+w.TID.Transport); failure != nil {
 			return fmt.Errorf("cannot connect %s: %w; %v", w.TID, err, failure)
 		}
-		keys.tlsSerial, err = k.addKey(key)
+		ring, err = k.ring(name)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot connect %s with tls-key from %s: %w", w.TID, given.From, err)
+		return failed(err)
+	}
+	if named {
+		keys.ring, keys.ownRing = ring, name == keyring.Default
+	}
+	switch {
+	case !tls:
+	case identified:
+		if keys.tlsSerial, err = k.findKey(ring, identity); errors.Is(err, keyring.ErrNoKey) {
+			err = fmt.Errorf("%w in the keyring %s: put it there, with nvme tls-key --import for one", err, cmp.Or(name, keyring.Default))
+		}
+		keys.mustKey = true
+	case given.Value.IsSet():
+		keys.tlsSerial, err = k.addKey(ring, key)
+	}
+	if err != nil {
+		return failed(err)
 	}
 	return nil
 }
@@ -89,7 +131,7 @@ func (k *Kernel) prepareTLS(ctx context.Context, w wish.Wish, keys *Keys) error 
 // attempt is one connect.
 func (k *Kernel) attempt(w wish.Wish, keys Keys) (Result, error) {
 	s, dropped, err := OptionString(w, keys, baselineOptions())
-	if err != nil || len(dropped) > 0 || keys.tlsSerial != 0 || w.Kind == tid.Discovery {
+	if err != nil || len(dropped) > 0 || keys.tlsSerial != 0 || keys.ring != 0 || w.Kind == tid.Discovery {
 		known, err := k.options(w)
 		if err != nil {
 			return Result{}, err

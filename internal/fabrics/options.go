@@ -57,6 +57,9 @@ type option struct {
 // end its option and begin another is an error too, whatever tid.New let through. What is returned holds the secrets of
 // keys; the error does not.
 func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, dropped []string, err error) {
+	if err := taken(w); err != nil {
+		return "", nil, err
+	}
 	var b strings.Builder
 	for _, o := range options(w, keys) {
 		if i := strings.IndexFunc(o.value, endsOption); i >= 0 {
@@ -69,7 +72,8 @@ func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, drop
 			if o.must {
 				return "", nil, fmt.Errorf("cannot connect %s: this kernel does not know the option %q: do without it, or use a kernel that has it", w.TID, o.name)
 			}
-			if o.name != discoveryOption && o.name != tlsKeyOption { // the NQN says the same by itself, the kernel finds the key
+			// The NQN says the same by itself, the kernel finds the key, and its keyring is that one anyway.
+			if o.name != discoveryOption && o.name != tlsKeyOption && o.name != keyringOption {
 				dropped = append(dropped, o.name)
 			}
 			continue
@@ -85,16 +89,39 @@ func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, drop
 	return b.String(), dropped, nil
 }
 
+// taken tells why a connection by this transport cannot be the one that w asks for: it would go over another path, or without
+// encryption. The other parameters that a transport does not take are left out, since defaults hold for all transports.
+func taken(w wish.Wish) error {
+	refuse := func(key string) error {
+		return fmt.Errorf("cannot connect %s: transport %s takes no %s", w.TID, w.TID.Transport, key)
+	}
+	if w.TID.HostIface != "" && !tid.Takes(w.TID.Transport, "host-iface") {
+		return refuse("host-iface")
+	}
+	for _, p := range []param.Param{param.TLS, param.Concat} {
+		if _, on := w.Params.Get(p); on && !p.Info().On(w.TID.Transport) {
+			return refuse(p.String())
+		}
+	}
+	return nil
+}
+
 // discoveryOption makes the kernel treat the controller as a DC whatever its NQN.
 const discoveryOption = "discovery"
 
 // tlsKeyOption takes the serial number of a key. Without it the kernel looks for one that goes with both NQNs.
 const tlsKeyOption = "tls_key"
 
+// keyringOption takes the serial number of the keyring in which the kernel looks for keys.
+const keyringOption = "keyring"
+
 // Keys are the secrets that the kernel is given for one connection.
 type Keys struct {
 	secret.Set
-	tlsSerial int // of the TLS key in the kernel's keyring, 0 for none
+	tlsSerial int  // of the TLS key in a keyring, 0 for none
+	mustKey   bool // no other key will do
+	ring      int  // of the keyring that the wish names, 0 for none
+	ownRing   bool // which is the one that the kernel takes anyway
 }
 
 // options lists what w asks for with keys.
@@ -113,14 +140,13 @@ func options(w wish.Wish, keys Keys) []option {
 	add("hostnqn", t.HostNQN, true)
 	add("hostid", t.HostID, true)
 	add("host_traddr", t.HostTraddr, true)
-	add("host_iface", t.HostIface, false)
+	add("host_iface", t.HostIface, true)
 	for _, p := range param.All() {
 		value, ok := w.Params.Get(p)
 		info := p.Info()
 		must := p == param.TLS || p == param.Concat
-		// Configured defaults hold for all transports, so what this one cannot have is left out without a word. Not
-		// encryption: without it this would be another connection, and the kernel's refusal is the right end.
-		if !ok || !must && !info.On(t.Transport) {
+		// Configured defaults hold for all transports, so what this one cannot have is left out without a word.
+		if !ok || info.Text || !info.On(t.Transport) {
 			continue
 		}
 		if info.Bool {
@@ -137,7 +163,10 @@ func options(w wish.Wish, keys Keys) []option {
 		}
 	}
 	if keys.tlsSerial != 0 {
-		add(tlsKeyOption, strconv.Itoa(keys.tlsSerial), false)
+		add(tlsKeyOption, strconv.Itoa(keys.tlsSerial), keys.mustKey)
+	}
+	if keys.ring != 0 {
+		add(keyringOption, strconv.Itoa(keys.ring), !keys.ownRing)
 	}
 	if w.Kind == tid.Discovery {
 		// Behind nqn: the kernel clears the mark when it comes to that option.

@@ -53,6 +53,7 @@ func TestConnectSecrets(t *testing.T) {
 		wish     wish.Wish
 		secrets  secret.Set
 		template string
+		ringErrs []error // of the looks for the keyring to come
 		addErrs  []error // of the keys to come
 		written  string
 		added    string // beginning of the identity
@@ -68,12 +69,40 @@ func TestConnectSecrets(t *testing.T) {
 			err: `cannot connect (tcp, 192.0.2.1, 4420, ` + nqn + `): this kernel does not know the option "dhchap_secret": do without it, or use a kernel that has it`,
 		},
 		{
-			name: "the keyring comes with the module", wish: tls, secrets: all, template: template, addErrs: []error{keyring.ErrMissing},
+			name: "the keyring comes with the module", wish: tls, secrets: all, template: template, ringErrs: []error{keyring.ErrMissing},
 			written: tlsPlain + ",dhchap_secret=" + dhchap + ",dhchap_ctrl_secret=" + dhchap + ",tls_key=77", added: key, modules: []string{"nvme-fabrics", "nvme-tcp"},
 		},
 		{
-			name: "a kernel without TLS", wish: tls, secrets: all, template: template, addErrs: []error{keyring.ErrMissing, keyring.ErrMissing}, modules: []string{"nvme-fabrics", "nvme-tcp"},
+			name: "a kernel without TLS", wish: tls, secrets: all, template: template, ringErrs: []error{keyring.ErrMissing, keyring.ErrMissing}, modules: []string{"nvme-fabrics", "nvme-tcp"},
 			err: "cannot connect (tcp, 192.0.2.1, 4420, " + nqn + ") with tls-key from /etc/nvme/keys/tls: this kernel has no .nvme keyring",
+		},
+		{
+			name: "a key of the keyring by its identity", wish: named(ioc(t, "tls", "true", "tls-key-identity", key+" digest=")), template: template,
+			written: tlsPlain + ",tls_key=87",
+		},
+		{
+			name: "the same in a keyring of its own", wish: named(ioc(t, "tls", "true", "tls-key-identity", key+" digest=", "keyring", "mine")), template: template,
+			written: tlsPlain + ",tls_key=88,keyring=6",
+		},
+		{name: "the keyring alone", wish: named(ioc(t, "tls", "true", "keyring", ".nvme")), template: template, written: tlsPlain + ",keyring=5"},
+		{name: "the kernel's keyring, and a kernel without the option", wish: named(ioc(t, "tls", "true", "keyring", ".nvme")), template: without("keyring"), written: tlsPlain},
+		{
+			name: "another keyring, and a kernel without the option", wish: named(ioc(t, "tls", "true", "keyring", "mine")), template: without("keyring"),
+			err: `cannot connect (tcp, 192.0.2.1, 4420, ` + nqn + `): this kernel does not know the option "keyring": do without it, or use a kernel that has it`,
+		},
+		{name: "neither without TLS", wish: named(ioc(t, "tls-key-identity", "x", "keyring", "mine")), template: template, written: plain + ",hostnqn=nqn.h"},
+		{name: "a key that goes into a keyring of its own", wish: named(ioc(t, "tls", "true", "keyring", "mine")), secrets: secret.Set{secret.TLS: all[secret.TLS]}, template: template, written: tlsPlain + ",tls_key=78,keyring=6", added: key},
+		{
+			name: "an identity that is not there", wish: named(ioc(t, "tls", "true", "tls-key-identity", "NVMe1R01 x")), template: template,
+			err: `cannot connect (tcp, 192.0.2.1, 4420, ` + nqn + `) with tls-key-identity "NVMe1R01 x": there is no such key in the keyring .nvme: put it there, with nvme tls-key --import for one`,
+		},
+		{
+			name: "an identity on a kernel that takes no key", wish: named(ioc(t, "tls", "true", "tls-key-identity", key+" digest=")), template: without("tls_key"),
+			err: `cannot connect (tcp, 192.0.2.1, 4420, ` + nqn + `): this kernel does not know the option "tls_key": do without it, or use a kernel that has it`,
+		},
+		{
+			name: "a keyring that is not there", wish: named(ioc(t, "tls", "true", "keyring", "mine")), template: template, ringErrs: []error{errors.New("no such keyring")},
+			err: `cannot connect (tcp, 192.0.2.1, 4420, ` + nqn + `) with keyring mine: no such keyring`,
 		},
 		{
 			name: "nobody's key", wish: ioc(t, "tls", "true"), secrets: all, template: template,
@@ -87,12 +116,19 @@ func TestConnectSecrets(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			fake := &fakeKernel{template: test.template, reply: "instance=3,cntlid=1\n"}
 			var added string
-			k := &Kernel{root: paths.Root(t.TempDir()), open: fake.open, modprobe: fake.modprobe, addKey: func(key psk.TLS) (int, error) {
+			k := &Kernel{root: paths.Root(t.TempDir()), open: fake.open, modprobe: fake.modprobe, ring: func(name string) (int, error) {
+				return map[string]int{"": 5, ".nvme": 5, "mine": 6}[name], next(&test.ringErrs)
+			}, addKey: func(ring int, key psk.TLS) (int, error) {
 				if err := next(&test.addErrs); err != nil {
 					return 0, err
 				}
 				added = key.Identity
-				return 77, nil
+				return 72 + ring, nil
+			}, findKey: func(ring int, identity string) (int, error) {
+				if identity != key+" digest=" {
+					return 0, keyring.ErrNoKey
+				}
+				return 82 + ring, nil
 			}}
 			got, err := k.Connect(context.Background(), test.wish, test.secrets)
 			if diff := cmp.Diff(test.err, strings.ReplaceAll(message(err), "; ", "")); diff != "" {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -34,13 +36,15 @@ const (
 	DuplicateConnect
 	TLS
 	Concat
+	Keyring
+	TLSKeyIdentity
 	count
 )
 
 // Info describes a parameter.
 type Info struct {
 	Name     string // as the configuration and `nvme connect` spell it
-	Kernel   string // as the kernel's option string spells it (drivers/nvme/host/fabrics.c, opt_tokens)
+	Kernel   string // as the kernel's option string spells it (drivers/nvme/host/fabrics.c, opt_tokens); "" for a text, of which it takes the serial number
 	Bool     bool   // a switch, without a value for the kernel
 	Min, Max int    // allowed values of a number
 	Help     string // one line for a person, with the unit
@@ -48,6 +52,8 @@ type Info struct {
 	// on are the transports that take the parameter, nil for all of them: allowed_opts in the kernel's
 	// drivers/nvme/host/{tcp,rdma,fc}.c and drivers/nvme/target/loop.c. The others answer EINVAL.
 	on []string
+
+	Text bool // neither a number nor a switch: printable characters, spaces inside too
 }
 
 // On tells whether a connection by this transport can have the parameter.
@@ -62,22 +68,27 @@ var (
 
 const maxInt = 1<<31 - 1
 
+// maxText bounds a text in bytes: the identity of a TLS key holds two NQNs and a digest.
+const maxText = 1024
+
 var table = [count]Info{
-	KeepAliveTMO:     {"keep-alive-tmo", "keep_alive_tmo", false, 0, maxInt, "keep-alive timeout in seconds, 0 sends none", nil},
-	CtrlLossTMO:      {"ctrl-loss-tmo", "ctrl_loss_tmo", false, -1, maxInt, "seconds after which the kernel gives a lost controller up, -1 never", overNetwork},
-	ReconnectDelay:   {"reconnect-delay", "reconnect_delay", false, 1, maxInt, "seconds between the kernel's attempts to reconnect", overNetwork},
-	FastIOFailTMO:    {"fast-io-fail-tmo", "fast_io_fail_tmo", false, -1, maxInt, "seconds after which I/O to a lost controller fails, -1 never", nil},
-	NrIOQueues:       {"nr-io-queues", "nr_io_queues", false, 1, 65535, "number of I/O queues", nil},
-	NrWriteQueues:    {"nr-write-queues", "nr_write_queues", false, 1, 65535, "number of additional queues for writes", overIP},
-	NrPollQueues:     {"nr-poll-queues", "nr_poll_queues", false, 1, 65535, "number of additional queues for polled I/O", overIP},
-	QueueSize:        {"queue-size", "queue_size", false, 16, 1024, "entries of an I/O queue", nil},
-	TOS:              {"tos", "tos", false, 0, 255, "IP type of service", overIP},
-	HdrDigest:        {"hdr-digest", "hdr_digest", true, 0, 0, "check headers with a digest (tcp)", overTCP},
-	DataDigest:       {"data-digest", "data_digest", true, 0, 0, "check data with a digest (tcp)", overTCP},
-	DisableSQFlow:    {"disable-sqflow", "disable_sqflow", true, 0, 0, "no submission queue flow control", nil},
-	DuplicateConnect: {"duplicate-connect", "duplicate_connect", true, 0, 0, "allow a second connection between the same ports", nil},
-	TLS:              {"tls", "tls", true, 0, 0, "TLS 1.3 (tcp)", overTCP},
-	Concat:           {"concat", "concat", true, 0, 0, "secure channel concatenation: TLS with a key from the authentication (tcp)", overTCP},
+	KeepAliveTMO:     {"keep-alive-tmo", "keep_alive_tmo", false, 0, maxInt, "keep-alive timeout in seconds, 0 sends none", nil, false},
+	CtrlLossTMO:      {"ctrl-loss-tmo", "ctrl_loss_tmo", false, -1, maxInt, "seconds after which the kernel gives a lost controller up, -1 never", overNetwork, false},
+	ReconnectDelay:   {"reconnect-delay", "reconnect_delay", false, 1, maxInt, "seconds between the kernel's attempts to reconnect", overNetwork, false},
+	FastIOFailTMO:    {"fast-io-fail-tmo", "fast_io_fail_tmo", false, -1, maxInt, "seconds after which I/O to a lost controller fails, -1 never", nil, false},
+	NrIOQueues:       {"nr-io-queues", "nr_io_queues", false, 1, 65535, "number of I/O queues", nil, false},
+	NrWriteQueues:    {"nr-write-queues", "nr_write_queues", false, 1, 65535, "number of additional queues for writes", overIP, false},
+	NrPollQueues:     {"nr-poll-queues", "nr_poll_queues", false, 1, 65535, "number of additional queues for polled I/O", overIP, false},
+	QueueSize:        {"queue-size", "queue_size", false, 16, 1024, "entries of an I/O queue", nil, false},
+	TOS:              {"tos", "tos", false, 0, 255, "IP type of service", overIP, false},
+	HdrDigest:        {"hdr-digest", "hdr_digest", true, 0, 0, "check headers with a digest (tcp)", overTCP, false},
+	DataDigest:       {"data-digest", "data_digest", true, 0, 0, "check data with a digest (tcp)", overTCP, false},
+	DisableSQFlow:    {"disable-sqflow", "disable_sqflow", true, 0, 0, "no submission queue flow control", nil, false},
+	DuplicateConnect: {"duplicate-connect", "duplicate_connect", true, 0, 0, "allow a second connection between the same ports", nil, false},
+	TLS:              {"tls", "tls", true, 0, 0, "TLS 1.3 (tcp)", overTCP, false},
+	Concat:           {"concat", "concat", true, 0, 0, "secure channel concatenation: TLS with a key from the authentication (tcp)", overTCP, false},
+	Keyring:          {"keyring", "", false, 0, 0, "name or serial number of the keyring for TLS keys (tcp, default .nvme)", overTCP, true},
+	TLSKeyIdentity:   {"tls-key-identity", "", false, 0, 0, "identity of the TLS key in the keyring for --tls (tcp)", overTCP, true},
 }
 
 // All returns every parameter in order.
@@ -107,16 +118,16 @@ func ByName(name string) (Param, bool) {
 
 // Set is a set of parameters with their values, comparable with ==. The zero Set leaves everything to the kernel.
 type Set struct {
-	values [count]string // canonical decimal, or "true"; "" is unset
+	values [count]string // canonical decimal, "true" or a text; "" is unset
 }
 
-// Get returns the value of p: a decimal number, or "true" for a switch that is on. ok is false when p is unset.
+// Get returns the value of p: a decimal number, "true" for a switch that is on, or a text. ok is false when p is unset.
 func (s Set) Get(p Param) (value string, ok bool) {
 	return s.values[p], s.values[p] != ""
 }
 
 // With returns s with p set to value. A number must be in the range of p; a switch takes true or false in any of
-// systemd's spellings, false leaving it unset; an empty value resets p to the kernel's default.
+// systemd's spellings, false leaving it unset; a text is printable; an empty value resets p to the kernel's default.
 func (s Set) With(p Param, value string) (Set, error) {
 	info := table[p]
 	switch {
@@ -131,6 +142,11 @@ func (s Set) With(p Param, value string) (Set, error) {
 		if on {
 			s.values[p] = "true"
 		}
+	case info.Text:
+		if len(value) > maxText || !utf8.ValidString(value) || strings.TrimSpace(value) != value || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return s, fmt.Errorf("cannot set %s to %.40q: it must be at most %d printable characters, without white space around them", info.Name, value, maxText)
+		}
+		s.values[p] = value
 	default:
 		n, err := strconv.Atoi(value)
 		if err != nil || n < info.Min || n > info.Max {
