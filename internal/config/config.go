@@ -18,6 +18,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
@@ -145,6 +146,13 @@ type Config struct {
 	// HostSecrets names the secrets of each host NQN for which a [host] has any.
 	HostSecrets map[string]secret.Ref
 
+	// Unusable says of the names of secrets that stand for none why: an error in a file, with its place. What has such a name
+	// is wished for and not to be connected, since it would not be what the file asks for.
+	Unusable map[secret.Ref]string
+
+	// Errors are what is wrong, one line each. What they concern is as it was at the last good load, or not connected.
+	Errors []string
+
 	// Warnings are one sentence each, with the place in the file before it: "file:line:column: unknown key …".
 	Warnings []string
 }
@@ -155,10 +163,29 @@ const maxSize = 1 << 20
 // Load reads file, or below root the default file if file is "", with its drop-ins file.d/*.conf; nvme-fabrics.conf with
 // its drop-ins, unless the settings say not to; and the host identity files below root. That the default file or any of the
 // others is not there means that nothing is configured in it; a missing file that was asked for is an error. An error holds
-// one line for each thing that is wrong; of such a configuration there are only the Warnings.
+// one line for each thing that is wrong. The Config is what is right nevertheless: an error costs its connection, what its
+// section governs or its file.
 func Load(root paths.Root, file string) (Config, error) {
-	sources, err := gather(root, file)
-	explained, err := complete(root, sources, err)
+	return NewLoader(root, file).Load()
+}
+
+// Loader loads the installed configuration again and again, and remembers the last good state of each file. It is not safe
+// for concurrent use.
+type Loader struct {
+	root paths.Root
+	file string
+	last *lastGood // nil before the first load
+}
+
+// NewLoader returns a Loader that knows no last good state. root and file are those of Load.
+func NewLoader(root paths.Root, file string) *Loader { return &Loader{root: root, file: file} }
+
+// Load is the function Load, but what an error costs stays as it was at the last load: a file that cannot be read or parsed as
+// a whole, a connection if it is no less secure, and over no other path, than the file asks for now.
+func (l *Loader) Load() (Config, error) {
+	sources, err := gatherOver(l.last, l.root, l.file)
+	explained, next, err := completeOver(l.last, l.root, sources, err)
+	l.last = next
 	return explained.Config, err
 }
 
@@ -174,8 +201,16 @@ func Check(root paths.Root, files []string) (Config, error) {
 
 // complete resolves the sources. err is what went wrong before.
 func complete(root paths.Root, sources []*source, err error) (Explanation, error) {
+	explained, _, err := completeOver(nil, root, sources, err)
+	return explained, err
+}
+
+func completeOver(last *lastGood, root paths.Root, sources []*source, err error) (Explanation, *lastGood, error) {
 	known, unknown := readIdentity(root)
-	explained := resolve(sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
+	if unknown != nil {
+		known = identity{nqnFile: root.HostNQN(), idFile: root.HostID()}
+	}
+	explained, next := resolveOver(last, sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
 		return secret.ReadFile(k, root.Join(file), readable)
 	})
 	errs := []error{err, unknown}
@@ -183,13 +218,17 @@ func complete(root paths.Root, sources []*source, err error) (Explanation, error
 		if unknown != nil { // every lack of an identity follows from this
 			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity(known) })
 		}
+		if s.stale { // what is to tell is about the file as it is now
+			s.found = s.foundNow
+		}
 		errs = append(errs, s.found.err(s.file))
 		explained.Warnings = append(explained.Warnings, s.found.warnings.lines(s.file)...)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return Explanation{Config: Config{Warnings: explained.Warnings}}, err
+	err = errors.Join(errs...)
+	if err != nil {
+		explained.Errors = strings.Split(err.Error(), "\n")
 	}
-	return explained, nil
+	return explained, next, err
 }
 
 // read returns the text and the mode of a file that is not unreasonably long. Its errors do not name the file: callers do.

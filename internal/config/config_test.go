@@ -348,7 +348,8 @@ controller = [
 `, `4:3: cannot use transport fc without the host-traddr of a port of this host, such as nn-0x…:pn-0x…
 5:46: cannot use host-traddr "fe80::1" with traddr "192.0.2.1": they are of different IP versions
 6:49: cannot use host-traddr "192.0.2.7" with traddr "2001:db8::1": they are of different IP versions
-6:83: cannot set tos to "256": it must be a number from 0 to 255`},
+6:83: cannot set tos to "256": it must be a number from 0 to 255
+9:25: cannot use host-traddr with transport loop, which does not take it`},
 		{"endpoints", `[[subsystem]]
 controller = [{ transport = "tcp", traddr = "192.0.2.1", host-iface = "a/b" }]
 [[subsystem]]
@@ -359,7 +360,6 @@ controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 `, `1:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
 2:58: cannot use host-iface "a/b": it is no name of a network interface
 4:1: cannot use nqn "nqn.2014-08.org.nvmexpress.discovery" in [[subsystem]]: it is that of discovery controllers, which belong in [[discovery-controller]]
-6:1: cannot connect a [[discovery-controller]] without a controller: add controller = [{ transport = …, traddr = … }]
 7:3: cannot use NQN "nqn.a b": it contains a control character or white space`},
 		{"wrong shapes", "global = 1\ncontroller = []\n[subsystem]\nnqn = \"nqn.a\"\n[[host]]\n[[discovery-controller]]\ncontroller = { transport = \"tcp\" }\n", `1:1: cannot use global like this: it is one section, which begins with a line [global]
 2:1: cannot use controller in the beginning of the file, before the first section: it belongs in [[discovery-controller]] or [[subsystem]]
@@ -403,20 +403,19 @@ func TestWarnings(t *testing.T) {
 zeroconff = true
 NBFT = false
 fast_io_fail_tmo = 5
-tls-cipher = "none"
 [host]
-"host\u006eqm" = "nqn.a"
-dhchap-secert = "DHHC-1:00:c2VjcmV0"
 [io-controler-defaults]
 [[subsystems]]
 nqn = "nqn.a"
 [[discovery-controller]]
 "controller" = [
-  { transport = "fc", traddr = "nn-0xA:pn-0xB", host-traddr = "nn-0x1:pn-0x2", "fast_io_fail_tmo" = 5 },
+  { transport = "fc", traddr = "nn-0xA:pn-0xB", host-traddr = "nn-0x1:pn-0x2" },
   { transport = "fc", traddr = "nn-0xa:pn-0xb", host-traddr = "nn-0x1:pn-0x2" }
 ]
 [[discovery-controller]]
 controller = []
+[[subsystem]]
+nqn = "nqn.none"
 [[subsystem]]
 nqn = "nqn.a"
 controller = [
@@ -429,15 +428,12 @@ controller = [
 		`3:1: key zeroconff in [global] is unknown and ignored: did you mean zeroconf?`,
 		`4:1: key NBFT in [global] is unknown and ignored: did you mean nbft?`,
 		`5:1: key fast_io_fail_tmo in [global] is unknown and ignored`,
-		`6:1: key tls-cipher in [global] is unknown and ignored`,
-		`8:1: key hostnqm in [host] is unknown and ignored: did you mean hostnqn?`,
-		`9:1: key dhchap-secert in [host] is unknown and ignored: did you mean dhchap-secret?`,
-		`10:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
-		`11:1: section subsystems is unknown and ignored: did you mean subsystem?`,
-		`15:80: key fast_io_fail_tmo in a controller table is unknown and ignored: did you mean fast-io-fail-tmo?`,
-		`16:3: connection (fc, nn-0xa:pn-0xb, nqn.2014-08.org.nvmexpress.discovery, nn-0x1:pn-0x2) is configured already at /etc/nvme/discoverd.conf:15: the first one counts, this one is ignored`,
-		`18:1: [[discovery-controller]] lists no controller: nothing of it is connected`,
-		`23:55: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:23: the first one counts, this one is ignored`,
+		`7:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
+		`8:1: section subsystems is unknown and ignored: did you mean subsystem?`,
+		`13:3: connection (fc, nn-0xa:pn-0xb, nqn.2014-08.org.nvmexpress.discovery, nn-0x1:pn-0x2) is configured already at /etc/nvme/discoverd.conf:12: the first one counts, this one is ignored`,
+		`15:1: [[discovery-controller]] lists no controller: nothing of it is connected`,
+		`17:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]`,
+		`22:55: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:22: the first one counts, this one is ignored`,
 	}
 	for i := range want {
 		want[i] = "/etc/nvme/discoverd.conf:" + want[i]

@@ -64,6 +64,7 @@ type table struct {
 	entries     []entry
 	controllers []table // of an endpoint
 	listed      bool    // an endpoint has a controller key, be it an empty list
+	faults      []fault // that its loader found
 }
 
 // find returns the entry called key.
@@ -127,7 +128,12 @@ func (l list) lines(file string) []string {
 }
 
 // findings are what is wrong in a file and what is odd.
-type findings struct{ errors, warnings list }
+type findings struct {
+	errors, warnings list
+
+	unparsed bool    // what the file says as a whole cannot be told
+	faults   []fault // errors that concern everything that it connects
+}
 
 // err joins the errors, one a line; nil if there are none.
 func (f findings) err(file string) error {

@@ -100,7 +100,7 @@ func (r *resolver) explainSettings(sources []*source) {
 	for _, s := range sources {
 		r.out.Files = append(r.out.Files, s.file)
 		if s.dialect == tomlDialect && !s.dropIn {
-			_, set := settingsOf(s.section(secGlobal), &findings{})
+			_, set := settingsOf(s.section(secGlobal), Defaults(), &findings{})
 			for key, at := range set {
 				from[key] = s.place(at)
 			}

@@ -246,9 +246,7 @@ controller = traddr=192.0.2.1
 controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host
 4:14: cannot connect without a transport: give tcp, rdma, fc or loop
 5:45: cannot use host-iface "a/b": it is no name of a network interface`},
-		{"endpoints", "[Subsystem]\n[Discovery Controller]\nnqn =\n[Subsystem]\nnqn = nqn.2014-08.org.nvmexpress.discovery\ncontroller = transport=tcp;traddr=192.0.2.1", `1:1: cannot connect a [Subsystem] without a controller: add controller = transport=…;traddr=…
-1:1: cannot connect a [Subsystem] without its name: add nqn = nqn.…
-2:1: cannot connect a [Discovery Controller] without a controller: add controller = transport=…;traddr=…
+		{"endpoints", "[Subsystem]\n[Discovery Controller]\nnqn =\n[Subsystem]\nnqn = nqn.2014-08.org.nvmexpress.discovery\ncontroller = transport=tcp;traddr=192.0.2.1", `1:1: cannot connect a [Subsystem] without its name: add nqn = nqn.…
 5:1: cannot use nqn "nqn.2014-08.org.nvmexpress.discovery" in [Subsystem]: it is that of discovery controllers, which belong in [Discovery Controller]`},
 		{"keys out of place", "tos = 1\n[Host]\nnqn = nqn.a\nnbft = true\n[I/O Controller Defaults]\nhostnqn = nqn.a\ntraddr = 192.0.2.1\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;hostid=x", `1:1: cannot use tos in the beginning of the file, before the first section: it belongs in [Host], a section of defaults, an endpoint or a controller line
 3:1: cannot use nqn in [Host]: it belongs in [Discovery Controller] or [Subsystem]
@@ -285,10 +283,12 @@ queue-size = 32
 nqn = nqn.a
 controller = transport=tcp;traddr=192.0.2.1
 controller =
-controller = transport=tcp;traddr=192.0.2.2;ctrl_loss_tmo=3
+controller = transport=tcp;traddr=192.0.2.2
 controller = transport=tcp;traddr=::ffff:192.0.2.2
 [Discovery Controller]
 controller =
+[Subsystem]
+nqn = nqn.none
 `})))
 	diff(t, "error", "", err)
 	want := []string{
@@ -298,9 +298,9 @@ controller =
 		`8:1: key tos in [Host] is set at line 7 already: this one counts`,
 		`11:1: section [I/O Controller Defaults] is at line 9 already: both count, what this one sets goes first`,
 		`12:1: key queue-size in [I/O Controller Defaults] is set at line 10 already: this one counts`,
-		`17:45: key ctrl_loss_tmo in a controller line is unknown and ignored: did you mean ctrl-loss-tmo?`,
 		`18:14: connection (tcp, 192.0.2.2, 4420, nqn.a) is configured already at /etc/nvme/nvme-fabrics.conf:17: the first one counts, this one is ignored`,
 		`19:1: [Discovery Controller] lists no controller: nothing of it is connected`,
+		`21:1: [Subsystem] has no controller: nothing of it is connected; add controller = transport=…;traddr=…`,
 	}
 	for i := range want {
 		want[i] = "/etc/nvme/nvme-fabrics.conf:" + want[i]

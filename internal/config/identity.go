@@ -134,6 +134,7 @@ func isUUID(s string) bool {
 // readLine returns the first line of a small file without the white space around it, "" if there is no such file.
 func readLine(file string) (string, error) {
 	text, _, err := read(file)
+	text = strings.TrimPrefix(text, byteOrderMark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -153,6 +154,9 @@ type persona struct {
 
 	secrets secret.Set // of [host]
 	ref     secret.Ref // and their name
+
+	faults    []fault // of [host] and of the identity
+	unknowing bool    // the identity is not the one that the file asks for
 }
 
 // identityOf returns the identity that [host] of a file asks for. A host NQN of its own brings its own host ID: the host's
@@ -162,7 +166,7 @@ func (r *resolver) identityOf(s *source) persona {
 	own := persona{identity: r.known, where: r.known.nqnFile, nqnFrom: r.known.nqnFrom(), idFrom: r.known.idFrom()}
 	if nqn := tid.FoldNQN(host.text("hostnqn")); nqn != "" {
 		if err := tid.CheckNQN(nqn); err != nil {
-			s.found.errors.add(host.place("hostnqn"), "cannot set hostnqn: %v", err)
+			own.refuse(s.wrong(host.place("hostnqn"), "hostnqn", true, "cannot set hostnqn: %v", err))
 			return own
 		}
 		own.explicit, own.where = true, s.place(host.place("hostnqn"))
@@ -175,10 +179,10 @@ func (r *resolver) identityOf(s *source) persona {
 		at := host.place("hostid")
 		switch own.id = strings.ToLower(id); {
 		case !isUUID(own.id) || own.id == "00000000-0000-0000-0000-000000000000":
-			s.found.errors.add(at, "cannot set hostid to %q: %v", id, errNoUUID)
+			own.refuse(s.wrong(at, "hostid", true, "cannot set hostid to %q: %v", id, errNoUUID))
 			own.id = ""
 		case s.dropIn && !own.explicit:
-			s.found.errors.add(at, "cannot set hostid without hostnqn in a drop-in: add the hostnqn that it belongs to")
+			own.refuse(s.wrong(at, "hostid", true, "cannot set hostid without hostnqn in a drop-in: add the hostnqn that it belongs to"))
 		}
 		own.idFrom = s.place(at)
 	}
@@ -191,12 +195,17 @@ func (r *resolver) persona(s *source) persona {
 	own := r.identityOf(s)
 	connects := slices.ContainsFunc(s.doc.tables, func(t table) bool { return sections[t.name] })
 	if connects && own.nqn == "" {
-		s.found.errors.add(position{1, 1}, "%s", noIdentity(r.known))
+		own.refuse(s.wrong(position{1, 1}, "hostnqn", true, "%s", noIdentity(r.known)))
 	}
-	if connects || own.explicit || s.dialect == tomlDialect && !s.dropIn {
-		r.use(own, s)
+	if !own.unknowing && (connects || own.explicit || s.dialect == tomlDialect && !s.dropIn) {
+		r.use(&own, s)
 	}
 	return own
+}
+
+// refuse notes that the file's connections cannot be made as the host that it asks for.
+func (p *persona) refuse(f fault) {
+	p.faults, p.unknowing = append(p.faults, f), true
 }
 
 // noIdentity is what is wrong when there is something to connect and no host NQN.
@@ -207,7 +216,7 @@ func noIdentity(known identity) string {
 // use adds a persona, and reports it when it cannot be one beside the others. The kernel allows one host ID for a host NQN
 // (drivers/nvme/host/fabrics.c, nvmf_host_add), and targets take two host NQNs with one host ID for one host (NVMe Base
 // Specification 2.3, section 5.2.26.1.32).
-func (r *resolver) use(own persona, s *source) {
+func (r *resolver) use(own *persona, s *source) {
 	host := s.section(secHost)
 	idAt := host.place("hostnqn")
 	if e, ok := host.find("hostid"); ok {
@@ -217,17 +226,17 @@ func (r *resolver) use(own persona, s *source) {
 		switch {
 		case own.nqn == "" || other.nqn == "":
 		case own.nqn == other.nqn && own.explicit && other.explicit:
-			s.found.errors.add(host.place("hostnqn"), "cannot use hostnqn %q in two files: it is at %s already; put what it connects into that file", own.nqn, other.where)
+			own.refuse(s.wrong(host.place("hostnqn"), "hostnqn", true, "cannot use hostnqn %q in two files: it is at %s already; put what it connects into that file", own.nqn, other.where))
 		case own.nqn == other.nqn && own.id != other.id:
-			s.found.errors.add(idAt, "cannot use hostid %q: hostnqn %q of %s has hostid %q, and a host NQN has one", own.id, other.nqn, other.where, other.id)
+			own.refuse(s.wrong(idAt, "hostid", true, "cannot use hostid %q: hostnqn %q of %s has hostid %q, and a host NQN has one", own.id, other.nqn, other.where, other.id))
 		case own.nqn != other.nqn && own.id == other.id:
-			s.found.errors.add(idAt, "cannot use hostid %q for hostnqn %q: it is that of hostnqn %q of %s, and targets would take both for one host", own.id, own.nqn, other.nqn, other.where)
+			own.refuse(s.wrong(idAt, "hostid", true, "cannot use hostid %q for hostnqn %q: it is that of hostnqn %q of %s, and targets would take both for one host", own.id, own.nqn, other.nqn, other.where))
 		default:
 			continue
 		}
 		return // one report is enough
 	}
-	r.personas = append(r.personas, own)
+	r.personas = append(r.personas, *own)
 }
 
 // nqnFrom and idFrom tell where the host's own identity comes from.

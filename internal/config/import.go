@@ -319,7 +319,13 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 	}
 	i.seen[key] = fmt.Sprintf("%s:%d", i.path, at.line)
 	d.count++
-	path.entries = append(path.entries, i.parameters(entries)...)
+	for _, e := range i.parameters(entries) {
+		if p, ok := param.ByName(e.key); ok && !p.Info().On(key.id.Transport) {
+			i.lose(e.at, "%s is not imported: transport %s does not take it", e.key, key.id.Transport)
+			continue
+		}
+		path.entries = append(path.entries, e)
+	}
 	name := secSubsystem
 	if kind == tid.Discovery {
 		name = secDiscovery

@@ -58,11 +58,13 @@ func parseINI(text string) (document, findings) {
 	var found findings
 	text, ok := plain(text, &found)
 	if !ok {
+		found.unparsed = true
 		return document{}, found
 	}
 	l := iniLoader{names: iniSections(), singles: map[string]int{}, seen: map[tableKey]int{}, found: &found}
 	l.doc.tables = []table{{title: "the beginning of the file, before the first section", at: position{1, 1}}}
 	scanINI(text, iniEvents{section: l.section, entry: l.entry, junk: func(at position) {
+		found.unparsed = true
 		found.errors.add(at, "cannot parse this line: it must be a [section] or key = value")
 	}})
 	return l.doc, found
@@ -74,7 +76,7 @@ type iniLoader struct {
 	doc     document
 	singles map[string]int   // sections that there are: the number of their table
 	current int              // table
-	unknown bool             // section: its keys are passed over
+	unknown string           // title of the section if it is none that we know: its keys are passed over
 	seen    map[tableKey]int // of entries: their number in the table
 	found   *findings
 }
@@ -88,8 +90,9 @@ type tableKey struct {
 func (l *iniLoader) section(name string, at position) {
 	title := "[" + name + "]"
 	known, ok := l.names[title]
-	l.unknown = !ok
+	l.unknown = ""
 	if !ok {
+		l.unknown = "[" + shownSection(name) + "]"
 		var candidates []string
 		for title := range l.names {
 			candidates = append(candidates, strings.Trim(title, "[]"))
@@ -101,7 +104,8 @@ func (l *iniLoader) section(name string, at position) {
 	if before, again := l.singles[known]; again && !sections[known] {
 		line := l.doc.tables[before].at.line
 		if known == secHost {
-			l.found.errors.add(at, "cannot use a second %s: the one at line %d holds for the whole file; another host goes into a drop-in of its own", title, line)
+			l.found.faults = append(l.found.faults, l.found.errors.fault(at, "hostnqn", true,
+				"cannot use a second %s: the one at line %d holds for the whole file; another host goes into a drop-in of its own", title, line))
 		} else {
 			l.found.warnings.add(at, "section %s is at line %d already: both count, what this one sets goes first", title, line)
 		}
@@ -124,7 +128,8 @@ func shownSection(name string) string {
 func (l *iniLoader) entry(key, value string, at position, valueAt int) {
 	t := &l.doc.tables[l.current]
 	switch {
-	case l.unknown:
+	case l.unknown != "":
+		l.found.unknownSection(l.unknown, key, at)
 	case key == "controller" && sections[t.name]:
 		t.listed = true
 		if value == "" { // resets the list
@@ -161,9 +166,10 @@ func (l *iniLoader) controller(value string, at position) table {
 		before, again := seen[key]
 		switch {
 		case !ok || key == "":
-			l.found.errors.add(here, "cannot parse this part of the controller line: it must be key=value")
+			t.faults = append(t.faults, l.found.errors.fault(here, meant(trimmed), true, "cannot parse this part of the controller line: it must be key=value"))
 		case again:
-			l.found.errors.add(here, "cannot set %s twice in a controller line: it is at column %d already", shown(key), before)
+			t.faults = append(t.faults, l.found.errors.fault(here, key, grave(key),
+				"cannot set %s twice in a controller line: it is at column %d already", shown(key), before))
 		default:
 			seen[key] = here.column
 			t.entries = append(t.entries, entry{key: key, at: here, text: strings.TrimSpace(text)})

@@ -163,7 +163,7 @@ func allowedIn(name string) []string {
 		keys = append(keys, controllerKeys...)
 	}
 	if name != secDiscoveryDefaults && name != secIODefaults {
-		keys = append(keys, secretKeys()...)
+		keys = append(keys, allSecretKeys()...)
 	}
 	for _, p := range param.All() {
 		keys = append(keys, p.String())
@@ -175,7 +175,7 @@ func allowedIn(name string) []string {
 func (d *dialect) belongs(key string) string {
 	_, isParam := param.ByName(key)
 	switch {
-	case slices.Contains(secretKeys(), key):
+	case slices.Contains(allSecretKeys(), key):
 		return d.title(secHost) + ", an endpoint or " + d.path
 	case isParam:
 		return d.title(secHost) + ", a section of defaults, an endpoint or " + d.path

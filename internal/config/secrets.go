@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -24,30 +26,64 @@ func secretKeys() []string {
 	return names
 }
 
+// otherNames are nvme-cli's names of secrets since August 2026, with ours. They are constant.
+var otherNames = map[string]string{"kxchap-secret": "dhchap-secret", "kxchap-ctrl-secret": "dhchap-ctrl-secret"}
+
+// allSecretKeys are the secretKeys under all their names.
+func allSecretKeys() []string {
+	names := secretKeys()
+	for _, other := range slices.Sorted(maps.Keys(otherNames)) {
+		names = append(names, other, other+fileSuffix)
+	}
+	return names
+}
+
 // secretOf tells which secret a key sets, and whether by a file.
 func secretOf(key string) (k secret.Key, byFile, ok bool) {
 	name, byFile := strings.CutSuffix(key, fileSuffix)
+	if ours, other := otherNames[name]; other {
+		name = ours
+	}
 	k, ok = secret.ByName(name)
 	return k, byFile, ok
-}
-
-// elsewhere are keys that other tools know, and what there is instead.
-var elsewhere = map[string]string{
-	"keyring":          "TLS keys are looked for in the kernel's keyring .nvme, where tls-key puts them",
-	"tls-key-identity": "the identity of a TLS key follows from tls-key, hostnqn and nqn",
 }
 
 // secretReader reads the secret in a file, an absolute path. readable allows one that others than its owner may read.
 type secretReader func(k secret.Key, file string, readable bool) (secret.Value, error)
 
-// hostSecrets returns the secrets of a file's [host]. They are kept by name, and for those who connect as this host.
-func (r *resolver) hostSecrets(s *source, own persona) (secret.Set, secret.Ref) {
-	set := r.secrets(s, secret.Set{}, s.section(secHost))
-	ref := r.keep(set, secret.Ref(s.dialect.title(secHost)+" of "+s.file))
-	if _, other := r.out.HostSecrets[own.nqn]; ref != "" && !other {
-		r.out.HostSecrets[own.nqn] = ref
+// hostSecrets adds the secrets of a file's [host] to its persona. They are kept by name, and for those who connect as this
+// host. A fault that concerns them leaves those who connect as this host the secrets of the last good state.
+func (r *resolver) hostSecrets(s *source, own *persona) {
+	set, faults := r.secrets(s, secret.Set{}, s.section(secHost))
+	own.faults = append(own.faults, faults...)
+	own.secrets = set
+	name := secret.Ref(s.dialect.title(secHost) + " of " + s.file)
+	wrong := secretFaults(own.faults)
+	if len(wrong) == 0 {
+		own.ref = r.keep(set, name)
+	} else if before, ok := r.last.hosts[own.nqn]; ok && (kept{secrets: before}).hasAll(wrong) {
+		own.ref = r.keep(before, lastGoodRef(name))
+	} else {
+		own.ref = r.block(name, wrong)
 	}
-	return set, ref
+	if _, other := r.out.HostSecrets[own.nqn]; own.ref != "" && !other && !own.unknowing {
+		r.out.HostSecrets[own.nqn] = own.ref
+	}
+}
+
+// secretFaults returns the faults that concern secrets, or may.
+func secretFaults(faults []fault) []fault {
+	return slices.DeleteFunc(onlyGrave(faults), func(f fault) bool {
+		_, _, ok := secretOf(f.key)
+		return !ok && f.key != ""
+	})
+}
+
+// lastGoodRef names secrets of an earlier load. Nothing else begins like that: other names begin with the name of a file or
+// section.
+func lastGoodRef(ref secret.Ref) secret.Ref {
+	const mark = "last good "
+	return mark + secret.Ref(strings.TrimPrefix(string(ref), mark))
 }
 
 // keep makes ref the name of set, and returns it; "" for a set of nothing.
@@ -55,17 +91,32 @@ func (r *resolver) keep(set secret.Set, ref secret.Ref) secret.Ref {
 	if set.Empty() {
 		return ""
 	}
-	if r.out.Secrets == nil {
-		r.out.Secrets, r.out.HostSecrets = map[secret.Ref]secret.Set{}, map[string]secret.Ref{}
-	}
+	r.refs()
 	r.out.Secrets[ref] = set
 	return ref
 }
 
+// block makes ref the name of secrets that cannot be used because of faults, and returns it.
+func (r *resolver) block(ref secret.Ref, faults []fault) secret.Ref {
+	r.refs()
+	r.out.Unusable[ref] = faults[0].why
+	return ref
+}
+
+// refs makes the maps of names of secrets.
+func (r *resolver) refs() {
+	if r.out.HostSecrets == nil {
+		r.out.Secrets, r.out.HostSecrets = map[secret.Ref]secret.Set{}, map[string]secret.Ref{}
+		r.out.Unusable = map[secret.Ref]string{}
+	}
+}
+
 // secrets lays the secrets of a table over those of the level above it. An empty value takes one away.
-func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
+func (r *resolver) secrets(s *source, set secret.Set, t table) (_ secret.Set, faults []fault) {
 	before := map[secret.Key]entry{}
-	wrong := false
+	wrong := func(e entry, format string, args ...any) {
+		faults = append(faults, s.wrong(e.at, e.key, true, format, args...))
+	}
 	for _, e := range t.entries {
 		k, byFile, ok := secretOf(e.key)
 		if !ok || e.strange != "" {
@@ -76,7 +127,7 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
 		case twice && e.text == "": // it is set as the other
 			continue
 		case twice && other.text != "":
-			s.found.errors.add(e.at, "cannot set %s and %s in %s: leave one of them out", other.key, e.key, t.title)
+			wrong(e, "cannot set %s and %s in %s: leave one of them out", other.key, e.key, t.title)
 			continue
 		}
 		before[k] = e
@@ -85,14 +136,12 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
 			continue
 		}
 		if r.nvmePath != "" {
-			s.found.errors.add(e.at, "cannot use %s with nvme-path, which is set at %s: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out", e.key, r.nvmePath)
-			wrong = true
+			wrong(e, "cannot use %s with nvme-path, which is set at %s: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out", e.key, r.nvmePath)
 			continue
 		}
 		value, err := r.secret(s, k, byFile, e.text)
 		if err != nil {
-			s.found.errors.add(e.at, "cannot use %s: %v", e.key, err)
-			wrong = true
+			wrong(e, "cannot use %s: %v", e.key, err)
 			continue
 		}
 		set[k] = secret.Secret{Value: value, From: s.place(e.at)}
@@ -103,11 +152,11 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) secret.Set {
 			}
 		}
 	}
-	if len(before) > 0 && !wrong && set[secret.DHChapCtrl].Value.IsSet() && !set[secret.DHChap].Value.IsSet() {
-		s.found.errors.add(cmp.Or(before[secret.DHChapCtrl], before[secret.DHChap]).at,
-			"cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too")
+	if len(before) > 0 && len(faults) == 0 && set[secret.DHChapCtrl].Value.IsSet() && !set[secret.DHChap].Value.IsSet() {
+		at := cmp.Or(before[secret.DHChapCtrl], before[secret.DHChap]).at
+		wrong(entry{key: secret.DHChap.String(), at: at}, "cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too")
 	}
-	return set
+	return set, faults
 }
 
 // hiddenDir returns the directory above file that ProtectHome= and PrivateTmp= hide from the service, "" for none.

@@ -127,8 +127,8 @@ func TestSecretErrors(t *testing.T) {
 	}{
 		{"elsewhere", "[io-controller-defaults]\ndhchap-secret = \"x\"\n[global]\ntls-key-file = \"/x\"\n", `2:1: cannot use dhchap-secret in [io-controller-defaults]: it belongs in [host], an endpoint or a controller table
 4:1: cannot use tls-key-file in [global]: it belongs in [host], an endpoint or a controller table`, 0o600},
-		{"not ours", "[host]\nkeyring = \".nvme\"\ntls-key-identity = \"x\"\n", `2:1: cannot use keyring in [host]: TLS keys are looked for in the kernel's keyring .nvme, where tls-key puts them
-3:1: cannot use tls-key-identity in [host]: the identity of a TLS key follows from tls-key, hostnqn and nqn`, 0o600},
+		{"under both names", "[host]\ndhchap-secret = \"" + secretA + "\"\nkxchap-secret = \"" + secretA + "\"\n", `3:1: cannot set dhchap-secret and kxchap-secret in [host]: leave one of them out`, 0o600},
+		{"a key and an identity", strings.Replace(endpoint, "controller", "tls = true\ntls-key = \""+tlsKeyA+"\"\ntls-key-identity = \"x\"\ncontroller", 1), `5:1: cannot set tls-key and tls-key-identity in [[subsystem]]: leave one of them out`, 0o600},
 		{"damaged", "[host]\ndhchap-secret = \"DHHC-1:00:hunter2:\"\n", `2:1: cannot use dhchap-secret: it is damaged: what is between the last two colons is not base64`, 0o600},
 		{"the other kind", "[host]\ntls-key = \"" + secretA + "\"\n", `2:1: cannot use tls-key: it does not begin with NVMeTLSkey-1:`, 0o600},
 		{"number", "[host]\ntls-key = 1.5\n", `2:1: cannot set tls-key to a number with a fraction: it must be a string, an integer or a truth value`, 0o600},
@@ -164,7 +164,8 @@ func TestReadableSecrets(t *testing.T) {
 	diff(t, "secrets", 2, len(got.Secrets))
 }
 
-// TestUnusedTLSKey: a key at a connection without TLS does nothing, which is told; the host's is for those that have it.
+// TestUnusedTLSKey: a connection with a key and without TLS would be made in the clear; the host's key is for those that have
+// TLS.
 func TestUnusedTLSKey(t *testing.T) {
 	root := write(t, host(map[string]string{mainFile: `
 [host]
@@ -175,12 +176,16 @@ controller = [
   { transport = "tcp", traddr = "192.0.2.1" },
   { transport = "tcp", traddr = "192.0.2.2", tls-key-file = "/etc/nvme/keys/tls" },
   { transport = "tcp", traddr = "192.0.2.3", tls-key-file = "/etc/nvme/keys/tls", tls = true },
+  { transport = "tcp", traddr = "192.0.2.4", tls-key-file = "/etc/nvme/keys/tls", tls = false },
+  { transport = "tcp", traddr = "192.0.2.5", keyring = ".nvme" },
 ]
 `}))
 	hide(t, root, map[string]string{"etc/nvme/keys/tls": tlsKeyA})
 	got, err := loadRoot(t, root)
-	diff(t, "error", "", err)
-	diff(t, "warnings", []string{"/etc/nvme/discoverd.conf:8:3: tls-key from /etc/nvme/keys/tls is not used: the connection has no tls = true"}, got.Warnings)
+	diff(t, "error", `/etc/nvme/discoverd.conf:8:46: cannot use tls-key-file without TLS: add tls = true, or tls = false to connect in the clear
+/etc/nvme/discoverd.conf:11:46: cannot use keyring without TLS: add tls = true, or tls = false to connect in the clear`, err)
+	diff(t, "connected", []string{"192.0.2.1", "192.0.2.3", "192.0.2.4"}, usable(got))
+	diff(t, "warnings", []string(nil), got.Warnings)
 }
 
 // TestHiddenSecretFile: a file that the service does not see is told where config check can read it.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -19,6 +21,14 @@ type source struct {
 	mode    fs.FileMode
 	doc     document
 	found   findings
+
+	loaded    []fault            // errors that cost everything that the file connects, as its loader found them
+	faults    []fault            // all of these errors
+	keyFaults map[string][]fault // keys at fault of the sections that there is one of
+
+	// The document is the last one that could be parsed: foundNow is what is wrong with the file as it is now.
+	stale    bool
+	foundNow findings
 }
 
 // parse makes a source of the text of a file with that mode.
@@ -29,7 +39,42 @@ func parse(file, text string, mode fs.FileMode, d *dialect, dropIn bool) *source
 	} else {
 		s.doc, s.found = parseTOML(text)
 	}
+	s.keyFaults = map[string][]fault{}
+	if s.found.unparsed {
+		s.suspect(text)
+	}
+	s.placeFaults()
 	return s
+}
+
+// suspect notes the grave keys that a file which cannot be parsed seems to have: others may inherit what they set.
+func (s *source) suspect(text string) {
+	why := "1:1: cannot parse the file"
+	if first := s.found.errors.lines(""); len(first) > 0 {
+		why = strings.TrimPrefix(first[0], ":")
+	}
+	scanINI(text, iniEvents{
+		section: func(string, position) {},
+		junk:    func(position) {},
+		entry: func(key, _ string, _ position, _ int) {
+			if key = strings.Trim(key, `"'`); grave(key) {
+				s.found.faults = append(s.found.faults, fault{meant(key), true, why})
+			}
+		},
+	})
+}
+
+// lastVersion makes a source of the version of a file that could be parsed last; false if there is none. found is what is wrong
+// with the file as it is now.
+func (l *lastGood) lastVersion(file string, found findings) (*source, bool) {
+	if l == nil || l.files[file] == nil {
+		return nil, false
+	}
+	before := l.files[file]
+	return &source{
+		file: file, dialect: before.dialect, dropIn: before.dropIn, mode: before.mode, doc: before.doc,
+		faults: slices.Clone(before.loaded), loaded: before.loaded, keyFaults: map[string][]fault{}, stale: true, foundNow: found,
+	}, true
 }
 
 // section returns the first section of a name, an empty one if there is none.
@@ -46,37 +91,56 @@ func (s *source) section(name string) table {
 func (s *source) place(at position) string { return fmt.Sprintf("%s:%d", s.file, at.line) }
 
 // gather reads everything that is installed, file being the main file if it is not "". The error is what could not be read.
-func gather(root paths.Root, file string) ([]*source, error) {
+func gather(root paths.Root, file string) ([]*source, error) { return gatherOver(nil, root, file) }
+
+// gatherOver is gather for a Loader: a file that cannot be read or parsed stands as it was last.
+func gatherOver(last *lastGood, root paths.Root, file string) ([]*source, error) {
 	mayMiss := file == ""
 	if mayMiss {
 		file = root.DaemonConfig()
 	}
-	sources, err := family(file, tomlDialect, mayMiss)
-	settings := Defaults()
+	sources, err := family(last, file, tomlDialect, mayMiss)
+	settings, before := Defaults(), Defaults()
+	if last != nil {
+		before = last.settings
+	}
 	for _, s := range sources {
 		if !s.dropIn {
-			settings, _ = settingsOf(s.section(secGlobal), &findings{})
+			settings, _ = settingsOf(s.section(secGlobal), before, &findings{})
 		}
 	}
 	if !settings.FabricsConfig {
 		return sources, err
 	}
-	shared, sharedErr := family(root.FabricsConfig(), iniDialect, true)
+	shared, sharedErr := family(last, root.FabricsConfig(), iniDialect, true)
 	return append(sources, shared...), errors.Join(err, sharedErr)
 }
 
 // family reads a main file and its drop-ins in the order of their names.
-func family(main string, d *dialect, mayMiss bool) ([]*source, error) {
+func family(last *lastGood, main string, d *dialect, mayMiss bool) ([]*source, error) {
 	var sources []*source
 	var errs []error
 	add := func(file string, dropIn, mayMiss bool) {
 		text, mode, err := read(file)
+		var found findings
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && mayMiss:
+			return
 		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot read configuration file %s: %w", file, err))
 		default:
-			sources = append(sources, parse(file, text, mode, d, dropIn))
+			s := parse(file, text, mode, d, dropIn)
+			if found = s.found; !found.unparsed {
+				sources = append(sources, s)
+				return
+			}
+			if _, ok := last.lastVersion(file, found); !ok {
+				sources = append(sources, s)
+				return
+			}
+		}
+		if s, ok := last.lastVersion(file, found); ok {
+			sources = append(sources, s)
 		}
 	}
 	add(main, false, mayMiss)
@@ -84,6 +148,13 @@ func family(main string, d *dialect, mayMiss bool) ([]*source, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, fmt.Errorf("cannot read configuration directory %s: %w", dir, cause(err)))
+		if last != nil {
+			for _, file := range slices.Sorted(maps.Keys(last.files)) {
+				if s, ok := last.lastVersion(file, findings{}); ok && filepath.Dir(file) == dir {
+					sources = append(sources, s)
+				}
+			}
+		}
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".conf") && !strings.HasPrefix(e.Name(), ".") {
@@ -129,7 +200,7 @@ func dialectOf(file, text string) *dialect {
 	}
 	names := iniSections()
 	hasINI, hasTOML := false, false
-	scanINI(strings.TrimPrefix(text, "\ufeff"), iniEvents{
+	scanINI(strings.TrimPrefix(text, byteOrderMark), iniEvents{
 		section: func(name string, _ position) {
 			title := "[" + name + "]"
 			_, known := names[title]

@@ -4,6 +4,14 @@ import "strings"
 
 // suggest returns ": did you mean …?" with the candidate that name is most likely a slip of, or "".
 func suggest(name string, candidates []string) string {
+	if best := suggestion(name, candidates); best != "" {
+		return ": did you mean " + best + "?"
+	}
+	return ""
+}
+
+// suggestion returns the candidate that name is most likely a slip of, or "".
+func suggestion(name string, candidates []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	best, least := "", 3
 	for _, c := range candidates {
@@ -14,10 +22,7 @@ func suggest(name string, candidates []string) string {
 			best, least = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return ": did you mean " + best + "?"
+	return best
 }
 
 // distance counts the letters to insert, delete or replace, and the neighbours to exchange, to make b of a: their optimal

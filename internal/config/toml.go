@@ -20,16 +20,19 @@ func parseTOML(text string) (document, findings) {
 	var found findings
 	text, ok := plain(text, &found)
 	if !ok {
+		found.unparsed = true
 		return document{}, found
 	}
 	places, deep := newIndex(text)
 	if deep != (position{}) {
+		found.unparsed = true
 		found.errors.add(deep, "cannot parse the file: tables, arrays or dotted keys go deeper than %d levels", maxDepth)
 		return document{}, found
 	}
 	var top map[string]any
 	if _, err := toml.Decode(text, &top); err != nil {
 		at, message := syntaxError(text, err)
+		found.unparsed = true
 		found.errors.add(at, "cannot parse the file as TOML: %s", message)
 		return document{}, found
 	}
@@ -37,9 +40,12 @@ func parseTOML(text string) (document, findings) {
 	return l.document(top), found
 }
 
+// byteOrderMark begins what some editors write.
+const byteOrderMark = "\ufeff"
+
 // plain returns text without a byte order mark. What is not text at all is an error.
 func plain(text string, found *findings) (string, bool) {
-	text = strings.TrimPrefix(text, "\ufeff")
+	text = strings.TrimPrefix(text, byteOrderMark)
 	if !utf8.ValidString(text) {
 		found.errors.add(firstInvalid(text), "cannot parse the file: it is not UTF-8")
 		return "", false
@@ -132,19 +138,32 @@ func (l tomlLoader) document(top map[string]any) document {
 				doc.tables = append(doc.tables, l.table(key, tomlDialect.title(key), p.elem(i), t))
 			}
 		case known && repeats:
+			l.found.unparsed = true
 			l.found.errors.add(at, "cannot use %s like this: each one begins with a line [[%s]]", key, key)
 		case known && isTable:
 			doc.tables = append(doc.tables, l.table(key, tomlDialect.title(key), p, one))
 		case known:
+			l.found.unparsed = true
 			l.found.errors.add(at, "cannot use %s like this: it is one section, which begins with a line [%s]", key, key)
 		case isTable, isTables && len(many) > 0:
 			l.found.warnings.add(at, "section %s is unknown and ignored%s", shown(key), suggest(key, sectionNames()))
+			l.unknownSection(key, p, one)
+			for i, t := range many {
+				l.unknownSection(key, p.elem(i), t)
+			}
 		default:
 			loose.entries = append(loose.entries, l.entry(p, key, value))
 		}
 	}
 	doc.tables = append(doc.tables, loose)
 	return doc
+}
+
+// unknownSection looks at the keys of a section that is none of ours.
+func (l tomlLoader) unknownSection(name string, p path, values map[string]any) {
+	for _, key := range l.ordered(p, values) {
+		l.found.unknownSection("section "+shown(name), key, l.index[p.child(key)])
+	}
 }
 
 // table makes a table of a section or of a controller.
@@ -159,6 +178,7 @@ func (l tomlLoader) table(name, title string, p path, values map[string]any) tab
 		t.listed = true
 		many, ok := tables(value)
 		if !ok {
+			l.found.unparsed = true
 			l.found.errors.add(l.index[p], "cannot use controller like this: it is a list of tables, %s", tomlDialect.controller)
 		}
 		for i, c := range many {

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// fault is an error in a table as it concerns the connections that the table governs: it costs them.
+type fault struct {
+	key   string // that is wrong, or that the wrong one seems to mean; "" if that cannot be told
+	grave bool   // without the key a connection would be less secure, another host's, or over another path
+	why   string // the error, "file:line:column: cannot …"
+}
+
+// graveKeys are those without which a connection would be less secure, another host's, or over another path.
+func graveKeys() []string {
+	return slices.Concat(allSecretKeys(), hostKeys, []string{
+		"host-traddr", "host-iface",
+		param.TLS.String(), param.Concat.String(), param.Keyring.String(), param.TLSKeyIdentity.String(),
+	})
+}
+
+// securityWords are parts of the names of keys that have to do with security, whatever tool they are of.
+var securityWords = []string{"secret", "chap", "tls", "psk", "key", "concat", "auth", "cert", "hmac", "encrypt"}
+
+// grave tells whether a key is one of the grave ones, looks like a slip of one, or has to do with security by its name.
+func grave(key string) bool {
+	if isKnown(key) && !slices.Contains(graveKeys(), key) {
+		return false
+	}
+	name := strings.ReplaceAll(strings.ToLower(key), "_", "-")
+	return slices.Contains(graveKeys(), key) || suggestion(key, graveKeys()) != "" ||
+		slices.ContainsFunc(securityWords, func(w string) bool { return strings.Contains(name, w) })
+}
+
+// isKnown tells whether any section has the key.
+func isKnown(key string) bool {
+	return slices.ContainsFunc(append(sectionNames(), "controller"), func(name string) bool { return slices.Contains(allowedIn(name), key) })
+}
+
+// meant returns the key of a connection that an unknown one seems to mean, "" if that cannot be told.
+func meant(key string) string {
+	known := slices.Concat(controllerKeys, graveKeys())
+	for _, p := range param.All() {
+		known = append(known, p.String())
+	}
+	if slices.Contains(known, key) {
+		return key
+	}
+	return suggestion(key, known)
+}
+
+// unknownSection reports a key of an unknown section that would make the connections of the file others than they are without it.
+func (f *findings) unknownSection(title, key string, at position) {
+	if grave(key) {
+		f.faults = append(f.faults, f.errors.fault(at, meant(key), true,
+			"cannot use %s in %s: that section is unknown, and nothing of the file is connected without what it asks for", shown(key), title))
+	}
+}
+
+// fault adds an error and returns it as a fault, whose why lacks the file.
+func (l *list) fault(at position, key string, grave bool, format string, args ...any) fault {
+	l.add(at, format, args...)
+	return fault{key, grave, fmt.Sprintf("%d:%d: %s", at.line, at.column, fmt.Sprintf(format, args...))}
+}
+
+// wrong adds an error to the findings of s and returns it as a fault.
+func (s *source) wrong(at position, key string, grave bool, format string, args ...any) fault {
+	f := s.found.errors.fault(at, key, grave, format, args...)
+	f.why = s.file + ":" + f.why
+	return f
+}
+
+// placeFaults completes the faults that the loader found with the name of the file.
+func (s *source) placeFaults() {
+	complete := func(faults []fault) {
+		for i := range faults {
+			faults[i].why = s.file + ":" + faults[i].why
+		}
+	}
+	s.loaded = s.found.faults
+	complete(s.loaded)
+	s.faults = slices.Clone(s.loaded)
+	for _, t := range s.doc.tables {
+		complete(t.faults)
+		for _, c := range t.controllers {
+			complete(c.faults)
+		}
+	}
+}
+
+// onlyGrave returns the grave ones of faults.
+func onlyGrave(faults []fault) []fault {
+	var list []fault
+	for _, f := range faults {
+		if f.grave {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// lastGood is what a Loader remembers of its last load.
+type lastGood struct {
+	settings    Settings
+	files       map[string]*source // the last version of each file that could be parsed
+	connections map[string][]kept  // of each file
+	found       kept               // of Config.Discovered, with the parameters of I/O controllers for its own
+	nqn, id     string             // and its host identity
+	hosts       map[string]secret.Set
+}
+
+// kept is a connection of the last good state of a file.
+type kept struct {
+	connection Connection
+	values     ConnectionValues
+	secrets    secret.Set // of the connection
+	below      secret.Set // of what it names
+}
+
+// has tells whether the connection has what a key that is at fault now asks for: it may stay in force then.
+func (k kept) has(f fault) bool {
+	if !f.grave {
+		return true
+	}
+	if key, _, ok := secretOf(f.key); ok {
+		return k.secrets[key].Value.IsSet()
+	}
+	if p, ok := param.ByName(f.key); ok {
+		_, set := k.connection.Wish.Params.Get(p)
+		return set
+	}
+	value, _ := k.connection.Wish.TID.Get(f.key)
+	return value != ""
+}
+
+func (k kept) hasAll(faults []fault) bool {
+	return !slices.ContainsFunc(faults, func(f fault) bool { return !k.has(f) })
+}
+
+// sameEnd tells whether two connections lead to one subsystem at one address, whoever connects and from where.
+func sameEnd(a, b Connection) bool {
+	x, y := a.Wish.TID, b.Wish.TID
+	return a.Wish.Kind == b.Wish.Kind && a.Host == b.Host && x.NQN == y.NQN && x.Transport == y.Transport && x.Trsvcid == y.Trsvcid &&
+		tid.SameAddr(x.Transport, x.Traddr, y.Traddr)
+}
