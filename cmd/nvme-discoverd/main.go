@@ -7,10 +7,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/daemon"
@@ -23,7 +23,7 @@ var version = "dev" // set by the linker
 
 // Exit statuses. The service is not started again after the first: another start would end the same way.
 const (
-	exitConfig  = 1 // the configuration cannot be used, or another daemon runs
+	exitConfig  = 1 // the configuration file that was named is not there, or another daemon runs
 	exitUsage   = 2
 	exitRunning = 3 // something gave way that another start may find in order
 )
@@ -56,17 +56,12 @@ func run() int {
 	if dumps != nil {
 		stderr.Warn(dumps.Error())
 	}
-	cfg, err := config.Load(paths.Root(*root), *file)
-	if err != nil {
-		for _, warning := range cfg.Warnings {
-			stderr.Warn(warning)
-		}
-		for _, line := range strings.Split(err.Error(), "\n") {
-			stderr.Error(line)
-		}
-		stderr.Error("not started and nothing touched: correct the configuration")
+	if _, err := os.Stat(*file); *file != "" && errors.Is(err, fs.ErrNotExist) {
+		stderr.Error(fmt.Sprintf("not started and nothing touched: there is no %s, which --config names", *file))
 		return exitConfig
 	}
+	loader := config.NewLoader(paths.Root(*root), *file)
+	cfg, _ := loader.Load() // its errors are logged with what comes of it
 	self, err := os.Executable()
 	if err != nil {
 		stderr.Error("cannot tell where nvme-discoverctl is installed: " + err.Error())
@@ -83,7 +78,7 @@ func run() int {
 		}
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
-		Root: paths.Root(*root), ConfigFile: *file, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
+		Root: paths.Root(*root), Loader: loader, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
 		Ctl: filepath.Join(filepath.Dir(self), "nvme-discoverctl"), // installed side by side
 	})
 	switch {

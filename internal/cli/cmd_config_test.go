@@ -88,7 +88,7 @@ func TestConfigCheck(t *testing.T) {
 	root := configTree(t, map[string]string{
 		"etc/nvme/discoverd.conf":         "[global]\nzeroconf = true\n",
 		"etc/nvme/nvme-fabrics.conf":      "[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n",
-		"new.conf":                        "[host]\nhostnqm = \"nqn.a\"\n",
+		"new.conf":                        "[host]\nqueue-sice = 16\n",
 		"bad.conf":                        "[host]\ntos = 256\n[[subsystem]]\n",
 		"odd.conf":                        "[global]\nnbtf = false\n[host]\ntsl = true\ntos = 300\n",
 		"etc/nvme/discoverd.conf.d/a.txt": "[",
@@ -100,13 +100,13 @@ func TestConfigCheck(t *testing.T) {
 		stdout, stderr string
 	}{
 		{nil, Done, "The configuration is right: 1 connection, 1 warning.\n", unsupported},
-		{[]string{"new.conf"}, Done, "The configuration is right: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key hostnqm in [host] is unknown and ignored: did you mean hostnqn?\n"},
-		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `/bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
-/bad.conf:3:1: cannot connect a [[subsystem]] without a controller: add controller = [{ transport = …, traddr = … }]
+		{[]string{"new.conf"}, Done, "The configuration is right: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key queue-sice in [host] is unknown and ignored: did you mean queue-size?\n"},
+		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `warning: /bad.conf:3:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]
+/bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
 /bad.conf:3:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
 `},
 		{[]string{"odd.conf"}, Failed, "", `warning: /odd.conf:2:1: key nbtf in [global] is unknown and ignored: did you mean nbft?
-warning: /odd.conf:4:1: key tsl in [host] is unknown and ignored: did you mean tls?
+/odd.conf:4:1: cannot use tsl in [host]: it is unknown, so nothing that it may hold for is connected: did you mean tls?
 /odd.conf:5:1: cannot set tos to "300": it must be a number from 0 to 255
 `},
 		{[]string{"none.conf"}, Failed, "", "cannot read configuration file /none.conf: no such file or directory\n"},

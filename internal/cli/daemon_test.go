@@ -347,7 +347,7 @@ func TestDaemonCommands(t *testing.T) {
 			"bad configuration", &server.ReloadError{Reason: "/etc/nvme/discoverd.conf:2:1: cannot read it"},
 			[]string{"reload"},
 			"reload", Failed, "",
-			"/etc/nvme/discoverd.conf:2:1: cannot read it\nThe last good configuration stays in force.\n",
+			"/etc/nvme/discoverd.conf:2:1: cannot read it\nWhat this concerns is as it was when it was right, or not connected; the rest is in force.\n",
 		},
 		{"timeout", context.DeadlineExceeded, []string{"retry"}, `retry ""`, Failed, "", "nvme-discoverd did not answer in time: try again\n"},
 		{"something else", errors.New("the loop is at lunch"), []string{"retry"}, `retry ""`, Failed, "", "the loop is at lunch\n"},

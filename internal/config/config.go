@@ -121,6 +121,10 @@ type Connection struct {
 	From string // "file:line" of its controller table, for people
 }
 
+// DefaultsRef is among Config.Unusable where that is so of what the defaults and [host] of the main files hold for: the parameters
+// in Config.Discovered are less than what the files ask for.
+const DefaultsRef secret.Ref = "the defaults"
+
 // Config is the whole of what is configured, checked and complete.
 type Config struct {
 	Settings Settings

@@ -378,6 +378,9 @@ func (r *resolver) unconfigured(sources []*source) {
 			r.out.HostNQN, r.out.HostID = last.connection.Wish.TID.HostNQN, last.connection.Wish.TID.HostID
 		} else {
 			r.out.Config.Discovered.Secrets = r.block("what is found", wrong)
+			if wrong = found.faults(); len(wrong) > 0 {
+				r.block(DefaultsRef, wrong)
+			}
 		}
 	}
 	r.out.HostIDFrom = map[string]string{}

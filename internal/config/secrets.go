@@ -136,8 +136,9 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) (_ secret.Set, fa
 			continue
 		}
 		if r.nvmePath != "" {
-			wrong(e, "cannot use %s with nvme-path, which is set at %s: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out", e.key, r.nvmePath)
-			continue
+			// It is nvme-path that is not in force: nothing is connected without its secrets.
+			s.found.errors.add(e.at, "cannot use %s with nvme-path, which is set at %s: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out", e.key, r.nvmePath)
+			r.out.Settings.NVMePath = ""
 		}
 		value, err := r.secret(s, k, byFile, e.text)
 		if err != nil {

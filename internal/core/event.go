@@ -64,14 +64,8 @@ const (
 )
 
 type (
-	// ConfigLoaded brings a configuration that parsed, the first one or by reload.
+	// ConfigLoaded brings a configuration, the first one or by reload: what is right of it, and its Errors.
 	ConfigLoaded struct{ Config config.Config }
-	// ConfigFailed tells that a reload did not parse, one error a line, and of what is odd besides; the last good
-	// configuration stays.
-	ConfigFailed struct {
-		Err      string
-		Warnings []string
-	}
 	// NBFTLoaded brings what the boot firmware's tables wish for, host-iface filled in where the interface is there.
 	NBFTLoaded struct{ Connections []nbft.Connection }
 	// Resolved answers Resolve.
@@ -179,7 +173,6 @@ type (
 )
 
 func (ConfigLoaded) event()     {}
-func (ConfigFailed) event()     {}
 func (NBFTLoaded) event()       {}
 func (Resolved) event()         {}
 func (ExclusionsLoaded) event() {}

@@ -31,7 +31,7 @@ const (
 	KindLogPageFlawed                  // some of it is not
 	KindLogPageUnreadable              // the last one stays in force
 	KindConfigLoaded                   // the configuration was loaded anew
-	KindConfigRefused                  // it is wrong and the last one stays in force
+	KindConfigRefused                  // some of it is wrong and not in force
 	KindConfigWarning                  // something in it is odd
 	KindEventsLost                     // the kernel's events may be incomplete
 	KindCompareFailed                  // sysfs or systemd could not be read

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -118,14 +117,6 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	switch ev := ev.(type) {
 	case ConfigLoaded:
 		m.configLoaded(ev)
-	case ConfigFailed:
-		for _, w := range ev.Warnings { // a slip among them may be the cause
-			m.log(slog.LevelWarn, KindConfigWarning, nil, w)
-		}
-		for _, line := range strings.Split(ev.Err, "\n") {
-			m.log(slog.LevelError, KindConfigRefused, nil, line)
-		}
-		m.log(slog.LevelError, KindConfigRefused, nil, "keeping the last good configuration as a whole")
 	case NBFTLoaded:
 		m.nbftLoaded(ev)
 	case Resolved:
@@ -289,6 +280,12 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	for _, w := range ev.Config.Warnings {
 		m.log(slog.LevelWarn, KindConfigWarning, nil, w)
 	}
+	for _, line := range ev.Config.Errors {
+		m.log(slog.LevelError, KindConfigRefused, nil, line)
+	}
+	if n := len(ev.Config.Errors); n > 0 {
+		m.log(slog.LevelError, KindConfigRefused, nil, errorsIn(n)+": what is concerned is as it was when it was right, or not connected; the rest is in force")
+	}
 	if !reload {
 		return
 	}
@@ -303,6 +300,14 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 		m.emit(UnmarkStopped{Unit: unit})
 	}
 	m.kick(Kick{Why: "reload"})
+}
+
+// errorsIn counts errors in words.
+func errorsIn(n int) string {
+	if n == 1 {
+		return "1 error in the configuration"
+	}
+	return strconv.Itoa(n) + " errors in the configuration"
 }
 
 // kicked says when and why the waiting targets of a transport are retried, and when they were.

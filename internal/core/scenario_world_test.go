@@ -74,6 +74,7 @@ const hostNQN = "nqn.host"
 // Snapshots of the world and kickstarts are answered at once; the trace leaves out the regular snapshots, the kickstarts of a
 // host without Fibre Channel, and all but the last status of a block.
 type world struct {
+	cfg      config.Config // that was loaded last
 	shutdown bool
 	t        *testing.T
 	m        *Machine
@@ -149,14 +150,17 @@ func (w *world) do(c command) error {
 	}
 	switch word {
 	case "config":
-		if text, broken := strings.CutPrefix(rest, "broken: "); broken {
-			w.step(ConfigFailed{text, c.input})
+		if text, broken := strings.CutPrefix(rest, "broken: "); broken { // the rest of it is as it was
+			cfg := w.cfg
+			cfg.Errors, cfg.Warnings = []string{text}, c.input
+			w.step(ConfigLoaded{cfg})
 			return nil
 		}
 		cfg, err := w.config(c.input)
 		if err != nil || rest == "unread" {
 			return err
 		}
+		w.cfg = cfg
 		w.step(ConfigLoaded{cfg})
 	case "bus":
 		if w.bus = rest == "up"; w.bus {

@@ -55,6 +55,9 @@ func (m *Machine) summary() string {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}
 	}
+	if n := len(m.cfg.Errors); n > 0 {
+		b.WriteString("; " + errorsIn(n) + ", see nvme-discoverctl config check")
+	}
 	if !m.bus {
 		b.WriteString("; cannot talk to systemd")
 	}

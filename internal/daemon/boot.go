@@ -80,6 +80,9 @@ func (b *bootTables) wishes() core.NBFTLoaded {
 			}
 			c.Wish.TID.HostIface = iface
 			c.Wish.Secrets = cfg.HostSecrets[c.Wish.TID.HostNQN] // a table holds none
+			if _, wrong := cfg.Unusable[config.DefaultsRef]; wrong && c.Wish.Secrets == "" {
+				c.Wish.Secrets = config.DefaultsRef
+			}
 			c.From, c.Table = table.File+", "+c.From, table.File
 			loaded.Connections = append(loaded.Connections, c)
 		}

@@ -29,14 +29,14 @@ const ueventBuffer = 8 << 20
 
 // Options are what main knows.
 type Options struct {
-	Root       paths.Root
-	ConfigFile string        // "" is the default one
-	Ctl        string        // path of nvme-discoverctl, which the units run
-	Config     config.Config // as loaded at start
-	Log        *slog.Logger
-	Level      *slog.LevelVar // follows log-level unless Debug
-	Debug      bool
-	Version    string
+	Root    paths.Root
+	Loader  *config.Loader // that loads the configuration again
+	Ctl     string         // path of nvme-discoverctl, which the units run
+	Config  config.Config  // as loaded at start
+	Log     *slog.Logger
+	Level   *slog.LevelVar // follows log-level unless Debug
+	Debug   bool
+	Version string
 }
 
 // Daemon is the running service.
@@ -208,9 +208,6 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 	d.api.stepped(begun, ev, effects)
 	if _, ok := ev.(core.ConfigLoaded); ok {
 		d.effects.renew(d.machine.View().Targets)
-	}
-	switch ev.(type) {
-	case core.ConfigLoaded, core.ConfigFailed:
 		d.notify.reloaded()
 	}
 }
@@ -220,7 +217,7 @@ func (d *Daemon) use(c config.Config) {
 	if !d.Debug {
 		d.Level.Set(c.Settings.LogLevel)
 	}
-	d.effects.settings, d.effects.secrets = c.Settings, c.Secrets
+	d.effects.settings, d.effects.secrets, d.effects.unusable = c.Settings, c.Secrets, c.Unusable
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.
@@ -240,17 +237,13 @@ func (d *Daemon) watchReloads(ctx context.Context) {
 	}
 }
 
-// reload loads the configuration anew and returns when it is in force, or why it cannot be.
+// reload loads the configuration anew and returns when what is right of it is in force. The error is what is not.
 func (d *Daemon) reload(ctx context.Context) error {
 	d.notify.reloading()
-	cfg, err := config.Load(d.Root, d.ConfigFile)
-	if err != nil {
-		d.postAndWait(ctx, core.ConfigFailed{Err: err.Error(), Warnings: cfg.Warnings})
-		return err
-	}
+	cfg, err := d.Loader.Load()
 	d.loadExclusions(ctx)
 	d.boot.configured(cfg)
 	d.post(ctx, d.boot.wishes())
 	d.postAndWait(ctx, core.ConfigLoaded{Config: cfg})
-	return nil
+	return err
 }

@@ -37,6 +37,7 @@ type executor struct {
 	*Daemon
 	settings config.Settings
 	secrets  map[secret.Ref]secret.Set // of the configuration
+	unusable map[secret.Ref]string     // names of its secrets that stand for none, and why
 	queue    *queue
 	probes   chan struct{} // places for what may run at one time
 	stops    chan struct{}

@@ -18,7 +18,11 @@ func (x *executor) provide(unit string, w wish.Wish) func() error {
 		return func() error { return x.reader.state.RemoveSecrets(unit) }
 	}
 	set, ok := x.secrets[w.Secrets]
+	why, unusable := x.unusable[w.Secrets]
 	return func() error {
+		if unusable { // the core wishes for it, so that it is not connected in another way
+			return fmt.Errorf("cannot connect %s as it is configured: %s", w.TID, why)
+		}
 		if !ok {
 			return fmt.Errorf("cannot connect %s: its secrets, those of %s, are no longer configured", w.TID, w.Secrets)
 		}
@@ -29,7 +33,7 @@ func (x *executor) provide(unit string, w wish.Wish) func() error {
 // renew brings the files of the units that have one up to date with a new configuration.
 func (x *executor) renew(targets []core.TargetView) {
 	for _, t := range targets {
-		if t.Wish.Secrets == "" || t.Unit == "" {
+		if _, unusable := x.unusable[t.Wish.Secrets]; unusable || t.Wish.Secrets == "" || t.Unit == "" {
 			continue
 		}
 		provide := x.provide(t.Unit, t.Wish)

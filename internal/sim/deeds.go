@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -32,7 +33,7 @@ func deeds() []deed {
 		{"an administrator stops a unit", 1, (*world).adminStops},
 		{"an administrator restarts a unit", 0.5, (*world).adminRestarts},
 		{"the configuration is reloaded", 1, (*world).reload},
-		{"the configuration is reloaded and broken", 0.5, func(w *world) { w.shell.postIf(core.ConfigFailed{Err: "it does not parse"}) }},
+		{"the configuration is reloaded and broken", 0.5, func(w *world) { w.reloadBroken() }},
 		{"the daemon is killed", 1, (*world).killDaemon},
 		{"the bus goes away", 1, func(w *world) { w.systemd.dropBus(w.between(10*time.Millisecond, 20*time.Second)) }},
 		{"uevents are lost", 1, (*world).overrun},
@@ -266,11 +267,20 @@ func (w *world) reload() {
 	w.reloadSame()
 }
 
-func (w *world) reloadSame() {
+func (w *world) reloadSame() { w.load(w.fabric.config) }
+
+// reloadBroken has the daemon load files with an error, which leaves what it concerns as it is.
+func (w *world) reloadBroken() {
+	broken := w.fabric.config
+	broken.Errors = []string{"it does not parse"}
+	w.load(broken)
+}
+
+func (w *world) load(cfg config.Config) {
 	if w.shell.running {
 		w.shell.loadExclusions()
 		w.watch.reloading()
-		w.shell.post(core.ConfigLoaded{Config: w.fabric.config})
+		w.shell.post(core.ConfigLoaded{Config: cfg})
 	}
 }
 

@@ -249,7 +249,7 @@ func failure(name string, parameters json.RawMessage) error {
 	case "NotPossible":
 		return &Error{kind, p.Reason}
 	case "ReloadFailed":
-		return &Error{kind, p.Reason + "\nThe last good configuration stays in force."}
+		return &Error{kind, p.Reason + "\nWhat this concerns is as it was when it was right, or not connected; the rest is in force."}
 	case "Timeout":
 		return &Error{kind, "nvme-discoverd did not answer in time: try again"}
 	case "Busy":

@@ -93,7 +93,7 @@ func TestErrors(t *testing.T) {
 		{prefix + `NoSuchController","parameters":{"target":"x"}}`, "NoSuchController", `cannot find a controller called "x": give a unit, nvmeN, NQN or TID that nvme-discoverctl list shows`},
 		{prefix + `NotPossible","parameters":{"target":"x","reason":"it is stopped"}}`, "NotPossible", "it is stopped"},
 		{prefix + `PermissionDenied","parameters":{"method":"Stop"}}`, "PermissionDenied", "cannot stop: only root may"},
-		{prefix + `ReloadFailed","parameters":{"reason":"line 2"}}`, "ReloadFailed", "line 2\nThe last good configuration stays in force."},
+		{prefix + `ReloadFailed","parameters":{"reason":"line 2"}}`, "ReloadFailed", "line 2\nWhat this concerns is as it was when it was right, or not connected; the rest is in force."},
 		{prefix + `Timeout"}`, "Timeout", "nvme-discoverd did not answer in time: try again"},
 		{prefix + `Busy"}`, "Busy", "nvme-discoverd is asked for too much at once: try again"},
 		{prefix + `TooSlow"}`, "TooSlow", "nvme-discoverd ended the monitoring: its changes were not read fast enough"},

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/keyring"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/psk"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
 // Where scenarios keep secrets, and where the service gives them to its units.
@@ -169,6 +172,120 @@ func TestTLS(t *testing.T) {
 		live := guest.Live(secure.NQN)
 		return len(live) == 1 && serial(secure.NQN) != first, strings.Join(live, " ")
 	})
+}
+
+// fabricsConfig is nvme-cli's own configuration file.
+const fabricsConfig = "/etc/nvme/nvme-fabrics.conf"
+
+// controllerLine is what names a port in it, with more keys.
+func controllerLine(p *guest.Port, more string) string {
+	return fmt.Sprintf("controller = transport=%s;traddr=%s;trsvcid=%s%s\n", p.Transport, p.Traddr, p.Trsvcid, more)
+}
+
+// The service starts with an nvme-fabrics.conf that is no INI file: what discoverd.conf names is connected, and the status says
+// what is wrong. Put right but for two slips, one in the name of a secret and one in that of an interface, the file has what it
+// names connected, authenticated by nvme-cli's name of the secret, but for the two connections, which are not made without
+// what the slips were to say, nor through the discovery controller that names them too. Without the slips they are made.
+func TestFabricsConfigErrors(t *testing.T) {
+	f := guest.Scene(t, 4)
+	mine, secure, misspelt, pinned := f.Subsystems[0].NQN, f.Subsystems[1].NQN, f.Subsystems[2].NQN, f.Subsystems[3].NQN
+	shared := guest.DHChapSecret('a')
+	f.Subsystems[1].AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, shared, "")
+	guest.Replace(t, fabricsConfig, "this is no INI file\n")
+	guest.Configure(t, subsystemConfig(f.Port, mine, ""))
+	mark := f.Mark()
+	guest.Start(t)
+	guest.WaitLive(t, connectTimeout, mine)
+	waitJournal(f, mark, fabricsConfig+":1:1: cannot parse this line: it must be a [section] or key = value")
+	if status := guest.Ctl(t, "status"); !strings.Contains(status, "1 error in the configuration") {
+		t.Errorf("the status does not tell of the file:\n%s", status)
+	}
+	devices := guest.Devices()
+
+	text := func(misspeltKey, pinnedKey string) string {
+		return "[Subsystem]\nnqn = " + secure + "\nkxchap-secret = " + shared + "\n" + controllerLine(f.Port, "") +
+			"[Subsystem]\nnqn = " + misspelt + "\n" + misspeltKey + " = " + shared + "\n" + controllerLine(f.Port, "") +
+			"[Subsystem]\nnqn = " + pinned + "\n" + controllerLine(f.Port, ";"+pinnedKey+"=lo")
+	}
+	guest.Configure(t, subsystemConfig(f.Port, mine, "")+discoveryConfig(f.Port))
+	guest.PutSecret(t, fabricsConfig, text("kxchap-secert", "host_iface"))
+	out := guest.TryCtl(t, "reload")
+	for _, want := range []string{
+		fabricsConfig + ":7:1: cannot use kxchap-secert in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean kxchap-secret?",
+		"cannot use host_iface in a controller line: it is unknown, so this controller is not connected: did you mean host-iface?",
+	} {
+		if out.Status == 0 || !strings.Contains(out.Stderr, want) {
+			t.Errorf("reload: %+v, want %q", out, want)
+		}
+		guest.Eventually(t, connectTimeout, "the status tells of the connection: "+want, func() (bool, string) {
+			status := strings.Join(strings.Fields(guest.Ctl(t, "status", "--json")), " ")
+			return strings.Contains(status, want), status
+		})
+	}
+	waitSecret(t, secure, "dhchap_secret", shared)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, mine, secure)
+	guest.Always(t, quietSpan, "nothing is connected without what the file asks for", func() (bool, string) {
+		live := append(guest.Live(misspelt), guest.Live(pinned)...)
+		return len(live) == 0 && guest.Devices()[mine] == devices[mine], strings.Join(live, " ")
+	})
+	hidden(t, "the journal", f.Journal(), shared)
+
+	guest.Configure(t, subsystemConfig(f.Port, mine, ""))
+	guest.PutSecret(t, fabricsConfig, text("kxchap-secret", "host-iface"))
+	guest.Reload(t)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, mine, secure, misspelt, pinned)
+	if got := guest.ControllerAttribute(guest.Devices()[pinned], "host_iface"); got != "lo" {
+		t.Errorf("host_iface of the one that is pinned: %q", got)
+	}
+	// No file at all is no error, and harms nothing.
+	devices = guest.Devices()
+	guest.Remove(t, fabricsConfig)
+	guest.Reload(t)
+	guest.Always(t, quietSpan, "the connections are not touched", unchanged(devices))
+}
+
+// A port that takes TLS only, and a key that somebody else has put into the kernel's keyring: nvme-fabrics.conf names the keyring
+// and the identity of the key. One that the keyring does not have is told, and nothing is connected without it, though the
+// target would have it.
+func TestTLSKeyIdentity(t *testing.T) {
+	f := guest.Scene(t, 1)
+	guest.StartTLS(t)
+	secure, open := f.Target.Subsystem("nqn.2024-01.com.example:secure"), f.Subsystems[0]
+	port := f.Target.PortTLS(8010)
+	port.Link(secure)
+	guest.Run(t, "modprobe", "nvme-tcp") // which brings the keyring
+	key, err := secret.Parse(secret.TLS, guest.TLSKey('i'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	derived, err := psk.Derive(key, guest.HostNQN, secure.NQN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Ring("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := keyring.Add(ring, derived)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest.Replace(t, fabricsConfig, "[Host]\nkeyring = .nvme\n[Subsystem]\nnqn = "+secure.NQN+"\ntls = true\ntls-key-identity = "+derived.Identity+"\n"+controllerLine(port, "")+
+		"[Subsystem]\nnqn = "+open.NQN+"\n"+controllerLine(f.Port, ";tls=true;tls-key-identity=NVMe1R01 nobody's"))
+	guest.Configure(t, "")
+	guest.Start(t)
+	guest.WaitLive(t, connectTimeout, secure.NQN)
+	if got, want := guest.ControllerAttribute(guest.Devices()[secure.NQN], "tls_key"), fmt.Sprintf("%08x", serial); got != want {
+		t.Errorf("tls_key in sysfs: %q, want %q", got, want)
+	}
+	guest.Eventually(t, connectTimeout, "the status tells of the key that is not there", func() (bool, string) {
+		status := guest.Ctl(t, "status", "--json")
+		return strings.Contains(status, `there is no such key in the keyring .nvme`) && strings.Contains(status, "nobody's"), status
+	})
+	if live := guest.Live(open.NQN); len(live) > 0 {
+		t.Errorf("%v is connected without its key", live)
+	}
 }
 
 // stranger is a port of a target that has another key for this host: TLS 1.3 with it on port 8012 while /tmp/stranger is there.
