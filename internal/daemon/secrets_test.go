@@ -63,6 +63,11 @@ func TestProvideSecrets(t *testing.T) {
 	if want := "cannot connect (): its secrets, those of [host], are no longer configured"; done.Outcome != core.Outcome(unit.Error) || done.Err != want {
 		t.Errorf("%+v, want error %q", done, want)
 	}
+	d.use(config.Config{Unusable: map[secret.Ref]string{"[host]": "/etc/nvme/discoverd.conf:3:1: cannot use it"}})
+	stop := job{op: core.OpStart, unit: unitA, prepare: d.effects.provide(unitA, w)}
+	if err := stop.prepare(); err == nil || err.Error() != "cannot connect () as it is configured: /etc/nvme/discoverd.conf:3:1: cannot use it" {
+		t.Errorf("unusable: %v", err)
+	}
 	if run(wish.Wish{}); from(unitA) != "" {
 		t.Errorf("left: %q", from(unitA))
 	}

@@ -78,7 +78,7 @@ func TestAuthentication(t *testing.T) {
 
 // A wrong secret is told by its place. The right one, put there before a reload, connects. One that the target and the file
 // change together later does not touch the connection and is used at the next one, also by systemctl restart. A file that
-// others may read is refused, as is nvme-cli as the one to connect, and the last good configuration stays.
+// others may read is refused, as is nvme-cli as the one to connect, and the connection goes on with the last good secret.
 func TestSecretsChange(t *testing.T) {
 	f := guest.Scene(t, 1)
 	nqn := f.Subsystems[0].NQN
