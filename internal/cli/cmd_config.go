@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -33,26 +34,25 @@ With --json it is one object:
   files        that were read, in order
   settings     of the daemon
   discovered   "discovery" and "io": parameters of controllers that no configured discovery controller leads to
-  connections  kind (discovery or io), from, values, and for a discovery controller "discovered" as above
+  connections  kind (discovery or io), from, values, and for a discovery controller "discovered" as above;
+               "unusable", the error that keeps it from being connected, if there is one
 
 Settings, parameters and values are arrays of objects with "key", "value" and "from": FILE:LINE, a file, or words.
 
-Warnings are on stderr. A configuration that cannot be used is an error: see config check.`,
+Warnings and errors are on stderr; with an error the exit status is 1. What is shown is what comes of the rest: see config
+check.`,
 		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			explained, err := config.Explain(a.root, file)
 			a.warn(explained.Warnings)
-			if err != nil {
-				return failed(err)
-			}
 			view := newConfigView(explained)
 			if asJSON {
 				encoder := json.NewEncoder(a.Stdout)
 				encoder.SetIndent("", "  ")
 				encoder.SetEscapeHTML(false)
-				return failed(encoder.Encode(view))
+				return failed(errors.Join(encoder.Encode(view), err))
 			}
-			return failed(a.printConfig(view))
+			return failed(errors.Join(a.printConfig(view), err))
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "main configuration `FILE` instead of the installed one")
@@ -91,6 +91,7 @@ type connectionView struct {
 	From       string          `json:"from"`
 	Values     []valueView     `json:"values"`
 	Discovered *discoveredView `json:"discovered,omitempty"`
+	Unusable   string          `json:"unusable,omitempty"`
 }
 
 func newConfigView(e config.Explanation) configView {
@@ -101,7 +102,7 @@ func newConfigView(e config.Explanation) configView {
 		Connections: []connectionView{},
 	}
 	for i, c := range e.Connections {
-		connection := connectionView{Kind: "io", From: c.From, Values: valueViews(e.Values[i].Own)}
+		connection := connectionView{Kind: "io", From: c.From, Values: valueViews(e.Values[i].Own), Unusable: e.Values[i].Unusable}
 		if c.Wish.Kind == tid.Discovery {
 			connection.Kind = "discovery"
 			below := discoveredViewOf(e.Values[i].Found)
@@ -156,7 +157,11 @@ func (a *app) printConfig(view configView) error {
 			name = "Discovery controller"
 		}
 		fmt.Fprintln(w)
-		table("", fmt.Sprintf("%s, %s", name, c.From), c.Values)
+		title := fmt.Sprintf("%s, %s", name, c.From)
+		if c.Unusable != "" {
+			title += ", not connected because of an error"
+		}
+		table("", title, c.Values)
 		if c.Discovered != nil {
 			table("  ", "Discovery controllers that it names", c.Discovered.Discovery)
 			table("  ", "I/O controllers that it names", c.Discovered.IO)

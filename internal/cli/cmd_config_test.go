@@ -75,12 +75,20 @@ controller = transport=fc;traddr=nn-0x1:pn-0x2;host-traddr=nn-0x3:pn-0x4
 	checkText(t, "stderr", "", errs)
 	checkGolden(t, "config-show-nothing.txt", out)
 
-	write(t, root.DaemonConfig(), "[global]\nnbft = 3\n")
+	write(t, root.DaemonConfig(), "[global]\nnbft = 3\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"loop\", colour = 1 }]\n")
 	status, out, errs = runConfig(root, "show")
-	checkText(t, "stdout", "", out)
-	checkText(t, "stderr", "/etc/nvme/discoverd.conf:2:1: cannot set nbft to \"3\": it must be true or false\n", errs)
+	for _, want := range []string{"\n  nbft                           true", "\nI/O controller, /etc/nvme/discoverd.conf:5, not connected because of an error\n", "\nI/O controller, /etc/nvme/nvme-fabrics.conf:5\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("stdout: no %q in\n%s", want, out)
+		}
+	}
+	const unknown = "/etc/nvme/discoverd.conf:5:37: cannot use colour in a controller table: it is unknown, so this controller is not connected"
+	checkText(t, "stderr", "/etc/nvme/discoverd.conf:2:1: cannot set nbft to \"3\": it must be true or false\n"+unknown+"\n", errs)
 	if status != Failed {
 		t.Errorf("status %d", status)
+	}
+	if _, out, _ = runConfig(root, "show", "--json"); !strings.Contains(out, `"unusable": "`+unknown) {
+		t.Errorf("JSON: %s", out)
 	}
 }
 

@@ -131,7 +131,8 @@ type Config struct {
 
 	// Connections stand in the order of the files and in each file in its order: discoverd.conf, its drop-ins by name, then
 	// nvme-fabrics.conf and its drop-ins. Their TIDs went through tid.New, but for a traddr that is still a name, and carry
-	// the identity of their file. No two of them are the same.
+	// the identity of their file. No two of them are the same. Those with unusable secrets are not to be connected; those of the
+	// last good state of a file stand last.
 	Connections []Connection
 
 	// Discovered holds the parameters of what no configured discovery controller leads to (Fibre Channel, mDNS): the type

@@ -18,6 +18,8 @@ type FoundValues struct{ Discovery, IO []Value }
 type ConnectionValues struct {
 	Own   []Value
 	Found FoundValues // of what a discovery controller names
+
+	Unusable string // the error that keeps it from being connected
 }
 
 // Explanation is a Config with where everything in it comes from.

@@ -105,8 +105,10 @@ controller = transport=tcp;traddr=169.254.0.1
 // TestFaultStaysKnown: a connection that an error costs is wished for all the same, so that no log page has it made in another
 // way, and says why it is not made.
 func TestFaultStaysKnown(t *testing.T) {
-	root := write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\nkxchap-secret = x\ncontroller = transport=tcp;traddr=192.0.2.1\n",
-		fabricsDrop + "later.conf": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\n"}))
+	root := write(t, host(map[string]string{
+		fabricsFile:                "[Subsystem]\nnqn = nqn.a\nkxchap-secret = x\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+		fabricsDrop + "later.conf": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+	}))
 	got, _ := loadRoot(t, root)
 	diff(t, "connections", 1, len(got.Connections))
 	diff(t, "why", "/etc/nvme/nvme-fabrics.conf:3:1: cannot use kxchap-secret: this file: its mode 0644 lets others than its owner at the secret: chmod 600 it, or set allow-readable-secrets in [global]",
@@ -342,4 +344,34 @@ controller = transport=tcp;traddr=192.0.2.5;tls-key-identity=NVMe1R01 nqn.a nqn.
 		"192.0.2.4 --keyring=.nvme " + key,
 		"192.0.2.5 --tls-key-identity=NVMe1R01 nqn.a nqn.b c2VjcmV0= ",
 	}, lines)
+}
+
+// TestSharedSamples: files of nvme-cli 3.
+func TestSharedSamples(t *testing.T) {
+	sample := func(name string) (Config, string) {
+		data, err := os.ReadFile("../../testdata/config/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := write(t, host(map[string]string{fabricsFile: ""}))
+		put(t, root, fabricsFile, string(data))
+		if err := os.Chmod(root.Join(fabricsFile), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return loadRoot(t, root)
+	}
+	got, err := sample("nvme-fabrics.conf")
+	diff(t, "error", "", err)
+	diff(t, "connected", []string{"192.0.2.10", "192.0.2.20", "192.0.2.21"}, usable(got))
+	if !got.Secrets[got.Connections[1].Wish.Secrets][secret.DHChap].Value.IsSet() {
+		t.Error("vol1 is connected without authentication")
+	}
+	for n, want := range []string{" --keep-alive-tmo=30", " --ctrl-loss-tmo=600", " --ctrl-loss-tmo=600 --tls --keyring=.nvme"} {
+		if args := strings.Join(got.Connections[n].Wish.Args(), " "); !strings.HasSuffix(args, want) {
+			t.Errorf("arguments: %s, want%s", args, want)
+		}
+	}
+	got, err = sample("nvme-fabrics-slip.conf")
+	diff(t, "error", "/etc/nvme/nvme-fabrics.conf:3:46: cannot use host_iface in a controller line: it is unknown, so this controller is not connected: did you mean host-iface?", err)
+	diff(t, "connected", []string{"192.0.2.21"}, usable(got))
 }

@@ -142,6 +142,7 @@ type lost struct {
 	file   string
 	kept   // as it would be without the error
 	faults []fault
+	unsure bool // nobody can tell what it would be
 }
 
 // connectionKey is equal for connections that are the same.
@@ -371,12 +372,12 @@ func (r *resolver) unconfigured(sources []*source) {
 	}
 	r.out.Config.Discovered = found.discovered(ref)
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
-	if wrong = append(onlyGrave(wrong), found.faults()...); len(wrong) > 0 {
+	if wrong = append(onlyGrave(wrong), found.faults()...); len(wrong) > 0 || own.nqn == "" {
 		if last := r.last.found; last.connection.Wish.TID.HostNQN != "" && last.hasAll(wrong) {
 			r.out.Config.Discovered = last.connection.Discovered
 			r.out.Config.Discovered.Secrets = r.keep(last.secrets, "last good secrets of what is found")
 			r.out.HostNQN, r.out.HostID = last.connection.Wish.TID.HostNQN, last.connection.Wish.TID.HostID
-		} else {
+		} else if len(wrong) > 0 {
 			r.out.Config.Discovered.Secrets = r.block("what is found", wrong)
 			if wrong = found.faults(); len(wrong) > 0 {
 				r.block(DefaultsRef, wrong)
@@ -603,17 +604,15 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, secret
 	if wrong := from.base.faults(); c.Wish.Kind == tid.Discovery && len(faults) == 0 && len(wrong) > 0 { // of what it names
 		r.belowLast(s.file, &now, wrong)
 	}
-	if len(faults) > 0 && unsure {
-		return
+	switch {
+	case len(faults) > 0 && unsure:
+		r.lost = append(r.lost, lost{s.file, now, faults, true})
+	case !r.isFirst(s, t, c):
+	case len(faults) > 0:
+		r.lost = append(r.lost, lost{s.file, now, faults, false})
+	default:
+		r.add(s.file, now)
 	}
-	if !r.isFirst(s, t, c) {
-		return
-	}
-	if len(faults) > 0 {
-		r.lost = append(r.lost, lost{s.file, now, faults})
-		return
-	}
-	r.add(s.file, now)
 }
 
 // isFirst tells whether a connection is configured here and nowhere before.
@@ -669,8 +668,9 @@ func (r *resolver) lostConnections() {
 			k.connection.Discovered.Secrets = r.keep(k.below, lastGoodRef(k.connection.Discovered.Secrets))
 			r.add(l.file, k)
 		}
-		if !stays {
+		if !stays && !l.unsure {
 			c := l.connection
+			l.values.Unusable = l.faults[0].why
 			c.Wish.Secrets = r.block(secret.Ref("the connection at "+c.From), l.faults)
 			r.out.Config.Connections = append(r.out.Config.Connections, c)
 			r.out.Values = append(r.out.Values, l.values)
