@@ -111,7 +111,6 @@ type lastGood struct {
 	files       map[string]*source // the last version of each file that could be parsed
 	connections map[string][]kept  // of each file
 	found       kept               // of Config.Discovered, with the parameters of I/O controllers for its own
-	nqn, id     string             // and its host identity
 	hosts       map[string]secret.Set
 }
 

@@ -493,18 +493,17 @@ func (r *resolver) address(s *source, c table, id tid.TID, kind tid.Kind) (host 
 		if err == nil {
 			break
 		}
-		at, key, hint := c.place("host-traddr"), "host-traddr", "" // of checkSource
+		key, hint := "", ""
 		var other *sourceError
 		if field := (*tid.FieldError)(nil); errors.As(err, &field) {
 			key = field.Key
 		} else if errors.As(err, &other) {
 			key = other.key
 		}
-		at = c.place(key)
 		if key == "traddr" && strings.HasSuffix(err.Error(), "needs an IP address") {
 			hint = " or the name of a host"
 		}
-		faults = append(faults, s.wrong(at, key, true, "%v%s", err, hint))
+		faults = append(faults, s.wrong(c.place(key), key, true, "%v%s", err, hint))
 		if value, _ := id.Get(key); value == "" || !slices.Contains([]string{"host-traddr", "host-iface"}, key) {
 			return "", tid.TID{}, faults
 		}

@@ -52,3 +52,33 @@ func TestTransports(t *testing.T) {
 		}
 	}
 }
+
+// What would make it another connection is never left out, nor sent where the transport does not take it.
+func TestNotTaken(t *testing.T) {
+	known := baselineOptions()
+	for _, option := range []string{"host_iface", "tls", "concat"} {
+		known[option] = true
+	}
+	without := baselineOptions()
+	for _, test := range []struct {
+		transport, iface, param string
+		known                   map[string]bool
+		err                     string
+	}{
+		{tid.TCP, "eth0", "", known, ""},
+		{tid.TCP, "eth0", "", without, `cannot connect (tcp, 192.0.2.1, 4420, nqn.vol, eth0): this kernel does not know the option "host_iface": do without it, or use a kernel that has it`},
+		{tid.RDMA, "eth0", "", known, "cannot connect (rdma, 192.0.2.1, 4420, nqn.vol, eth0): transport rdma takes no host-iface"},
+		{tid.RDMA, "", "tls", known, "cannot connect (rdma, 192.0.2.1, 4420, nqn.vol): transport rdma takes no tls"},
+		{tid.RDMA, "", "concat", known, "cannot connect (rdma, 192.0.2.1, 4420, nqn.vol): transport rdma takes no concat"},
+		{tid.TCP, "", "tls", known, ""},
+	} {
+		w := wish.Wish{TID: tid.TID{Transport: test.transport, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol", HostIface: test.iface}}
+		if p, ok := param.ByName(test.param); ok {
+			w.Params, _ = w.Params.With(p, "true")
+		}
+		_, dropped, err := OptionString(w, Keys{}, test.known)
+		if message(err) != test.err || len(dropped) > 0 {
+			t.Errorf("%+v: dropped %v, error %v", w, dropped, err)
+		}
+	}
+}
