@@ -21,7 +21,7 @@ func (x *executor) provide(unit string, w wish.Wish) func() error {
 	why, unusable := x.unusable[w.Secrets]
 	return func() error {
 		if unusable { // the core wishes for it, so that it is not connected in another way
-			return fmt.Errorf("cannot connect %s as it is configured: %s", w.TID, why)
+			return fmt.Errorf("its configuration has an error: %s", why)
 		}
 		if !ok {
 			return fmt.Errorf("cannot connect %s: its secrets, those of %s, are no longer configured", w.TID, w.Secrets)

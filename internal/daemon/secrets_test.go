@@ -65,7 +65,7 @@ func TestProvideSecrets(t *testing.T) {
 	}
 	d.use(config.Config{Unusable: map[secret.Ref]string{"[host]": "/etc/nvme/discoverd.conf:3:1: cannot use it"}})
 	stop := job{op: core.OpStart, unit: unitA, prepare: d.effects.provide(unitA, w)}
-	if err := stop.prepare(); err == nil || err.Error() != "cannot connect () as it is configured: /etc/nvme/discoverd.conf:3:1: cannot use it" {
+	if err := stop.prepare(); err == nil || err.Error() != "its configuration has an error: /etc/nvme/discoverd.conf:3:1: cannot use it" {
 		t.Errorf("unusable: %v", err)
 	}
 	if run(wish.Wish{}); from(unitA) != "" {
