@@ -104,3 +104,16 @@ func TestArgsAreTheInverse(t *testing.T) {
 		}
 	})
 }
+
+// TestIdentityOfAnotherSystem: the identity files as editors of other systems write them.
+func TestIdentityOfAnotherSystem(t *testing.T) {
+	root := configTree(t, map[string]string{
+		"etc/nvme/hostnqn": "\ufeffnqn.2024-01.com.example:host\r\nsomething else\r\n",
+		"etc/nvme/hostid":  "\ufeff11111111-2222-4333-8444-555555555555\r\n",
+	})
+	f := tidFlags{tid: tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1", NQN: "nqn.a"}}
+	got, err := f.readWithHost(&app{root: root})
+	if err != nil || got.HostNQN != "nqn.2024-01.com.example:host" || got.HostID != "11111111-2222-4333-8444-555555555555" {
+		t.Errorf("%q, %q, %v", got.HostNQN, got.HostID, err)
+	}
+}

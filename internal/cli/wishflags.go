@@ -96,7 +96,8 @@ func (f *tidFlags) readWithHost(a *app) (tid.TID, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without the file the kernel has an identity of its own
 			return tid.TID{}, failed(fmt.Errorf("cannot read the identity of this host: %w", err))
 		}
-		*identity.value = strings.TrimSpace(string(data))
+		line, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")), "\n") // as the service reads it
+		*identity.value = strings.TrimSpace(line)
 	}
 	return f.read()
 }

@@ -55,7 +55,7 @@ func ReadFile(k Key, path string, readable bool) (Value, error) {
 	case len(data) > maxFile:
 		return Value{}, fmt.Errorf("it is larger than %d bytes: it must hold the secret and nothing else", maxFile)
 	}
-	line := strings.TrimSpace(string(data))
+	line := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")) // some editors begin with a byte order mark
 	switch {
 	case line == "":
 		return Value{}, errors.New("it is empty")

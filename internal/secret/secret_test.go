@@ -114,6 +114,7 @@ func TestReadFile(t *testing.T) {
 	}{
 		{"good", file(good+"\n", 0o600), false, ""},
 		{"no line feed", file(good, 0o400), false, ""},
+		{"of another system", file("\ufeff"+good+"\r\n", 0o600), false, ""},
 		{"world-readable", file(good, 0o644), false, "its mode 0644 lets others than its owner at the secret: chmod 600 it"},
 		{"group-readable", file(good, 0o640), false, "its mode 0640 lets others than its owner at the secret: chmod 600 it"},
 		{"world-writable", file(good, 0o602), false, "its mode 0602 lets others than its owner at the secret: chmod 600 it"},
