@@ -41,29 +41,29 @@ func TestDisconnectExclude(t *testing.T) {
 		{
 			"device", noTerminal,
 			[]string{"--device=nvme1"},
-			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\n",
+			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:5\ndisconnected nvme1\n",
 		},
 		{
 			"device with a pinned interface", noTerminal,
 			[]string{"--device=nvme2"},
-			"excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=" + nqn + ";host-iface=eth0: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme2\n",
+			"excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=" + nqn + ";host-iface=eth0: /etc/nvme/exclusions/user.conf:5\ndisconnected nvme2\n",
 		},
 		{
 			"discovery controller with an NQN of its own", noTerminal,
 			[]string{"--device=nvme3"},
-			"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=nqn.2024-01.com.example:dc: /etc/nvme/exclusions/user.conf:4\n" +
-				"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=" + tid.DiscoveryNQN + ": /etc/nvme/exclusions/user.conf:5\n" +
+			"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=nqn.2024-01.com.example:dc: /etc/nvme/exclusions/user.conf:5\n" +
+				"excluded transport=tcp;traddr=192.0.2.3;trsvcid=8009;nqn=" + tid.DiscoveryNQN + ": /etc/nvme/exclusions/user.conf:6\n" +
 				"disconnected nvme3\n",
 		},
 		{
 			"subsystem", noTerminal,
 			[]string{"--nqn=" + nqn},
-			"excluded nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\ndisconnected nvme2\n",
+			"excluded nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:5\ndisconnected nvme1\ndisconnected nvme2\n",
 		},
 		{
 			"connect's options", noTerminal,
 			[]string{"-t", "tcp", "-a", "192.0.2.1", "-n", nqn},
-			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme1\n",
+			"excluded transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=" + nqn + ": /etc/nvme/exclusions/user.conf:5\ndisconnected nvme1\n",
 		},
 		{"another program's", noTerminal, []string{"--device=nvme4"}, "disconnected nvme4\n"}, // the real connector refuses
 		{
@@ -75,12 +75,12 @@ func TestDisconnectExclude(t *testing.T) {
 		{
 			"the firmware's, sure", noTerminal,
 			[]string{"--device=nvme5", "--yes"},
-			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme5\n",
+			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:5\ndisconnected nvme5\n",
 		},
 		{
 			"the firmware's, by a person", "y\n",
 			[]string{"--device=nvme5"},
-			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:4\ndisconnected nvme5\n" +
+			"excluded transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5: /etc/nvme/exclusions/user.conf:5\ndisconnected nvme5\n" +
 				"! nvme5 (tcp, 192.0.2.5, 4420, " + nqn + "5) is of the boot firmware and would not be connected again. " +
 				"Exclude transport=tcp;traddr=192.0.2.5;trsvcid=4420;nqn=" + nqn + "5? [y/N] ",
 		},
@@ -172,5 +172,5 @@ func TestExcludeNeeded(t *testing.T) {
 	d.expect(exclude("--transport=tcp", "--traddr=192.0.2.3", "--nqn="+nqn), "! cannot exclude transport=tcp;traddr=192.0.2.3;trsvcid=4420;nqn="+nqn+
 		": it matches nvme3: nvme1n1 is mounted on /, and the running system needs /\nstatus 1\n")
 	// The first entry of the list is this one.
-	d.expect(exclude("--device=nvme2"), "excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn="+nqn+": /etc/nvme/exclusions/user.conf:4\ndisconnected nvme2\n")
+	d.expect(exclude("--device=nvme2"), "excluded transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn="+nqn+": /etc/nvme/exclusions/user.conf:5\ndisconnected nvme2\n")
 }

@@ -20,8 +20,10 @@ connected. An ENTRY is key=value;key=value…, and matches a connection of which
 its keys match. Keys: transport, traddr, trsvcid, nqn, host-traddr, host-iface,
 hostnqn, hostid. Addresses compare as addresses; a host name cannot be excluded.
 
-The lists are the files /etc/nvme/exclusions/LIST.conf. nvme-cli's exclusions.conf
-and exclusions.conf.d are obeyed and listed, never changed.
+The lists are the files /etc/nvme/exclusions.conf.d/LIST.conf where the host has that
+directory or /etc/nvme/exclusions.conf, so that nvme-cli 3 and nvme-stas read what is
+written here, else /etc/nvme/exclusions/LIST.conf. All of them are obeyed and listed;
+exclusions.conf itself is never changed.
 
 An entry that excludes a connected controller of the boot firmware (owner nbft)
 asks first; without a terminal to ask on it is refused unless --yes is given.`,
@@ -74,12 +76,11 @@ func (a *app) exclusionDeleteCommand() *cobra.Command {
 		Short: "Delete an exclusion list with all its entries",
 		Args:  usable(&name),
 		RunE: func(*cobra.Command, []string) error {
-			file, err := exclusion.Delete(a.root, name)
-			if err != nil {
-				return failed(err)
+			files, err := exclusion.Delete(a.root, name)
+			for _, file := range files {
+				fmt.Fprintf(a.Stdout, "deleted exclusion list %s: %s\n", name, file)
 			}
-			fmt.Fprintf(a.Stdout, "deleted exclusion list %s: %s\n", name, file)
-			return nil
+			return failed(err)
 		},
 	}
 	nameFlag(cmd.Flags(), &name)
@@ -138,12 +139,14 @@ func (a *app) exclude(yes bool, name string, entries ...string) error {
 
 // warnOfProblems tells the bad lines of a list that was changed.
 func (a *app) warnOfProblems(name string) {
-	source, err := exclusion.Read(a.root, name)
+	sources, err := exclusion.Read(a.root, name)
 	if err != nil {
 		return // it was read a moment ago
 	}
-	for _, p := range source.Problems {
-		fmt.Fprintln(a.Stderr, "warning:", p.Message)
+	for _, source := range sources {
+		for _, p := range source.Problems {
+			fmt.Fprintln(a.Stderr, "warning:", p.Message)
+		}
 	}
 }
 
@@ -184,13 +187,10 @@ number of the entry is asked for, on a terminal only.`,
 				}
 			}
 			removed, err := exclusion.Remove(a.root, name, entry)
-			if err != nil {
-				return failed(err)
-			}
 			for _, e := range removed {
 				fmt.Fprintf(a.Stdout, "removed %s: was %s:%d\n", e.Text, e.File, e.Line)
 			}
-			return nil
+			return failed(err)
 		},
 	}
 	nameFlag(cmd.Flags(), &name)
@@ -200,14 +200,18 @@ number of the entry is asked for, on a terminal only.`,
 
 // chooseEntry shows a list and asks for an entry. The choice is the entry, not the number: the list may change meanwhile.
 func (a *app) chooseEntry(name string) (string, error) {
-	source, err := exclusion.Read(a.root, name)
+	sources, err := exclusion.Read(a.root, name)
 	if err != nil {
 		return "", err
 	}
-	if len(source.Entries) == 0 {
+	var entries []exclusion.Entry
+	for _, source := range sources {
+		entries = append(entries, source.Entries...)
+	}
+	if len(entries) == 0 {
 		return "", fmt.Errorf("cannot remove from exclusion list %s: it has no entries", name)
 	}
-	for i, e := range source.Entries {
+	for i, e := range entries {
 		fmt.Fprintf(a.Stderr, "%5d  %s\n", i+1, e.Text)
 	}
 	answer, err := a.ask("Number of the entry to remove (empty for none): ")
@@ -218,8 +222,8 @@ func (a *app) chooseEntry(name string) (string, error) {
 		return "", errDeclined
 	}
 	number, err := strconv.Atoi(answer)
-	if err != nil || number < 1 || number > len(source.Entries) {
-		return "", fmt.Errorf("cannot remove entry %s: give a number from 1 to %d", printable(answer), len(source.Entries))
+	if err != nil || number < 1 || number > len(entries) {
+		return "", fmt.Errorf("cannot remove entry %s: give a number from 1 to %d", printable(answer), len(entries))
 	}
-	return source.Entries[number-1].Text, nil
+	return entries[number-1].Text, nil
 }

@@ -29,6 +29,9 @@ path is told.`,
 			if err != nil {
 				return failed(err)
 			}
+			for _, other := range edit.Other {
+				fmt.Fprintf(a.Stderr, "note: exclusion list %s is in %s too, which this does not edit\n", name, other)
+			}
 			editor := append(a.editor(), edit.Draft)
 			if err := a.program(cmd.Context(), editor...); err != nil {
 				err = fmt.Errorf("cannot edit exclusion list %s with %s: %w: set VISUAL or EDITOR to another editor", name, editor[0], err)

@@ -52,7 +52,7 @@ after the others are listed.
 
 --json prints an object:
   lists       array, in the order in which entries are looked at:
-    name      of the list; left out for nvme-cli's own
+    name      of the list; left out for exclusions.conf
     file      its path
     entries   array: line, entry
     problems  array: line (left out if the file cannot be read), message`,
@@ -63,11 +63,10 @@ after the others are listed.
 				if err := exclusion.CheckName(name); err != nil {
 					return err
 				}
-				source, err := exclusion.Read(a.root, name)
-				if err != nil {
+				var err error
+				if sources, err = exclusion.Read(a.root, name); err != nil {
 					return failed(err)
 				}
-				sources = append(sources, source)
 			} else {
 				sources = exclusion.Sources(a.root)
 			}

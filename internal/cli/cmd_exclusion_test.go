@@ -15,6 +15,7 @@ import (
 const header = `# What nobody is to connect. Each line excludes the connections of which all its keys match:
 #   exclusion = transport=tcp;traddr=192.0.2.1
 # Keys: transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid.
+[exclusions]
 `
 
 const userList = "etc/nvme/exclusions/user.conf"
@@ -139,27 +140,54 @@ func TestExclusionAdd(t *testing.T) {
 	d.expect(exclude("add", "-e", "host-iface=a\x1bb"), "! cannot use exclusion \"host-iface=a\\x1bb\": host-iface \"a\\x1bb\" contains a control character: see nvme-discoverctl exclusion add --help\nstatus 2\n")
 	d.holds(userList, "")
 
-	d.expect(exclude("add", "-e", "transport=tcp;traddr=::1"), "excluded transport=tcp;traddr=::1: /etc/nvme/exclusions/user.conf:4\n")
+	d.expect(exclude("add", "-e", "transport=tcp;traddr=::1"), "excluded transport=tcp;traddr=::1: /etc/nvme/exclusions/user.conf:5\n")
 	d.expect(exclude("add", "-e", " traddr=0:0:0:0:0:0:0:1 ; transport=tcp "), "exclusion list user has it already\n")
 	d.holds(userList, header+"exclusion = transport=tcp;traddr=::1\n")
 
 	d.write("etc/nvme/exclusions/site.conf", "exclusion = colour=red\n# without a line feed")
 	d.expect(exclude("add", "-N", "site", "-e", "nqn=a"), `excluded nqn=a: /etc/nvme/exclusions/site.conf:3
-! warning: /etc/nvme/exclusions/site.conf:1: cannot use exclusion "colour=red": unknown key "colour", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid; the line excludes nothing
+! warning: /etc/nvme/exclusions/site.conf:2: cannot use exclusion "colour=red": unknown key "colour", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid; the line excludes nothing
 `)
-	d.holds("etc/nvme/exclusions/site.conf", "exclusion = colour=red\n# without a line feed\nexclusion = nqn=a\n")
+	d.holds("etc/nvme/exclusions/site.conf", "[exclusions]\nexclusion = colour=red\nexclusion = nqn=a\n# without a line feed")
+}
+
+// TestExclusionShared: where nvme-cli 3 has its places, the commands write there, since its tools read nothing else.
+func TestExclusionShared(t *testing.T) {
+	d := newDesk(t)
+	const shared = "etc/nvme/exclusions.conf.d/user.conf"
+	d.write(userList, "exclusion = nqn=old\n")
+	d.write("etc/nvme/exclusions.conf", "[exclusions]\nexclusion = nqn=theirs\n")
+	d.expect(exclude("add", "-e", "nqn=a"), "excluded nqn=a: /etc/nvme/exclusions.conf.d/user.conf:5\n")
+	d.holds(shared, header+"exclusion = nqn=a\n")
+	d.edits("exclusion = nqn=b\n", nil)
+	d.expect(exclude("edit"), "saved exclusion list user\n! note: exclusion list user is in /etc/nvme/exclusions/user.conf too, which this does not edit\n")
+	d.holds(shared, "[exclusions]\nexclusion = nqn=b\n")
+	d.expect(exclude("list"), `user  /etc/nvme/exclusions/user.conf
+    1  nqn=old
+
+(nvme-cli's)  /etc/nvme/exclusions.conf
+    2  nqn=theirs
+
+user  /etc/nvme/exclusions.conf.d/user.conf
+    2  nqn=b
+`)
+	d.typed = "2\n"
+	d.expect(exclude("remove"), "removed nqn=old: was /etc/nvme/exclusions/user.conf:1\n!     1  nqn=b\n    2  nqn=old\nNumber of the entry to remove (empty for none): ")
+	d.expect(exclude("delete"), "deleted exclusion list user: /etc/nvme/exclusions.conf.d/user.conf\ndeleted exclusion list user: /etc/nvme/exclusions/user.conf\n")
+	d.expect(exclude("create"), "created exclusion list user: /etc/nvme/exclusions.conf.d/user.conf\n")
+	d.expect(exclude("list", "-N", "user"), "user  /etc/nvme/exclusions.conf.d/user.conf\n")
 }
 
 func TestExclusionOfTheFirmwares(t *testing.T) {
 	d := newDesk(t)
 	d.controller(tcp("nvme1", "192.0.2.1", nqn), "nbft")
-	d.expect(exclude("add", "-e", "traddr=192.0.2.2"), "excluded traddr=192.0.2.2: /etc/nvme/exclusions/user.conf:4\n")
+	d.expect(exclude("add", "-e", "traddr=192.0.2.2"), "excluded traddr=192.0.2.2: /etc/nvme/exclusions/user.conf:5\n")
 	const because = "nvme1 (tcp, 192.0.2.1, 4420, " + nqn + ") is of the boot firmware and would not be connected again"
 	d.expect(exclude("add", "-e", "transport=tcp"), "! cannot exclude transport=tcp without being sure: "+because+"; without a terminal to ask on, --yes says so\nstatus 1\n")
 	d.typed = "\n"
 	d.expect(exclude("add", "-e", "transport=tcp"), "! "+because+". Exclude transport=tcp? [y/N] nothing was changed\nstatus 1\n")
 	d.holds(userList, header+"exclusion = traddr=192.0.2.2\n")
-	d.expect(exclude("add", "-e", "transport=tcp", "--yes"), "excluded transport=tcp: /etc/nvme/exclusions/user.conf:5\n")
+	d.expect(exclude("add", "-e", "transport=tcp", "--yes"), "excluded transport=tcp: /etc/nvme/exclusions/user.conf:6\n")
 }
 
 func TestExclusionRemove(t *testing.T) {
@@ -225,7 +253,8 @@ func TestExclusionEdit(t *testing.T) {
 	d.holds(userList, "")
 	d.edits("exclusion = nqn=a\n", nil)
 	d.expect(exclude("edit"), "saved exclusion list user\n")
-	d.holds(userList, "exclusion = nqn=a\n")
+	d.holds(userList, "[exclusions]\nexclusion = nqn=a\n")
+	d.edits("[exclusions]\nexclusion = nqn=a\n", nil)
 	d.expect(exclude("edit"), "exclusion list user stays as it is\n")
 	d.edits("", nil)
 	d.expect(exclude("edit"), "saved exclusion list user\n")
@@ -412,13 +441,13 @@ func TestLongList(t *testing.T) {
 	}
 	d.write(userList, list.String())
 	d.expect(exclude("add", "-e", "nqn=nqn.2024-01.com.example:9999"), "exclusion list user has it already\n")
-	d.expect(exclude("add", "-e", "nqn=new"), "excluded nqn=new: /etc/nvme/exclusions/user.conf:10001\n")
-	d.expect(exclude("test", "transport=loop;nqn=new"), "excluded: transport=loop;nqn=new\n  /etc/nvme/exclusions/user.conf:10001: nqn=new\n")
+	d.expect(exclude("add", "-e", "nqn=new"), "excluded nqn=new: /etc/nvme/exclusions/user.conf:10002\n")
+	d.expect(exclude("test", "transport=loop;nqn=new"), "excluded: transport=loop;nqn=new\n  /etc/nvme/exclusions/user.conf:10002: nqn=new\n")
 	d.program = func(argv []string) error {
 		path := argv[len(argv)-1]
 		data, err := os.ReadFile(path)
 		return errors.Join(err, os.WriteFile(path, append(data, "exclusion = nqn=newer\n"...), 0o600))
 	}
 	d.expect(exclude("edit"), "saved exclusion list user\n")
-	d.expect(exclude("remove", "-e", "nqn=newer"), "removed nqn=newer: was /etc/nvme/exclusions/user.conf:10002\n")
+	d.expect(exclude("remove", "-e", "nqn=newer"), "removed nqn=newer: was /etc/nvme/exclusions/user.conf:10003\n")
 }

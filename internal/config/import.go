@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -374,4 +375,17 @@ func connectionOf(kind tid.Kind, entries []entry) (connectionKey, table, error) 
 		err = checkSource(checked, host)
 	}
 	return connectionKey{sameness(checked), host}, path, err
+}
+
+// NotRead returns a sentence for each installed file of a neighbour that an administrator could take for ours: the service
+// does not read it.
+func NotRead(root paths.Root) []string {
+	var sentences []string
+	for _, file := range []string{root.NVMeDiscoverdConfig(), root.STASConfig()} {
+		if _, err := os.Stat(file); err == nil {
+			sentences = append(sentences, fmt.Sprintf("%s is there and is not read: it is of another program; `nvme-discoverctl config import --from=%s` turns it into configuration of this service",
+				file, filepath.Base(file)))
+		}
+	}
+	return sentences
 }

@@ -122,6 +122,9 @@ func Run(ctx context.Context, opts Options) error {
 		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
 			"): what is disconnected comes back behind this service; `nvme-discoverctl legacy disable` ends that")
 	}
+	for _, warning := range config.NotRead(opts.Root) {
+		d.Log.Warn(warning)
+	}
 	err = d.loop(ctx, failed)
 	d.notify.stopping()
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -31,8 +32,15 @@ func watchLists(root paths.Root) (*exclusionWatch, error) {
 	return w, nil
 }
 
-// add watches every directory that there is. One that is missing shows up as a change in the directory above it.
+// add watches every directory that there is. One that is missing shows up as a change in the directory above it, which is
+// watched for that alone while the first of them, which holds the others, is missing.
 func (w *exclusionWatch) add() {
+	above := filepath.Dir(w.dirs[0])
+	if _, err := os.Stat(w.dirs[0]); err == nil {
+		_ = w.fs.Remove(above) // it mostly is not watched
+	} else {
+		_ = w.fs.Add(above)
+	}
 	for _, dir := range w.dirs {
 		if _, err := os.Stat(dir); err == nil {
 			_ = w.fs.Add(dir) // a failure costs the hint, not the check on disk right before a connect

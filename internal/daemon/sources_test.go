@@ -38,7 +38,7 @@ func TestSleepWatch(t *testing.T) {
 // Whatever changes the lists is noticed, in directories too that appear later.
 func TestExclusionWatch(t *testing.T) {
 	root := paths.Root(t.TempDir())
-	if err := os.MkdirAll(root.ConfigDir(), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(root.ConfigDir()), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	w, err := watchLists(root)
@@ -53,6 +53,21 @@ func TestExclusionWatch(t *testing.T) {
 		}
 	}
 	file := filepath.Join(root.Exclusions(), "a.conf")
+	change("the first of them is made", func() {
+		if err := os.Mkdir(root.ConfigDir(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	})
+	change("everything goes", func() {
+		if err := os.Remove(root.ConfigDir()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	change("and is made anew", func() {
+		if err := os.Mkdir(root.ConfigDir(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	})
 	change("nvme-cli's file", func() { put(t, root.ExclusionsFile(), "exclusion = nqn=a\n") })
 	change("a new directory", func() {
 		if err := os.Mkdir(root.Exclusions(), 0o755); err != nil {

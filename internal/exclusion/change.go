@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
@@ -23,6 +24,7 @@ const suffix = ".conf"
 const header = `# What nobody is to connect. Each line excludes the connections of which all its keys match:
 #   exclusion = transport=tcp;traddr=192.0.2.1
 # Keys: transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid.
+[` + section + `]
 `
 
 // CheckName tells why name cannot be that of a list: letters, digits, "_", "-" and, not first, ".", at most 64.
@@ -37,26 +39,60 @@ func CheckName(name string) error {
 	return nil
 }
 
-// path returns the file of the list called name.
-func path(root paths.Root, name string) (string, error) {
+// target returns the file that is written for the list called name: one of those that nvme-cli 3 and all that use libnvme
+// read, where this host has their places, since they read no others.
+func target(root paths.Root, name string) (string, error) {
 	if err := CheckName(name); err != nil {
 		return "", err
+	}
+	dropIns, err := os.Stat(root.ExclusionsDropIns())
+	if exists(root.ExclusionsFile()) || err == nil && dropIns.IsDir() {
+		return filepath.Join(root.ExclusionsDropIns(), name+suffix), nil
 	}
 	return filepath.Join(root.Exclusions(), name+suffix), nil
 }
 
-// Read reads one list.
-func Read(root paths.Root, name string) (Source, error) {
-	file, err := path(root, name)
+// exists tells whether something has this name, be it a link that leads nowhere.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// files returns the files of the list called name: the one that is written, and one that was written before this host had
+// the places of nvme-cli 3. Without any, it is the one that would be written.
+func files(root paths.Root, name string) ([]string, error) {
+	first, err := target(root, name)
 	if err != nil {
-		return Source{}, err
+		return nil, err
 	}
-	text, err := readList(file)
+	var all []string
+	for _, file := range []string{filepath.Join(root.ExclusionsDropIns(), name+suffix), filepath.Join(root.Exclusions(), name+suffix)} {
+		if exists(file) {
+			all = append(all, file)
+		}
+	}
+	if all == nil {
+		return []string{first}, nil
+	}
+	return all, nil
+}
+
+// Read reads one list, which may be of two files.
+func Read(root paths.Root, name string) ([]Source, error) {
+	files, err := files(root, name)
 	if err != nil {
-		return Source{}, listError("read", name, err)
+		return nil, err
 	}
-	rules, problems := parse(file, text)
-	return newSource(name, file, rules, problems), nil
+	var sources []Source
+	for _, file := range files {
+		text, err := readList(file)
+		if err != nil {
+			return nil, listError("read", name, err)
+		}
+		rules, problems := parse(file, text)
+		sources = append(sources, newSource(name, file, rules, problems))
+	}
+	return sources, nil
 }
 
 // listError says in the words of the commands what could not be done with a list.
@@ -72,13 +108,17 @@ func listError(verb, name string, err error) error {
 
 // Create makes an empty list and returns its file.
 func Create(root paths.Root, name string) (file string, err error) {
-	file, err = path(root, name)
+	file, err = target(root, name)
 	if err != nil {
 		return "", err
 	}
 	err = locked(root, func() error {
-		if _, err := os.Lstat(file); err == nil {
-			return errors.New("it exists")
+		files, err := files(root, name)
+		if err == nil && exists(files[0]) {
+			err = errors.New("it exists")
+		}
+		if err != nil {
+			return err
 		}
 		return store(file, header)
 	})
@@ -88,22 +128,31 @@ func Create(root paths.Root, name string) (file string, err error) {
 	return file, nil
 }
 
-// Delete removes a list with all that is in it and returns its file.
-func Delete(root paths.Root, name string) (file string, err error) {
-	file, err = path(root, name)
+// Delete removes a list with all that is in it and returns its files.
+func Delete(root paths.Root, name string) (deleted []string, err error) {
+	all, err := files(root, name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := locked(root, func() error { return os.Remove(file) }); err != nil {
-		return "", listError("delete", name, err)
+	err = locked(root, func() error {
+		for _, file := range all {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+			deleted = append(deleted, file)
+		}
+		return nil
+	})
+	if err != nil {
+		return deleted, listError("delete", name, err)
 	}
-	return file, nil
+	return deleted, nil
 }
 
 // Add adds entries to a list, which is made if it is missing, and returns those that it did not have yet. One that is no
 // good is an error, and then none is added.
 func Add(root paths.Root, name string, entries ...string) (added []Entry, err error) {
-	file, err := path(root, name)
+	file, err := target(root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +174,10 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 		}
 		rules, _ := parse(file, text)
 		there := meanings(rules)
-		if text != "" && !strings.HasSuffix(text, "\n") {
+		text = headed(text)
+		offset, header := room(text)
+		rest := text[offset:]
+		if text = text[:offset]; text != "" && !strings.HasSuffix(text, "\n") {
 			text += "\n"
 		}
 		for _, r := range fresh {
@@ -133,6 +185,9 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 				continue
 			}
 			there[r.meaning()] = true
+			if header {
+				text, header = text+"["+section+"]\n", false
+			}
 			text += "exclusion = " + r.entry.Text + "\n"
 			r.entry.File, r.entry.Line = file, strings.Count(text, "\n")
 			added = append(added, r.entry)
@@ -140,7 +195,7 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 		if added == nil {
 			return nil
 		}
-		return store(file, text)
+		return store(file, text+rest)
 	})
 	if err != nil {
 		return nil, listError("add to", name, err)
@@ -151,7 +206,7 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 // Remove removes all entries of a list that mean the same as entry, and returns them. A line that is no good can be removed
 // by its text.
 func Remove(root paths.Root, name, entry string) (removed []Entry, err error) {
-	file, err := path(root, name)
+	all, err := files(root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -165,30 +220,42 @@ func Remove(root paths.Root, name, entry string) (removed []Entry, err error) {
 		}
 	}
 	err = locked(root, func() error {
-		text, err := readList(file)
-		if err != nil {
-			return err
-		}
-		var rest strings.Builder
-		number := 0
-		for line := range strings.Lines(text) {
-			number++
-			bare := strings.TrimSpace(withoutComment(line))
-			if bare != "" && wanted(bare) {
-				removed = append(removed, Entry{file, number, entryOf(bare)})
+		for _, file := range all {
+			text, err := readList(file)
+			if err != nil {
+				return err
+			}
+			rest, gone := without(file, text, wanted)
+			if gone == nil {
 				continue
 			}
-			rest.WriteString(line)
+			if err := store(file, rest); err != nil {
+				return err
+			}
+			removed = append(removed, gone...)
 		}
 		if removed == nil {
 			return fmt.Errorf("it has no entry %s", brief(entry))
 		}
-		return store(file, rest.String())
+		return nil
 	})
 	if err != nil {
-		return nil, listError("remove from", name, err)
+		return removed, listError("remove from", name, err)
 	}
 	return removed, nil
+}
+
+// without returns a list without the entries that are wanted, and these.
+func without(file, text string, wanted func(line string) bool) (rest string, gone []Entry) {
+	var b strings.Builder
+	for l := range lines(text) {
+		if !l.header && l.counts && l.bare != "" && wanted(l.bare) {
+			gone = append(gone, Entry{file, l.number, entryOf(l.bare)})
+			continue
+		}
+		b.WriteString(l.raw)
+	}
+	return b.String(), gone
 }
 
 // entryOf returns what a line has as its entry, good or not; of another line, the line.
@@ -202,7 +269,8 @@ func entryOf(line string) string {
 
 // Edit is a list while a person edits a copy of it.
 type Edit struct {
-	Draft string // the copy, beside the list
+	Draft string   // the copy, beside the list
+	Other []string // files of the same list that are not edited
 
 	root       paths.Root
 	name, file string
@@ -212,11 +280,16 @@ type Edit struct {
 
 // Begin makes the copy that is to be edited; of a list that there is not, one with nothing but an explanation.
 func Begin(root paths.Root, name string) (*Edit, error) {
-	file, err := path(root, name)
+	file, err := target(root, name)
 	if err != nil {
 		return nil, err
 	}
 	e := &Edit{root: root, name: name, file: file}
+	all, err := files(root, name)
+	if err != nil {
+		return nil, err
+	}
+	e.Other = slices.DeleteFunc(all, func(other string) bool { return other == file })
 	e.before, e.existed, err = current(file)
 	if err == nil {
 		err = e.copy()
@@ -292,7 +365,7 @@ func (e *Edit) Save() error {
 		if err != nil {
 			return err
 		}
-		return store(e.file, text)
+		return store(e.file, headed(text))
 	})
 	if err != nil {
 		return fmt.Errorf("cannot save exclusion list %s: %w", e.name, err)

@@ -87,11 +87,95 @@ func TestStore(t *testing.T) {
 	if got, err := os.Readlink(link); got != target {
 		t.Errorf("the link leads to %q, %v", got, err)
 	}
-	if got, want := content(t, target), "exclusion = nqn=a\nexclusion = nqn=b\n"; got != want {
+	if got, want := content(t, target), "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"; got != want {
 		t.Errorf("the list is %q, want %q", got, want)
 	}
 	if info, err := os.Stat(target); err != nil || info.Mode() != fs.FileMode(0o600) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestAddUnderHeader: what is added stands where nvme-cli 3 reads it.
+func TestAddUnderHeader(t *testing.T) {
+	for name, test := range map[string]struct{ before, after string }{
+		"new":      {"", header + "exclusion = nqn=b\n"},
+		"empty":    {"# nothing", "# nothing\n[exclusions]\nexclusion = nqn=b\n"},
+		"headed":   {"[exclusions]\nexclusion = nqn=a", "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
+		"headless": {"\ufeff# mine\nexclusion = nqn=a\n", "\ufeff# mine\n[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
+		"mark":     {"\ufeffexclusion = nqn=a\n", "\ufeff[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
+		"reserved": {"[exclusions]\nexclusion = nqn=a\n\n[policy]\nkey = value\n", "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n\n[policy]\nkey = value\n"},
+		"only reserved": {
+			"[policy]\nexclusion = nqn=b",
+			"[policy]\nexclusion = nqn=b\n[exclusions]\nexclusion = nqn=b\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := paths.Root(t.TempDir())
+			if test.before != "" {
+				put(t, root, "exclusions/user.conf", test.before)
+			}
+			added, err := Add(root, User, "nqn=b")
+			if err != nil || len(added) != 1 {
+				t.Fatal(added, err)
+			}
+			text := content(t, root.Join("etc/nvme/exclusions/user.conf"))
+			if diff := cmp.Diff(test.after, text); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if line := strings.Split(text, "\n")[added[0].Line-1]; line != "exclusion = nqn=b" {
+				t.Errorf("line %d is said to be the entry: it is %q", added[0].Line, line)
+			}
+		})
+	}
+}
+
+// TestPlaces: where nvme-cli 3 has its places, lists are written there; what was written before is still found.
+func TestPlaces(t *testing.T) {
+	for _, place := range []string{"exclusions.conf", "exclusions.conf.d/README"} {
+		root := paths.Root(t.TempDir())
+		if _, err := Add(root, User, "nqn=old"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, root, place, "")
+		if _, err := Add(root, User, "nqn=old", "nqn=new"); err != nil {
+			t.Fatal(err)
+		}
+		shared, own := root.Join("etc/nvme/exclusions.conf.d/user.conf"), root.Join("etc/nvme/exclusions/user.conf")
+		if got, want := content(t, shared), header+"exclusion = nqn=old\nexclusion = nqn=new\n"; got != want {
+			t.Errorf("%s: it holds %q, want %q", place, got, want)
+		}
+		if got, want := content(t, own), header+"exclusion = nqn=old\n"; got != want {
+			t.Errorf("%s: the older one holds %q, want %q", place, got, want)
+		}
+		edit, err := Begin(root, User)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{own}, edit.Other); diff != "" || edit.file != shared {
+			t.Errorf("%s: %s is edited; others (-want +got):\n%s", place, edit.file, diff)
+		}
+		if err := os.WriteFile(edit.Draft, []byte("exclusion = nqn=old\nexclusion = nqn=edited\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := edit.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := content(t, shared), "[exclusions]\nexclusion = nqn=old\nexclusion = nqn=edited\n"; got != want {
+			t.Errorf("%s: edited it holds %q, want %q", place, got, want)
+		}
+		if _, err := Create(root, User); err == nil || err.Error() != "cannot create exclusion list user: it exists" {
+			t.Errorf("%s: create: %v", place, err)
+		}
+		removed, err := Remove(root, User, "nqn=old")
+		if err != nil || len(removed) != 2 {
+			t.Errorf("%s: removed %+v, %v, want both", place, removed, err)
+		}
+		if list, _ := Load(root); len(list.rules) != 1 {
+			t.Errorf("%s: %d entries are left, want 1", place, len(list.rules))
+		}
+		if deleted, err := Delete(root, User); err != nil || len(deleted) != 2 {
+			t.Errorf("%s: deleted %q, %v", place, deleted, err)
+		}
 	}
 }
 

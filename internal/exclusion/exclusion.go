@@ -40,7 +40,7 @@ type rule struct {
 
 // Source is one file and what is in it.
 type Source struct {
-	Name     string // of the list, as the functions of this package take it; "" for nvme-cli's own files, which are only read
+	Name     string // of the list, as the functions of this package take it; "" for exclusions.conf, which is only read
 	File     string
 	Entries  []Entry
 	Problems []Problem
@@ -95,16 +95,13 @@ func newSource(name, file string, rules []rule, problems []error) Source {
 
 // scan reads every file in the order in which entries go before each other.
 func scan(root paths.Root, found func(name, file string, rules []rule, problems []error)) {
-	dir := func(dir string, ours bool) {
+	dir := func(dir string) {
 		files, err := confFiles(dir)
 		if err != nil {
 			found("", dir, nil, []error{Problem{File: dir, Message: err.Error()}})
 		}
 		for _, file := range files {
-			name := ""
-			if ours {
-				name = strings.TrimSuffix(filepath.Base(file), suffix)
-			}
+			name := strings.TrimSuffix(filepath.Base(file), suffix)
 			text, err := readList(file)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -117,14 +114,14 @@ func scan(root paths.Root, found func(name, file string, rules []rule, problems 
 			found(name, file, rules, problems)
 		}
 	}
-	dir(root.Exclusions(), true)
+	dir(root.Exclusions())
 	if text, err := readList(root.ExclusionsFile()); err == nil {
 		rules, problems := parse(root.ExclusionsFile(), text)
 		found("", root.ExclusionsFile(), rules, problems)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		found("", root.ExclusionsFile(), nil, []error{unreadable(root.ExclusionsFile(), err)})
 	}
-	dir(root.ExclusionsDropIns(), false)
+	dir(root.ExclusionsDropIns())
 }
 
 func unreadable(file string, err error) Problem {
@@ -174,22 +171,26 @@ func confFiles(dir string) ([]string, error) {
 const maxProblems = 20
 
 func parse(file, text string) (rules []rule, problems []error) {
-	number, more, first := 0, 0, 0
-	for line := range strings.Lines(text) {
-		number++
-		line = strings.TrimSpace(withoutComment(line))
-		if line == "" || line == "[exclusions]" {
+	more, first := 0, 0
+	for l := range lines(text) {
+		if l.bare == "" || l.header && !l.misspelt() || !l.header && !l.counts {
 			continue
 		}
-		r, err := parseLine(line)
+		var r rule
+		var err error
+		if l.header {
+			err = fmt.Errorf("cannot use section %s: entries count under [%s] only; what stands below", brief(l.bare), section)
+		} else if r, err = parseLine(l.bare); err != nil {
+			err = fmt.Errorf("%w; the line", err)
+		}
 		switch {
 		case err == nil:
-			r.entry.File, r.entry.Line = file, number
+			r.entry.File, r.entry.Line = file, l.number
 			rules = append(rules, r)
 		case len(problems) < maxProblems:
-			problems = append(problems, Problem{file, number, fmt.Sprintf("%s:%d: %v; the line excludes nothing", file, number, err)})
+			problems = append(problems, Problem{file, l.number, fmt.Sprintf("%s:%d: %v excludes nothing", file, l.number, err)})
 		case more == 0:
-			more, first = 1, number
+			more, first = 1, l.number
 		default:
 			more++
 		}
@@ -323,7 +324,7 @@ func Parse(entry string) (List, error) {
 
 // Match returns the first entry that excludes t, and whether there is one. Every key of the entry must match; one that is
 // unset in t does not. IP addresses compare by value, and an entry that names no IPv6 zone holds in every zone; Fibre
-// Channel addresses, host IDs and the UUIDs in NQNs compare without regard to case.
+// Channel addresses compare in any spelling, ports as numbers, host IDs and the UUIDs in NQNs without regard to case.
 func (l List) Match(t tid.TID) (Entry, bool) {
 	t.NQN, t.HostNQN = tid.FoldNQN(t.NQN), tid.FoldNQN(t.HostNQN)
 	traddr, hostTraddr := ip(t.Traddr), ip(t.HostTraddr)
@@ -351,10 +352,10 @@ func (l List) Matches(t tid.TID) []Entry {
 // matches compares with t, whose addresses are the two where they are IP addresses.
 func (r *rule) matches(t *tid.TID, traddr, hostTraddr netip.Addr) bool {
 	return same(r.want.NQN, t.NQN) &&
-		sameAddress(r.want.Traddr, r.traddr, t.Traddr, traddr) &&
+		sameAddress(t.Transport, r.want.Traddr, r.traddr, t.Traddr, traddr) &&
 		same(r.want.Transport, t.Transport) &&
-		same(r.want.Trsvcid, t.Trsvcid) &&
-		sameAddress(r.want.HostTraddr, r.hostTraddr, t.HostTraddr, hostTraddr) &&
+		samePort(r.want.Trsvcid, t.Trsvcid) &&
+		sameAddress(t.Transport, r.want.HostTraddr, r.hostTraddr, t.HostTraddr, hostTraddr) &&
 		same(r.want.HostIface, t.HostIface) &&
 		same(r.want.HostNQN, t.HostNQN) &&
 		(r.want.HostID == "" || strings.EqualFold(r.want.HostID, t.HostID))
@@ -392,12 +393,24 @@ func ip(s string) netip.Addr {
 
 func same(want, got string) bool { return want == "" || want == got }
 
-func sameAddress(want string, wantIP netip.Addr, got string, gotIP netip.Addr) bool {
+// samePort compares numbers as such: that of a connection may have leading zeros too.
+func samePort(want, got string) bool {
+	if same(want, got) {
+		return true
+	}
+	a, errA := strconv.ParseUint(want, 10, 16)
+	b, errB := strconv.ParseUint(got, 10, 16)
+	return errA == nil && errB == nil && a == b
+}
+
+// sameAddress compares with the address of a connection over transport. wantIP and gotIP are the two where they are IP
+// addresses, which one of Fibre Channel may look like.
+func sameAddress(transport, want string, wantIP netip.Addr, got string, gotIP netip.Addr) bool {
 	switch {
 	case want == "":
 		return true
-	case !wantIP.IsValid():
-		return strings.EqualFold(want, got)
+	case transport == tid.FC || !wantIP.IsValid():
+		return tid.SameAddr(transport, want, got)
 	case wantIP.Zone() == "":
 		return wantIP == gotIP.WithZone("")
 	}

@@ -94,7 +94,7 @@ func TestBadLines(t *testing.T) {
 	const keys = "transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid"
 	for _, test := range []struct{ line, want string }{
 		{"exclusion", `cannot use "exclusion": a line is exclusion = key=value;key=value…`},
-		{"[Exclude]", `cannot use "[Exclude]": a line is exclusion = key=value;key=value…`},
+		{"[exclusions", `cannot use "[exclusions": a line is exclusion = key=value;key=value…`},
 		{"exclude = nqn=x", `cannot use "exclude = nqn=x": a line is exclusion = key=value;key=value…`},
 		{"exclusion =", `cannot use exclusion "": it is empty`},
 		{"exclusion = ;;", `cannot use exclusion ";;": it is empty`},
@@ -164,6 +164,8 @@ func TestMatch(t *testing.T) {
 		{"trsvcid=4420", tcp, true},
 		{"trsvcid=04420", tcp, true},
 		{"trsvcid=8009", tcp, false},
+		{"trsvcid=4420", tid.TID{Transport: "tcp", Trsvcid: "04420"}, true},
+		{"trsvcid=4420", tid.TID{Transport: "fc", Trsvcid: "none"}, false},
 		{"nqn=" + nqnA, tcp, true},
 		{"nqn=" + strings.ToUpper(nqnA), tcp, false},
 		{"nqn=" + nqnA[:len(nqnA)-1], tcp, false},
@@ -218,6 +220,60 @@ func TestMatch(t *testing.T) {
 	}
 	if entry, ok := (List{}).Match(tcp); ok {
 		t.Errorf("an empty list excludes: %+v", entry)
+	}
+}
+
+// Entries count under [exclusions] and before any section header. Other sections are kept for later use.
+func TestSections(t *testing.T) {
+	for _, test := range []struct {
+		name, text string
+		entries    []int // lines
+		problems   []string
+	}{
+		{"mark", "\ufeffexclusion = nqn=a\n", []int{1}, nil},
+		{"mark and header", "\ufeff[exclusions]\r\nexclusion = nqn=a\r\n", []int{2}, nil},
+		{"mark within", "exclusion = nqn=a\n\ufeffexclusion = nqn=b\n", []int{1}, []string{
+			`list.conf:2: cannot use "\ufeffexclusion = nqn=b": a line is exclusion = key=value;key=value…; the line excludes nothing`,
+		}},
+		{"reserved", "exclusion = nqn=a\n[exclusions] # ours\nexclusion = nqn=b\n[policy]\nexclusion = nqn=c\nrubbish\n[ exclusions ]\nexclusion = nqn=d\n", []int{1, 3, 8}, nil},
+		{"reserved only", "[policy]\nexclusion = nqn=c", nil, nil},
+		{"misspelt", "[Exclusions]\nexclusion = nqn=a\n[exclusion]\n[exclusions]\nexclusion = nqn=b\n", []int{5}, []string{
+			`list.conf:1: cannot use section "[Exclusions]": entries count under [exclusions] only; what stands below excludes nothing`,
+			`list.conf:3: cannot use section "[exclusion]": entries count under [exclusions] only; what stands below excludes nothing`,
+		}},
+	} {
+		rules, errs := parse("list.conf", test.text)
+		var got []int
+		for _, r := range rules {
+			got = append(got, r.entry.Line)
+		}
+		if diff := cmp.Diff(test.entries, got); diff != "" {
+			t.Errorf("%s: lines of entries (-want +got):\n%s", test.name, diff)
+		}
+		if diff := cmp.Diff(test.problems, messages(errs)); diff != "" {
+			t.Errorf("%s: problems (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+// TestNeighbour: what nvme-cli 3 has beside its entries, from the samples of all packages.
+func TestNeighbour(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/neighbours/exclusions.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, errs := parse("exclusions.conf", string(text))
+	if errs != nil || len(rules) != 2 {
+		t.Fatalf("%d entries, problems %v, want 2 and none", len(rules), errs)
+	}
+	list := List{rules}
+	for addr, want := range map[string]bool{"192.0.2.66": true, "192.0.2.67": false} {
+		if _, ok := list.Match(tid.TID{Transport: "tcp", Traddr: addr, Trsvcid: "8009"}); ok != want {
+			t.Errorf("%s is excluded: %v, want %v", addr, ok, want)
+		}
+	}
+	if _, ok := list.Match(tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "04420", HostID: "abcdef01-2222-4333-8444-555555555555"}); !ok {
+		t.Error("the host ID in capitals and the port with a zero do not exclude")
 	}
 }
 

@@ -38,6 +38,12 @@ func (r Root) STAFConfig() string { return r.Join("etc/stas/stafd.conf") }
 // STACConfig is nvme-stas 2's configuration of I/O controllers.
 func (r Root) STACConfig() string { return r.Join("etc/stas/stacd.conf") }
 
+// NVMeDiscoverdConfig is the configuration of nvme-cli 3's own nvme-discoverd.
+func (r Root) NVMeDiscoverdConfig() string { return r.Join("etc/nvme/nvme-discoverd.conf") }
+
+// STASConfig is nvme-stas 3's configuration, in the format of FabricsConfig.
+func (r Root) STASConfig() string { return r.Join("etc/nvme/nvme-stas.conf") }
+
 // ConfigDir is the directory of everything that an administrator configures.
 func (r Root) ConfigDir() string { return r.Join("etc/nvme") }
 
@@ -50,13 +56,13 @@ func (r Root) HostID() string { return r.Join("etc/nvme/hostid") }
 // MachineID is the file with the identity of this installation (machine-id(5)).
 func (r Root) MachineID() string { return r.Join("etc/machine-id") }
 
-// Exclusions is the directory of the exclusion lists.
+// Exclusions is the directory of the exclusion lists, written where the host has none of nvme-cli 3's places.
 func (r Root) Exclusions() string { return r.Join("etc/nvme/exclusions") }
 
 // ExclusionsFile is nvme-cli 3's own exclusion list, which is read and never written.
 func (r Root) ExclusionsFile() string { return r.Join("etc/nvme/exclusions.conf") }
 
-// ExclusionsDropIns is the directory of nvme-cli 3's further exclusion lists, which are read and never written.
+// ExclusionsDropIns is the directory of nvme-cli 3's further exclusion lists, written where it or ExclusionsFile exists.
 func (r Root) ExclusionsDropIns() string { return r.Join("etc/nvme/exclusions.conf.d") }
 
 // Registry is the ownership registry: one directory per controller.
