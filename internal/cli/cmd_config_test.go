@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func configTree(t *testing.T, files map[string]string) paths.Root {
 
 // runConfig runs a command of config. The root is cut out of what it prints.
 func runConfig(root paths.Root, args ...string) (status int, stdout, stderr string) {
-	status, stdout, stderr = run(nil, root, append([]string{"config"}, args...)...)
+	status, stdout, stderr = run(&fakeConnector{}, root, append([]string{"config"}, args...)...)
 	return status, strings.ReplaceAll(stdout, string(root), ""), strings.ReplaceAll(stderr, string(root), "")
 }
 
@@ -134,14 +135,14 @@ func TestConfigCheck(t *testing.T) {
 
 func TestConfigImport(t *testing.T) {
 	root := configTree(t, map[string]string{
-		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -S secret\n-t tcp -a 192.0.2.11 -q nqn.red\n",
+		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -r file\n-t tcp -a 192.0.2.11 -q nqn.red\n",
 		"etc/stas/stafd.conf":     "[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
 	})
-	const lost = "/etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)\n"
+	const lost = "/etc/nvme/discovery.conf:1: raw is not imported: nothing in discoverd.conf is like it\n"
 	const text = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
 #
 # Not imported:
-#   /etc/nvme/discovery.conf:1: dhchap-secret is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)
+#   /etc/nvme/discovery.conf:1: raw is not imported: nothing in discoverd.conf is like it
 
 [[discovery-controller]]
 controller = [
@@ -182,11 +183,11 @@ controller = [
 	step(Failed, "", lost+"cannot write 2 drop-ins to "+root.Join("x")[len(root):]+": there is more than one host NQN, and each has a file of its own; leave --output out\n",
 		"--from=discovery.conf", "--output="+root.Join("x"))
 	step(Usage, "", "cannot use --output with --dry-run: it prints the drop-ins and writes nothing: see nvme-discoverctl config import --help\n", "--dry-run", "--output=x")
-	step(Failed, "", "cannot import \"nvme.conf\": it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file\n", "--from=nvme.conf")
+	step(Failed, "", "cannot import \"nvme.conf\": it must be discovery.conf, config.json, nvme-discoverd.conf, stafd.conf, stacd.conf, nvme-stas.conf, nvme-fabrics.conf or the path of a file\n", "--from=nvme.conf")
 	step(Done, "wrote /stas.toml: 1 connection\n", "", "--from=stafd.conf", "--output="+root.Join("stas.toml"))
 	step(Failed, "", "cannot write /stas.toml: it exists\n", "--from=stafd.conf", "--output="+root.Join("stas.toml"))
 
-	step(Done, "wrote "+dir+"imported-discovery.conf: 1 connection\nwrote "+dir+"imported-discovery-2.conf: 1 connection\nApply it with: systemctl reload nvme-discoverd\n", lost, "--from=discovery.conf")
+	step(Done, "wrote "+dir+"imported-discovery.conf: 1 connection\nwrote "+dir+"imported-discovery-2.conf: 1 connection\nApply it with: systemctl start nvme-discoverd\n", lost, "--from=discovery.conf")
 	checkText(t, "written", text, content(root.Join(dir, "imported-discovery.conf")))
 	checkText(t, "written", red, content(root.Join(dir, "imported-discovery-2.conf")))
 	status, out, _ := runConfig(root, "check")
@@ -216,5 +217,79 @@ controller = [
 	if status != Done || out != "" {
 		t.Errorf("nothing to import: status %d, stdout %q", status, out)
 	}
-	checkText(t, "nothing to import", "/etc/stas/stafd.conf:1: zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version\nnothing to import: no file of another program names a controller\n", errs)
+	checkText(t, "nothing to import", "/etc/stas/stafd.conf:1: zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version\nnothing to import: no file of another program names a controller, a setting or an exclusion\n", errs)
+}
+
+// TestConfigImportAll: exclusions, settings, secrets and what is refused each have a place of their own.
+func TestConfigImportAll(t *testing.T) {
+	const secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"
+	root := configTree(t, map[string]string{
+		"etc/nvme/discoverd.conf":      "# mine\n[global]\n#nbft = true\n",
+		"etc/nvme/nvme-discoverd.conf": "[Global]\nnbft = false\ndc-giveup-hours = 48\n",
+		"etc/nvme/nvme-stas.conf":      "[Discovery Controller]\nkxchap-secret = " + secret + "\ncontroller = transport=tcp;traddr=192.0.2.10\n",
+		"etc/stas/stafd.conf":          "[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\nexclude = transport=tcp;traddr=192.0.2.66\ncontroller = transport=tcp;traddr=192.0.2.13;dhchap-secret=x\n",
+	})
+	const refused = "cannot import everything, these would not be as their files ask for and are left out:\n" +
+		"/etc/stas/stafd.conf:6: controller is not imported: it has dhchap-secret, secrets are not copied, and it would be connected with less security; configure it with dhchap-secret-file or tls-key-file, see discoverd.conf(5)\n"
+	step := func(wantStatus int, stdout, stderr string, args ...string) {
+		t.Helper()
+		status, out, errs := runConfig(root, append([]string{"import"}, args...)...)
+		if status != wantStatus {
+			t.Errorf("%q: status %d", args, status)
+		}
+		checkText(t, "stdout", stdout, out)
+		checkText(t, "stderr", stderr, errs)
+	}
+	const dropIn = `# Imported by "nvme-discoverctl config import" from /etc/nvme/nvme-stas.conf.
+
+[[discovery-controller]]
+dhchap-secret = "%s"
+controller = [
+  { transport = "tcp", traddr = "192.0.2.10" },
+]
+`
+	step(Failed, `# exclusion list imported-stas
+[exclusions]
+exclusion = transport=tcp;traddr=192.0.2.66
+
+# /etc/nvme/discoverd.conf.d/imported-stas.conf
+# Imported by "nvme-discoverctl config import" from /etc/stas/stafd.conf.
+#
+# Not imported:
+#   /etc/stas/stafd.conf:6: controller is not imported: it has dhchap-secret, secrets are not copied, and it would be connected with less security; configure it with dhchap-secret-file or tls-key-file, see discoverd.conf(5)
+
+[[discovery-controller]]
+controller = [
+  { transport = "tcp", traddr = "192.0.2.12" },
+]
+`, refused, "--from=stafd.conf", "--dry-run")
+	step(Done, "# /etc/nvme/discoverd.conf.d/imported-nvme-stas.conf\n"+fmt.Sprintf(dropIn, "(secret)"), "", "--from=nvme-stas.conf", "--dry-run")
+	step(Done, "# /etc/nvme/discoverd.conf, more in it:\n[global]\nnbft = false\ndiscovery-retention-time = \"48h\"\n", "", "--from=nvme-discoverd.conf", "--dry-run")
+	step(Failed, "", "cannot write to "+root.Join("x")[len(root):]+" alone: exclusions and settings have files of their own; leave --output out\n"+refused, "--from=stafd.conf", "--output="+root.Join("x"))
+	step(Failed, `excluded transport=tcp;traddr=192.0.2.66: /etc/nvme/exclusions/imported-stas.conf:5
+added to /etc/nvme/discoverd.conf: nbft = false, discovery-retention-time = "48h"
+wrote /etc/nvme/discoverd.conf.d/imported-stas.conf: 1 connection
+wrote /etc/nvme/discoverd.conf.d/imported-nvme-stas.conf: 1 connection
+Stop nvme-stas with: systemctl disable --now stafd stacd
+Apply it with: systemctl start nvme-discoverd
+`, refused)
+	for file, want := range map[string]string{
+		root.DaemonConfig(): "# mine\n[global]\nnbft = false\ndiscovery-retention-time = \"48h\"\n#nbft = true\n",
+		root.Join("etc/nvme/discoverd.conf.d/imported-nvme-stas.conf"): fmt.Sprintf(dropIn, secret),
+	} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkText(t, file, want, strings.ReplaceAll(string(data), string(root), ""))
+	}
+	if info, err := os.Stat(root.Join("etc/nvme/discoverd.conf.d/imported-nvme-stas.conf")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the drop-in with a secret: mode %v, %v", info.Mode(), err)
+	}
+	status, out, errs := runConfig(root, "check")
+	checkText(t, "check", "The configuration is right: 2 connections, 0 warnings.\n", out+errs)
+	if status != Done {
+		t.Error("what was written does not load")
+	}
+	step(Done, "", "nothing to import: no file of another program names a controller, a setting or an exclusion\n", "--from=nvme-discoverd.conf")
 }

@@ -20,7 +20,28 @@ import (
 type Imported struct {
 	Name        string // of the file, such as "imported-discovery.conf"
 	Text        string // TOML that Load takes
+	Shown       string // Text for people: without secrets
 	Connections int    // in it
+	Mode        fs.FileMode
+}
+
+// Import is what comes of the configuration of other programs.
+type Import struct {
+	DropIns []Imported
+
+	// Global are the lines that [global] of discoverd.conf lacks, Main is the whole of that file with them. Both are empty if
+	// it lacks nothing.
+	Global []string
+	Main   string
+
+	Exclusions []string // entries of an exclusion list, good ones
+
+	// Lost has a line "file:line: …" for each thing that none of these expresses; the drop-ins have them as comments.
+	// Refused are those of them that cost a connection or a setting: without it, the host would connect with less security
+	// than the file asked for, or what it did not ask for.
+	Lost, Refused []string
+
+	Stas bool // a file of nvme-stas is among what was imported
 }
 
 // format is one that can be imported.
@@ -35,19 +56,35 @@ func formats() []format {
 	return []format{
 		{"discovery.conf", paths.Root.NVMeDiscoveryConfig, (*importer).discoveryConf},
 		{"config.json", paths.Root.NVMeJSONConfig, (*importer).configJSON},
+		{"nvme-discoverd.conf", paths.Root.NVMeDiscoverdConfig, (*importer).discoverdConf},
 		{"stafd.conf", paths.Root.STAFConfig, func(i *importer, text string) { i.stas(text, tid.Discovery) }},
 		{"stacd.conf", paths.Root.STACConfig, func(i *importer, text string) { i.stas(text, tid.IO) }},
+		{"nvme-stas.conf", paths.Root.STASConfig, (*importer).fabricsConf},
+		{fabricsName, paths.Root.FabricsConfig, (*importer).fabricsConf},
 	}
 }
 
-// Import turns the configuration of other programs into drop-ins: nvme-cli's discovery.conf, libnvme's config.json,
-// nvme-stas' stafd.conf and stacd.conf. from names them, each by the name of its installed file or by a path; without any
-// it is all that are installed. Nothing is lost in silence: lost has a line "file:line: …" for each thing that the drop-ins
-// do not express, and they have it as comments. It holds no value of anything that is or could be a secret.
-func Import(root paths.Root, from []string) (made []Imported, lost []string, err error) {
+// fabricsName is the file that is imported only if it is named: the service reads it.
+const fabricsName = "nvme-fabrics.conf"
+
+// formatNames returns the names of what can be imported, for people.
+func formatNames() string {
+	var names []string
+	for _, f := range formats() {
+		names = append(names, f.name)
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+// ImportFiles turns the configuration of other programs into drop-ins, settings and exclusions: nvme-cli's discovery.conf,
+// nvme-discoverd.conf and nvme-fabrics.conf, libnvme's config.json, nvme-stas' stafd.conf, stacd.conf and nvme-stas.conf.
+// from names them, each by the name of its installed file or by a path; without any it is all that are installed and that
+// the service does not read. Nothing is lost in silence, and a file of which an exclusion would be lost is not imported at
+// all. Secrets are copied of files alone whose format is ours; no message and no comment shows one.
+func ImportFiles(root paths.Root, from []string) (Import, error) {
 	known, err := readIdentity(root)
 	if err != nil {
-		return nil, nil, err
+		return Import{}, err
 	}
 	all := importer{root: root, known: known, seen: map[connectionKey]string{}}
 	for _, name := range from {
@@ -55,13 +92,16 @@ func Import(root paths.Root, from []string) (made []Imported, lost []string, err
 	}
 	if len(from) == 0 {
 		for _, f := range formats() {
+			if f.name == fabricsName {
+				continue
+			}
 			if e := all.file(f.name); !errors.Is(e, fs.ErrNotExist) {
 				err = errors.Join(err, e)
 			}
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return Import{}, err
 	}
 	return all.finish()
 }
@@ -73,10 +113,16 @@ type importer struct {
 	drafts []*draft
 	seen   map[connectionKey]string // where each connection was first, "file:line"
 
-	name  string // of the drop-ins of the file that is being read
-	path  string
-	notes list  // about it
-	wrong error // nothing can be made of it
+	global     []globalKey
+	exclusions []string
+	refused    []string
+	stasRead   bool
+
+	name    string // of the drop-ins of the file that is being read
+	path    string
+	notes   list  // about it
+	refusal list  // those of the notes that cost something
+	wrong   error // nothing can be made of it
 }
 
 // file imports one file.
@@ -91,14 +137,15 @@ func (i *importer) file(name string) error {
 	}
 	if f == nil {
 		if f = recognise(path, text); f == nil {
-			return fmt.Errorf("cannot import %s: it is not clear what it is; let its name be discovery.conf, config.json, stafd.conf or stacd.conf", path)
+			return fmt.Errorf("cannot import %s: it is not clear what it is; let its name be %s", path, formatNames())
 		}
 	}
-	i.path, i.notes, i.wrong = path, nil, nil
+	i.path, i.notes, i.refusal, i.wrong = path, nil, nil, nil
 	i.name = strings.TrimSuffix(f.name, filepath.Ext(f.name))
 	if f.name == "stafd.conf" || f.name == "stacd.conf" {
 		i.name = "stas" // what stacd.conf says of I/O controllers holds for those that stafd's controllers name
 	}
+	i.stasRead = i.stasRead || strings.HasPrefix(i.name, "stas") || f.name == "nvme-stas.conf"
 	var found findings
 	text, ok := plain(text, &found)
 	if !ok {
@@ -108,6 +155,7 @@ func (i *importer) file(name string) error {
 	if i.wrong != nil {
 		return fmt.Errorf("cannot import %s: %w", path, i.wrong)
 	}
+	i.refused = append(i.refused, i.refusal.places(path)...)
 	lost := i.notes.places(path)
 	if len(lost) == 0 {
 		return nil
@@ -132,7 +180,7 @@ func (i *importer) find(name string) (*format, string, error) {
 	}
 	if !strings.Contains(name, "/") {
 		if _, _, err := read(name); errors.Is(err, fs.ErrNotExist) {
-			return nil, "", fmt.Errorf("cannot import %q: it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file", name)
+			return nil, "", fmt.Errorf("cannot import %q: it must be %s or the path of a file", name, strings.Replace(formatNames(), " or ", ", ", 1))
 		}
 	}
 	for _, f := range formats() {
@@ -155,6 +203,12 @@ func recognise(path, text string) *format {
 		is = "stafd.conf"
 	case strings.Contains(text, "\n[I/O controller connection management]"), strings.Contains(filepath.Base(path), "stacd"):
 		is = "stacd.conf"
+	case strings.Contains(filepath.Base(path), "nvme-discoverd"):
+		is = "nvme-discoverd.conf"
+	case strings.Contains(filepath.Base(path), "nvme-stas"):
+		is = "nvme-stas.conf"
+	case dialectOf(path, text) == iniDialect:
+		is = fabricsName
 	}
 	for _, f := range formats() {
 		if f.name == is {
@@ -178,14 +232,30 @@ func (l list) places(file string) []string {
 // lose notes something that the drop-in will not say.
 func (i *importer) lose(at position, format string, args ...any) { i.notes.add(at, format, args...) }
 
+// refuse notes something that costs a connection or a setting, see Import.
+func (i *importer) refuse(at position, format string, args ...any) {
+	i.notes.add(at, format, args...)
+	i.refusal.add(at, format, args...)
+}
+
 // loseKey notes a key that has no place in a drop-in. Its value is not told: it could be a secret.
 func (i *importer) loseKey(at position, key string) {
-	switch name := strings.ReplaceAll(key, "_", "-"); {
-	case strings.Contains(name, "secret"), strings.Contains(name, "key"):
-		i.lose(at, "%s is not imported: secrets are not copied, see dhchap-secret-file and tls-key-file in discoverd.conf(5)", shown(key))
-	default:
-		i.lose(at, "%s is not imported: nothing in discoverd.conf is like it", shown(key))
+	i.lose(at, "%s is not imported: nothing in discoverd.conf is like it", shown(key))
+}
+
+// refuseFor notes that a key costs what, a connection or more, since it could have to do with security or path.
+func (i *importer) refuseFor(what string, at position, key string) {
+	if isGuarded(key) {
+		i.refuse(at, "%s is not imported: it has %s, secrets are not copied, and it would be connected with less security; configure it with dhchap-secret-file or tls-key-file, see discoverd.conf(5)", what, shown(key))
+		return
 	}
+	i.refuse(at, "%s is not imported: nothing in discoverd.conf is like %s, which could say over which path or how it is to be connected", what, shown(key))
+}
+
+// isGuarded tells whether a key has to do with security, by its name.
+func isGuarded(key string) bool {
+	name := strings.ReplaceAll(strings.ToLower(key), "_", "-")
+	return slices.ContainsFunc([]string{"secret", "key", "chap", "tls", "concat", "psk", "auth", "cert"}, func(part string) bool { return strings.Contains(name, part) })
 }
 
 // draft returns the draft of a persona, the zero identity being the host's own.
@@ -232,6 +302,10 @@ func (i *importer) persona(at position, nqn, id string) *draft {
 		if d.host.nqn != nqn {
 			continue
 		}
+		if d.closed {
+			i.wrong = fmt.Errorf("hostnqn %s is that of %s too, whose defaults hold for all of one drop-in: import the two one after the other, and join the drop-ins by hand", nqn, d.sources[0])
+			return nil
+		}
 		if host.id != "" && host.id != d.host.completed().id {
 			i.lose(at, "hostid is not imported: hostnqn %s has another one already", nqn)
 		}
@@ -270,14 +344,18 @@ func (i *importer) defaults(d *draft, kind tid.Kind, entries []entry) {
 	if kind == tid.Discovery {
 		name = secDiscoveryDefaults
 	}
-	if good := i.parameters(entries); len(good) > 0 {
+	good, bad := i.parameters(entries)
+	if bad != nil {
+		i.wrong = fmt.Errorf("line %d: %s", bad.at.line, bad.text)
+	}
+	if len(good) > 0 {
 		d.doc.tables = append(d.doc.tables, table{name: name, entries: good})
 	}
 }
 
-// parameters returns the entries whose values are right, as a file of ours has them.
-func (i *importer) parameters(entries []entry) []entry {
-	var good []entry
+// parameters returns the entries whose values are right, as a file of ours has them. bad is one that is not and has to do
+// with security.
+func (i *importer) parameters(entries []entry) (good []entry, bad *finding) {
 	for _, e := range entries {
 		p, ok := param.ByName(e.key)
 		if !ok {
@@ -287,6 +365,10 @@ func (i *importer) parameters(entries []entry) []entry {
 			continue // libnvme takes it for unset (its add_int_argument)
 		}
 		set, err := param.Set{}.With(p, e.text)
+		if err != nil && isGuarded(e.key) {
+			bad = &finding{e.at, err.Error()}
+			continue
+		}
 		if err != nil {
 			i.lose(e.at, "%s is not imported: %v", e.key, err)
 			continue
@@ -299,10 +381,13 @@ func (i *importer) parameters(entries []entry) []entry {
 			good = append(good, e)
 		}
 	}
-	return good
+	return good, bad
 }
 
-// connect adds a connection: the fields of its TID, its NQN among them, and parameters.
+// endpointKeys are the keys that a controller has of its section.
+var endpointKeys = []string{"nqn", "persistent", "keyring", "tls-key-identity"}
+
+// connect adds a connection: the fields of its TID, its NQN and other keys of its section among them, and parameters.
 func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry) {
 	key, path, err := connectionOf(kind, entries)
 	if err != nil {
@@ -313,6 +398,11 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 	if kind == tid.Discovery && nqn == tid.DiscoveryNQN {
 		nqn = ""
 	}
+	params, bad := i.parameters(entries)
+	if bad != nil {
+		i.refuse(at, "controller is not imported: %s", bad.text)
+		return
+	}
 	key.id.HostNQN = d.host.nqn
 	if before, ok := i.seen[key]; ok {
 		i.lose(at, "controller is not imported: it is at %s already", before)
@@ -320,28 +410,27 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 	}
 	i.seen[key] = fmt.Sprintf("%s:%d", i.path, at.line)
 	d.count++
-	for _, e := range i.parameters(entries) {
-		if p, ok := param.ByName(e.key); ok && !p.Info().On(key.id.Transport) {
-			i.lose(e.at, "%s is not imported: transport %s does not take it", e.key, key.id.Transport)
-			continue
+	path.entries = append(path.entries, params...)
+	var own []entry
+	if nqn != "" {
+		own = append(own, entry{key: "nqn", text: nqn})
+	}
+	for _, e := range entries {
+		if e.key != "nqn" && slices.Contains(endpointKeys, e.key) && (kind == tid.Discovery || e.key != "persistent") {
+			own = append(own, entry{key: e.key, text: e.text})
 		}
-		path.entries = append(path.entries, e)
 	}
 	name := secSubsystem
 	if kind == tid.Discovery {
 		name = secDiscovery
 	}
 	for n, t := range d.doc.tables {
-		if t.name == name && t.text("nqn") == nqn {
+		if t.name == name && sameEntries(t.entries, own) {
 			d.doc.tables[n].controllers = append(t.controllers, path)
 			return
 		}
 	}
-	t := table{name: name, controllers: []table{path}}
-	if nqn != "" {
-		t.entries = []entry{{key: "nqn", text: nqn}}
-	}
-	d.doc.tables = append(d.doc.tables, t)
+	d.doc.tables = append(d.doc.tables, table{name: name, entries: own, controllers: []table{path}})
 }
 
 // connectionOf returns what the entries name, and what a controller table has of it.

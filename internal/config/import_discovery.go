@@ -15,15 +15,18 @@ var shortOptions = map[string]string{
 	"i": "nr-io-queues", "W": "nr-write-queues", "P": "nr-poll-queues", "Q": "queue-size", "k": "keep-alive-tmo",
 	"c": "reconnect-delay", "l": "ctrl-loss-tmo", "F": "fast-io-fail-tmo", "T": "tos",
 	"D": "duplicate-connect", "g": "hdr-digest", "G": "data-digest",
-	"d": "device", "r": "raw", "p": "persistent", "J": "config", "O": "dump-config", "o": "output-format", "v": "verbose",
+	"m": "matching", "d": "device", "r": "raw", "p": "persistent", "J": "config", "O": "dump-config", "o": "output-format", "v": "verbose",
 }
+
+// harmless are the options that say nothing of a connection.
+var harmless = []string{"device", "raw", "config", "dump-config", "output-format", "verbose", "quiet", "force", "nbft", "no-nbft"}
 
 // flags are the options that take no value, besides the parameters that are switches.
 func isFlag(option string) bool {
 	if p, ok := param.ByName(option); ok {
 		return p.Info().Bool
 	}
-	return slices.Contains([]string{"persistent", "quiet", "dump-config", "force", "nbft", "no-nbft", "verbose"}, option)
+	return slices.Contains([]string{"persistent", "matching", "quiet", "dump-config", "force", "nbft", "no-nbft", "verbose"}, option)
 }
 
 // discoveryConf imports nvme-cli's discovery.conf: on each line the options of one `nvme discover`, which end at blanks and
@@ -46,23 +49,33 @@ func (i *importer) discoveryConf(text string) {
 		}
 		l := line{at: at}
 		var nqn, id string
-		for _, e := range i.options(at, strings.FieldsFunc(raw, func(r rune) bool { return strings.ContainsRune(" \t\r=", r) })) {
+		options, ok := i.options(at, strings.FieldsFunc(raw, func(r rune) bool { return strings.ContainsRune(" \t\r=", r) }))
+		for _, e := range options {
 			_, isParam := param.ByName(e.key)
 			switch {
 			case e.key == "hostnqn":
 				nqn = e.text
 			case e.key == "hostid":
 				id = e.text
-			case e.key == "persistent": // every connection of ours is
+			case e.key == "persistent":
+				l.fields = append(l.fields, entry{key: e.key, at: at, text: "force"})
+			case e.key == "matching":
+				i.lose(at, "matching is not imported: all that the discovery controller names is connected; exclude what is not to be")
+			case slices.Contains(harmless, e.key):
+				i.loseKey(at, e.key)
 			case isParam:
 				l.params = append(l.params, e)
 			case e.key == "nqn" || slices.Contains(controllerKeys, e.key):
 				l.fields = append(l.fields, e)
 			default:
-				i.loseKey(at, e.key)
+				i.refuseFor("controller", at, e.key)
+				ok = false
 			}
 		}
-		if len(l.fields) == 0 {
+		if !ok {
+			continue
+		}
+		if !slices.ContainsFunc(l.fields, func(e entry) bool { return e.key != "persistent" }) {
 			i.lose(at, "the line is not imported: it names no controller")
 			continue
 		}
@@ -106,9 +119,10 @@ func sameEntries(a, b []entry) bool {
 	return slices.EqualFunc(a, b, func(x, y entry) bool { return x.key == y.key && x.text == y.text })
 }
 
-// options takes the words of a line apart. Of an option that comes twice the last one counts, as for nvme-cli.
-func (i *importer) options(at position, words []string) []entry {
-	var options []entry
+// options takes the words of a line apart. Of an option that comes twice the last one counts, as for nvme-cli. known is
+// false if one is not known or not complete, whatever it would mean for the connection.
+func (i *importer) options(at position, words []string) (options []entry, known bool) {
+	known = true
 	set := func(key, text string) {
 		if n := slices.IndexFunc(options, func(e entry) bool { return e.key == key }); n >= 0 {
 			options = slices.Delete(options, n, n+1)
@@ -127,7 +141,8 @@ func (i *importer) options(at position, words []string) []entry {
 			}
 			name, ok := shortOptions[letter[:1]]
 			if !ok {
-				i.lose(at, "an option of one letter is not imported: nvme-cli has none that begins like word %d", n+1)
+				i.refuse(at, "controller is not imported: word %d is an option of one letter that nvme-cli does not have", n+1)
+				known = false
 				continue
 			}
 			key, value, attached = name, letter[1:], len(letter) > 1
@@ -140,7 +155,8 @@ func (i *importer) options(at position, words []string) []entry {
 				if next := shortOptions[value[:1]]; isFlag(next) {
 					set(next, "true")
 				} else {
-					i.lose(at, "some letters of word %d are not imported: they are no switches", n+1)
+					i.refuse(at, "controller is not imported: some letters of word %d are no switches", n+1)
+					known = false
 					break
 				}
 			}
@@ -150,8 +166,9 @@ func (i *importer) options(at position, words []string) []entry {
 			n++
 			set(key, words[n])
 		default:
-			i.lose(at, "%s is not imported: it has no value", shown(key))
+			i.refuse(at, "controller is not imported: %s has no value", shown(key))
+			known = false
 		}
 	}
-	return options
+	return options, known
 }

@@ -137,19 +137,30 @@ func (i *importer) configJSON(text string) {
 }
 
 func (i *importer) jsonHost(host node) {
-	var nqn, id string
+	var nqn, id, persistent string
+	safe := true
 	for _, f := range host.fields {
 		switch f.key {
 		case "hostnqn":
 			nqn = f.value.text
 		case "hostid":
 			id = f.value.text
-		case "subsystems", "persistent_discovery_ctrl": // every connection of ours is persistent
+		case "subsystems":
+		case "persistent_discovery_ctrl":
+			persistent = jsonPersistence(f.value)
 		default:
-			if f.value.text != "" || !f.value.plain {
+			switch {
+			case !f.value.says():
+			case isGuarded(f.key):
+				i.refuseFor("host with all that it connects", f.value.at, f.key)
+				safe = false
+			default:
 				i.loseKey(f.value.at, f.key)
 			}
 		}
+	}
+	if !safe {
+		return
 	}
 	d := i.persona(host.at, nqn, id)
 	if d == nil {
@@ -158,14 +169,14 @@ func (i *importer) jsonHost(host node) {
 	for _, f := range host.fields {
 		if f.key == "subsystems" {
 			for _, s := range f.value.items {
-				i.jsonSubsystem(d, s)
+				i.jsonSubsystem(d, persistent, s)
 			}
 		}
 	}
 }
 
-func (i *importer) jsonSubsystem(d *draft, subsystem node) {
-	nqn := ""
+func (i *importer) jsonSubsystem(d *draft, persistent string, subsystem node) {
+	nqn, safe := "", true
 	ports := 0
 	for _, f := range subsystem.fields {
 		switch f.key {
@@ -174,10 +185,18 @@ func (i *importer) jsonSubsystem(d *draft, subsystem node) {
 		case "ports":
 			ports += len(f.value.items)
 		default:
-			if f.value.text != "" || !f.value.plain {
+			switch {
+			case !f.value.says():
+			case isGuarded(f.key):
+				i.refuseFor("subsystem", f.value.at, f.key)
+				safe = false
+			default:
 				i.loseKey(f.value.at, f.key)
 			}
 		}
+	}
+	if !safe {
+		return
 	}
 	if ports == 0 {
 		i.lose(subsystem.at, "subsystem is not imported: it has no port")
@@ -185,14 +204,14 @@ func (i *importer) jsonSubsystem(d *draft, subsystem node) {
 	for _, f := range subsystem.fields {
 		if f.key == "ports" {
 			for _, p := range f.value.items {
-				i.jsonPort(d, nqn, p)
+				i.jsonPort(d, nqn, persistent, p)
 			}
 		}
 	}
 }
 
-func (i *importer) jsonPort(d *draft, nqn string, port node) {
-	kind := tid.IO
+func (i *importer) jsonPort(d *draft, nqn, persistent string, port node) {
+	kind, safe := tid.IO, true
 	if nqn == tid.DiscoveryNQN {
 		kind = tid.Discovery
 	}
@@ -200,17 +219,40 @@ func (i *importer) jsonPort(d *draft, nqn string, port node) {
 	for _, f := range port.fields {
 		key, text := strings.ReplaceAll(f.key, "_", "-"), f.value.text
 		switch {
-		case f.value.plain && (text == "" || text == "none"), key == "persistent":
+		case !f.value.says(), f.value.plain && text == "none":
+		case key == "persistent":
+			persistent = jsonPersistence(f.value)
 		case key == "tos" && text == "-1": // libnvme's way to say nothing
 		case key == "discovery":
 			if text == "true" {
 				kind = tid.Discovery
 			}
-		case f.value.plain && (slices.Contains(controllerKeys, key) || isParameter(key)):
+		case f.value.plain && (slices.Contains(controllerKeys, key) || isParameter(key) || slices.Contains(endpointKeys, key)):
 			entries = append(entries, entry{key: key, at: f.value.at, text: text})
 		default:
-			i.loseKey(f.value.at, f.key)
+			i.refuseFor("controller", f.value.at, f.key)
+			safe = false
 		}
 	}
+	if !safe {
+		return
+	}
+	if persistent != "" {
+		entries = append(entries, entry{key: "persistent", text: persistent})
+	}
 	i.connect(d, kind, port.at, lastOfEach(entries))
+}
+
+// says tells whether a value is more than nothing.
+func (n node) says() bool { return n.text != "" || !n.plain }
+
+// jsonPersistence returns what persistent is in a drop-in for a truth value of config.json.
+func jsonPersistence(n node) string {
+	switch n.text {
+	case "true":
+		return "force"
+	case "false":
+		return "no"
+	}
+	return ""
 }

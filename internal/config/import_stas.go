@@ -1,8 +1,12 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -14,6 +18,7 @@ func (i *importer) stas(text string, kind tid.Kind) {
 	type controller struct {
 		at     position
 		fields []entry
+		ok     bool
 	}
 	var controllers []controller
 	mdns, mdnsAt := kind == tid.Discovery, position{1, 1} // stafd browses where nothing is said
@@ -25,7 +30,8 @@ func (i *importer) stas(text string, kind tid.Kind) {
 			switch name := stasName(key); {
 			case key == "controller":
 				if value != "" {
-					controllers = append(controllers, controller{at, i.stasController(at, value)})
+					fields, ok := i.stasController(at, value)
+					controllers = append(controllers, controller{at, fields, ok})
 				}
 			case key == "zeroconf":
 				mdns, mdnsAt = value != "disabled" && !isFalse(value), at
@@ -47,6 +53,9 @@ func (i *importer) stas(text string, kind tid.Kind) {
 	d := i.persona(position{1, 1}, "", "")
 	i.defaults(d, kind, lastOfEach(defaults))
 	for _, c := range controllers {
+		if !c.ok {
+			continue
+		}
 		var fields []entry
 		var nqn, id string
 		for _, e := range c.fields {
@@ -105,9 +114,10 @@ func lastOfEach(entries []entry) []entry {
 	return last
 }
 
-// stasController takes "key=value;key=value…" apart.
-func (i *importer) stasController(at position, value string) []entry {
-	var entries []entry
+// stasController takes "key=value;key=value…" apart. ok is false if a part cannot be used, whatever it would mean for the
+// connection.
+func (i *importer) stasController(at position, value string) (entries []entry, ok bool) {
+	usable := true
 	for part := range strings.SplitSeq(value, ";") {
 		key, text, ok := strings.Cut(strings.TrimSpace(part), "=")
 		key, text = stasName(strings.TrimSpace(key)), strings.TrimSpace(text)
@@ -115,26 +125,51 @@ func (i *importer) stasController(at position, value string) []entry {
 		switch {
 		case key == "" && text == "":
 		case !ok:
-			i.lose(at, "a part of the controller is not imported: it is not key=value")
+			i.refuse(at, "controller is not imported: a part of it is not key=value")
+			usable = false
 		case isField || isParameter(key):
 			entries = append(entries, entry{key: key, at: at, text: text})
 		default:
-			i.loseKey(at, key)
+			i.refuseFor("controller", at, key)
+			usable = false
 		}
 	}
-	return lastOfEach(entries)
+	return lastOfEach(entries), usable
 }
 
-// stasExclusion tells how to exclude what nvme-stas excludes: the exclusion lists are files of their own.
+// stasExclusion makes an exclusion of what nvme-stas excludes. One that cannot be made has nothing of the file imported:
+// what was forbidden would be connected.
 func (i *importer) stasExclusion(at position, key, value string) {
 	var parts []string
-	for _, e := range i.stasController(at, value) {
-		if _, ok := (tid.TID{}).Get(e.key); ok {
-			parts = append(parts, e.key+"="+e.text)
+	for part := range strings.SplitSeq(value, ";") {
+		name, text, pair := strings.Cut(strings.TrimSpace(part), "=")
+		name, text = stasName(strings.TrimSpace(name)), strings.TrimSpace(text)
+		switch {
+		case name == "" && text == "":
+			continue
+		case isParameter(name):
+			i.lose(at, "%s of %s is not imported: an exclusion has the keys of an address and of a host only", name, key)
+			continue
+		case !pair:
+			i.wrong = errors.Join(i.wrong, fmt.Errorf("line %d: a part of %s is not key=value", at.line, key))
+			return
+		case name == "traddr" || name == "host-traddr":
+			if inner, ok := strings.CutPrefix(text, "["); ok { // an IPv6 address may stand in brackets elsewhere
+				text = strings.TrimSuffix(inner, "]")
+			}
 		}
+		parts = append(parts, name+"="+text)
 	}
-	if len(parts) > 0 {
-		i.lose(at, "%s is not imported: put the line \"exclusion = %s\" into a file %s/….conf", key, comment(strings.Join(parts, ";")), i.root.Exclusions())
+	if len(parts) == 0 {
+		return
+	}
+	text := strings.Join(parts, ";")
+	if _, err := exclusion.Parse(text); err != nil {
+		i.wrong = errors.Join(i.wrong, fmt.Errorf("line %d: %w", at.line, err))
+		return
+	}
+	if !slices.Contains(i.exclusions, text) {
+		i.exclusions = append(i.exclusions, text)
 	}
 }
 

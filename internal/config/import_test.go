@@ -4,9 +4,12 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -16,6 +19,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of imports; re
 // installed maps the files of other programs to where they are installed.
 var installed = map[string]string{
 	"discovery.conf": "etc/nvme/discovery.conf", "config.json": "etc/nvme/config.json",
+	"discoverd.conf": mainFile, "nvme-discoverd.conf": "etc/nvme/nvme-discoverd.conf", "nvme-stas.conf": "etc/nvme/nvme-stas.conf",
 	"stafd.conf": "etc/stas/stafd.conf", "stacd.conf": "etc/stas/stacd.conf",
 }
 
@@ -23,13 +27,23 @@ var installed = map[string]string{
 func imported(t *testing.T, files map[string]string, from ...string) (string, error) {
 	t.Helper()
 	root := write(t, host(files))
-	made, lost, err := Import(root, from)
+	out, err := ImportFiles(root, from)
 	if err != nil {
 		return "", err
 	}
+	made := out.DropIns
 	var b strings.Builder
-	for _, line := range lost {
+	for _, line := range out.Lost {
+		if slices.Contains(out.Refused, line) {
+			line = "! " + line
+		}
 		b.WriteString(line + "\n")
+	}
+	if len(out.Exclusions) > 0 {
+		b.WriteString("\n==> exclusions\n" + strings.Join(out.Exclusions, "\n") + "\n")
+	}
+	if out.Main != "" {
+		b.WriteString("\n==> discoverd.conf\n" + out.Main)
 	}
 	for _, m := range made {
 		b.WriteString("\n==> " + m.Name + "\n" + m.Text)
@@ -37,13 +51,13 @@ func imported(t *testing.T, files map[string]string, from ...string) (string, er
 			t.Fatal(err)
 		}
 	}
-	if err := CheckWith(root, made); err != nil {
+	if err := CheckWith(root, out); err != nil {
 		t.Errorf("what is made does not load: %v", err)
 	}
 	count := 0
 	for _, m := range made {
 		count += m.Connections
-		if err := os.WriteFile(filepath.Join(root.DaemonDropIns(), m.Name), []byte(m.Text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root.DaemonDropIns(), m.Name), []byte(m.Text), m.Mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,20 +120,20 @@ func TestImportFrom(t *testing.T) {
 		{[]string{root.Join("a/lines"), root.Join("a/stacd.conf.old"), root.Join("a/finder")}, "imported-discovery.conf imported-stas.conf", ""},
 		{[]string{"stacd.conf", "config.json"}, "", `cannot import /etc/stas/stacd.conf: no such file or directory
 cannot import /etc/nvme/config.json: no such file or directory`},
-		{[]string{"stas.conf"}, "", `cannot import "stas.conf": it must be discovery.conf, config.json, stafd.conf, stacd.conf or the path of a file`},
-		{[]string{root.Join("a/what")}, "", "cannot import /a/what: it is not clear what it is; let its name be discovery.conf, config.json, stafd.conf or stacd.conf"},
+		{[]string{"stas.conf"}, "", `cannot import "stas.conf": it must be discovery.conf, config.json, nvme-discoverd.conf, stafd.conf, stacd.conf, nvme-stas.conf, nvme-fabrics.conf or the path of a file`},
+		{[]string{root.Join("a/what")}, "", "cannot import /a/what: it is not clear what it is; let its name be discovery.conf, config.json, nvme-discoverd.conf, stafd.conf, stacd.conf, nvme-stas.conf or nvme-fabrics.conf"},
 		{[]string{root.Join("a/cut.json")}, "", "cannot import /a/cut.json: line 2: it is no JSON: unexpected EOF"},
 		{[]string{root.Join("a/x/config.json"), root.Join("a/y/config.json")}, "", `cannot import /a/x/config.json: line 1: it is no JSON: invalid character 'h' looking for beginning of value
 cannot import /a/y/config.json: line 2: it is no list of hosts`},
 		{[]string{root.Join("a/bytes.json")}, "", "cannot import /a/bytes.json: it is not UTF-8"},
 	} {
-		made, _, err := Import(root, test.from)
+		out, err := ImportFiles(root, test.from)
 		message := ""
 		if err != nil {
 			message = strings.ReplaceAll(err.Error(), string(root), "")
 		}
 		var names []string
-		for _, m := range made {
+		for _, m := range out.DropIns {
 			names = append(names, m.Name)
 		}
 		diff(t, "error", test.err, message)
@@ -132,9 +146,9 @@ func TestCheckWith(t *testing.T) {
 	root := write(t, host(map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1 -q nqn.red", mainFile: "[host]\nhostnqn = \"nqn.red\"", fabricsFile: "[Host]",
 	}))
-	made, _, err := Import(root, nil)
+	out, err := ImportFiles(root, nil)
 	diff(t, "error", nil, err)
-	err = CheckWith(root, made)
+	err = CheckWith(root, out)
 	diff(t, "error", `/etc/nvme/discoverd.conf.d/imported-discovery.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file`,
 		strings.ReplaceAll(err.Error(), string(root), ""))
 }
@@ -148,6 +162,9 @@ func fuzzImport(f *testing.F, read func(*importer, string)) {
 		}
 		i := importer{root: paths.Root("/nowhere"), known: identity{nqn: testNQN, id: testID}, seen: map[connectionKey]string{}, name: "f", path: "f"}
 		read(&i, text)
+		if i.wrong != nil {
+			return // nothing of it is imported
+		}
 		for _, line := range i.notes.places("f") {
 			if strings.Contains(line, "\n") || !strings.HasPrefix(line, "f:") {
 				t.Errorf("bad message %q", line)
@@ -156,8 +173,19 @@ func fuzzImport(f *testing.F, read func(*importer, string)) {
 		for n := range i.drafts {
 			i.drafts[n].lost = i.notes.places("f")
 		}
-		if _, _, err := i.finish(); err != nil {
+		out, err := i.finish()
+		if err != nil {
 			t.Error(err)
+		}
+		if out.Main != "" {
+			if s := parse(mainFile, out.Main, importedMode, tomlDialect, false); s.found.errors != nil {
+				t.Errorf("discoverd.conf: %v\n%s", s.found.errors, out.Main)
+			}
+		}
+		for _, entry := range out.Exclusions {
+			if _, err := exclusion.Parse(entry); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
@@ -171,4 +199,84 @@ func FuzzImportStas(f *testing.F) {
 		i.stas(text, tid.Discovery)
 		i.stas(text, tid.IO)
 	})
+}
+
+func FuzzImportFabrics(f *testing.F) { fuzzImport(f, (*importer).fabricsConf) }
+
+func FuzzImportDiscoverd(f *testing.F) { fuzzImport(f, (*importer).discoverdConf) }
+
+// TestImportNeighbours imports the samples of all packages.
+func TestImportNeighbours(t *testing.T) {
+	sample := func(name string) string {
+		data, err := os.ReadFile("../../testdata/neighbours/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	root := write(t, host(map[string]string{
+		"etc/nvme/nvme-discoverd.conf": sample("nvme-discoverd.conf"), "etc/nvme/nvme-stas.conf": sample("nvme-stas.conf"),
+		"etc/stas/stafd.conf": sample("stafd.conf"), "etc/nvme/discovery.conf": sample("discovery.conf"),
+	}))
+	out, err := ImportFiles(root, nil)
+	diff(t, "error", nil, err)
+	diff(t, "refused", []string(nil), out.Refused)
+	diff(t, "exclusions", []string{"transport=tcp;traddr=192.0.2.66"}, out.Exclusions)
+	diff(t, "settings", []string{"nbft = false", `log-level = "info"`, "fc-kickstart-interval-minutes = 7", "epcsd-poll-interval-minutes = 15", `discovery-retention-time = "48h"`}, out.Global)
+	var names []string
+	for _, m := range out.DropIns {
+		names = append(names, m.Name)
+		if err := os.MkdirAll(root.DaemonDropIns(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root.DaemonDropIns(), m.Name), []byte(m.Text), m.Mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	diff(t, "drop-ins", []string{"imported-discovery.conf", "imported-stas.conf", "imported-nvme-stas.conf"}, names)
+	if err := os.WriteFile(root.DaemonConfig(), []byte(out.Main), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	config, err := Load(root, "")
+	diff(t, "error", nil, err)
+	if s := config.Settings; s.NBFT || s.FCKickstartInterval != 7*time.Minute || s.DiscoveryRetention != 48*time.Hour {
+		t.Errorf("settings: %+v", s)
+	}
+	var addresses []string
+	for _, c := range config.Connections {
+		addresses = append(addresses, c.Wish.TID.Traddr+" "+string(c.Persistence))
+	}
+	diff(t, "connections", []string{"192.0.2.30 always", "192.0.2.10 ", "192.0.2.11 "}, addresses)
+}
+
+// TestImportExclusions: what nvme-stas excludes is not lost; a line that cannot be used has nothing of its file imported.
+func TestImportExclusions(t *testing.T) {
+	for _, test := range []struct{ exclude, err string }{
+		{"transport=tcp;traddr=array.example.com", `line 3: cannot use exclusion "transport=tcp;traddr=array.example.com": traddr "array.example.com" is no address; a host name cannot be excluded`},
+		{"transport=tcp;adr=192.0.2.66", `line 3: cannot use exclusion "transport=tcp;adr=192.0.2.66": unknown key "adr", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid`},
+		{"192.0.2.66", "line 3: a part of exclude is not key=value"},
+	} {
+		root := write(t, host(map[string]string{"etc/stas/stafd.conf": "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.10\nexclude = " + test.exclude + "\n"}))
+		out, err := ImportFiles(root, nil)
+		message := ""
+		if err != nil {
+			message = strings.ReplaceAll(err.Error(), string(root), "")
+		}
+		diff(t, "error", "cannot import /etc/stas/stafd.conf: "+test.err, message)
+		diff(t, "drop-ins", 0, len(out.DropIns))
+	}
+}
+
+// TestNotRead: files of neighbours that an administrator could take for ours.
+func TestNotRead(t *testing.T) {
+	root := write(t, host(map[string]string{"etc/nvme/nvme-stas.conf": "", "etc/nvme/nvme-discoverd.conf": ""}))
+	var got []string
+	for _, sentence := range NotRead(root) {
+		got = append(got, strings.ReplaceAll(sentence, string(root), ""))
+	}
+	diff(t, "sentences", []string{
+		"/etc/nvme/nvme-discoverd.conf is there and is not read: it is of another program; `nvme-discoverctl config import --from=nvme-discoverd.conf` turns it into configuration of this service",
+		"/etc/nvme/nvme-stas.conf is there and is not read: it is of another program; `nvme-discoverctl config import --from=nvme-stas.conf` turns it into configuration of this service",
+	}, got)
+	diff(t, "sentences", 0, len(NotRead(write(t, host(map[string]string{})))))
 }
