@@ -84,3 +84,59 @@ func TestExclusionJunk(t *testing.T) {
 		}
 	}
 }
+
+// A host changes over from nvme-cli 3 and nvme-stas: what their files exclude stays away. nvme-stas' exclude line is imported
+// as an exclusion, entries of nvme-cli 3's own list hold, those of its reserved sections do not. What the commands write
+// stands where nvme-cli 3 reads it, and the daemon obeys. It says of each file of theirs that it does not read that it is
+// there, once.
+func TestExclusionsOfNeighbours(t *testing.T) {
+	f := guest.Scene(t, 3)
+	theirs, ours, stas := f.Subsystems[0].NQN, f.Subsystems[1].NQN, f.Subsystems[2].NQN
+	const shared = "/etc/nvme/exclusions.conf.d/"
+	guest.Configure(t, "")
+	guest.Replace(t, "/etc/nvme/exclusions.conf", "\ufeff[exclusions]\r\nexclusion = "+entryOf(f, theirs)+" # away\r\n\r\n[policy]\r\nexclusion = "+entryOf(f, ours)+"\r\n")
+	guest.Replace(t, "/etc/nvme/nvme-discoverd.conf", "[Global]\nnbft = false\n")
+	guest.Replace(t, "/etc/nvme/nvme-stas.conf", "[Discovery Controller]\ncontroller = transport=tcp;traddr=192.0.2.1\n")
+	guest.Replace(t, "/etc/stas/stafd.conf", "[Service Discovery]\nzeroconf = disabled\n[Controllers]\ncontroller = transport=tcp;traddr="+f.Port.Traddr+
+		";trsvcid="+f.Port.Trsvcid+"\nexclude = "+entryOf(f, stas)+"\n")
+	imported := guest.Ctl(t, "config", "import", "--from=stafd.conf")
+	for _, want := range []string{
+		"excluded " + entryOf(f, stas) + ": " + shared + "imported-stas.conf:", "discoverd.conf.d/imported-stas.conf: 1 connection",
+		"systemctl disable --now stafd stacd\n", "systemctl start nvme-discoverd\n",
+	} {
+		if !strings.Contains(imported, want) {
+			t.Errorf("config import: want %q, got:\n%s", want, imported)
+		}
+	}
+
+	mark := f.Mark()
+	guest.Start(t)
+	wanted := func(nqns ...string) []guest.TID {
+		return slices.DeleteFunc(f.Wanted(), func(id guest.TID) bool {
+			return slices.Contains([]string{theirs, ours, stas}, id.NQN) && !slices.Contains(nqns, id.NQN)
+		})
+	}
+	guest.WaitConsistent(t, connectTimeout, wanted(ours))
+	guest.Always(t, quietSpan, "what their files exclude stays away", func() (bool, string) { return guest.Consistent(t, wanted(ours)) })
+	complaints := f.Complaints(mark, guest.Service)
+	for _, file := range []string{"nvme-discoverd.conf", "nvme-stas.conf"} {
+		if want := "/etc/nvme/" + file + " is there and is not read"; strings.Count(complaints, want) != 1 {
+			t.Errorf("complaints: want one with %q, got:\n%s", want, complaints)
+		}
+	}
+
+	out := guest.Ctl(t, "disconnect", "--device="+guest.Devices()[ours], "--exclude")
+	if want := "excluded " + entryOf(f, ours) + ": " + shared + "user.conf:"; !strings.Contains(out, want) {
+		t.Errorf("disconnect --exclude: want %q, got:\n%s", want, out)
+	}
+	f.WaitUnit(f.Unit(ours), "inactive")
+	guest.Always(t, quietSpan, "it stays away", func() (bool, string) { return guest.Consistent(t, wanted()) })
+	guest.Ctl(t, "exclusion", "remove", "--entry="+entryOf(f, ours))
+	guest.Ctl(t, "exclusion", "remove", "--name=imported-stas", "--entry="+entryOf(f, stas))
+	guest.WaitConsistent(t, connectTimeout, wanted(ours, stas))
+
+	guest.Run(t, "rm", "/etc/nvme/discoverd.conf.d/imported-stas.conf")
+	if again := guest.Ctl(t, "config", "import", "--from=stafd.conf"); !strings.Contains(again, "systemctl reload nvme-discoverd\n") {
+		t.Errorf("config import while the service runs: want a reload, got:\n%s", again)
+	}
+}
