@@ -408,15 +408,25 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 		i.lose(at, "controller is not imported: it is at %s already", before)
 		return
 	}
+	for _, e := range params {
+		if p, ok := param.ByName(e.key); ok && !p.Info().On(key.id.Transport) {
+			if isGuarded(e.key) {
+				i.refuse(at, "controller is not imported: transport %s does not take %s", key.id.Transport, e.key)
+				return
+			}
+			i.lose(e.at, "%s is not imported: transport %s does not take it", e.key, key.id.Transport)
+			continue
+		}
+		path.entries = append(path.entries, e)
+	}
 	i.seen[key] = fmt.Sprintf("%s:%d", i.path, at.line)
 	d.count++
-	path.entries = append(path.entries, params...)
 	var own []entry
 	if nqn != "" {
 		own = append(own, entry{key: "nqn", text: nqn})
 	}
 	for _, e := range entries {
-		if e.key != "nqn" && slices.Contains(endpointKeys, e.key) && (kind == tid.Discovery || e.key != "persistent") {
+		if e.key != "nqn" && slices.Contains(endpointKeys, e.key) && !isParameter(e.key) && (kind == tid.Discovery || e.key != "persistent") {
 			own = append(own, entry{key: e.key, text: e.text})
 		}
 	}

@@ -161,7 +161,8 @@ func (d *draft) toml(hide bool) string {
 
 // toml returns the value of an entry, which is right.
 func (e entry) toml() string {
-	if _, ok := param.ByName(e.key); ok && e.text != "" {
+	_, err := strconv.Atoi(e.text)
+	if _, ok := param.ByName(e.key); ok && (err == nil || e.text == "true" || e.text == "false") {
 		return e.text
 	}
 	return quote(e.text)
