@@ -19,7 +19,7 @@ var shortOptions = map[string]string{
 }
 
 // harmless are the options that say nothing of a connection.
-var harmless = []string{"device", "raw", "config", "dump-config", "output-format", "verbose", "quiet", "force", "nbft", "no-nbft"}
+var harmless = []string{"device", "raw", "config", "dump-config", "output-format", "verbose", "quiet", "force", "nbft", "no-nbft", "context", "timeout"}
 
 // flags are the options that take no value, besides the parameters that are switches.
 func isFlag(option string) bool {
