@@ -33,7 +33,8 @@ expresses is told on stderr and in the drop-in as comments. What would be connec
 over another path, is left out; then the exit status is 1, and the rest is written. A file with an exclude line that
 cannot be used is not imported at all. Secrets are copied from nvme-stas.conf and nvme-fabrics.conf alone, into a drop-in
 that only root can read. An exclusion of a connected controller of the boot firmware (owner nbft) asks first; without a
-terminal to ask on it is refused unless --yes is given. The files that are imported stay as they are, and so do the programs that they belong to.
+terminal to ask on it is refused unless --yes is given. The files that are imported stay as they are, and so do the
+programs that they belong to.
 
 --from is discovery.conf, config.json, nvme-discoverd.conf, stafd.conf, stacd.conf, nvme-stas.conf, nvme-fabrics.conf,
 which stand for the installed files, or the path of another one; it may be given several times. Without it everything is

@@ -121,9 +121,13 @@ func (i *importer) configJSON(text string) {
 	}
 	if len(top.fields) > 0 { // {"hosts": […]} is what the schema says, […] what libnvme writes
 		for _, f := range top.fields {
-			if f.key == "hosts" {
+			switch {
+			case f.key == "hosts":
 				top.items = append(top.items, f.value.items...)
-			} else {
+			case isGuarded(f.key):
+				i.wrong = fmt.Errorf("line %d: nothing in discoverd.conf is like %s, and without it all would be connected with less security", f.value.at.line, shown(f.key))
+				return
+			default:
 				i.loseKey(f.value.at, f.key)
 			}
 		}

@@ -200,6 +200,8 @@ func (i *importer) stasSetting(at position, key, value string) {
 	case key == "udev-rule":
 		i.lose(at, "udev-rule is not imported: see nvme-discoverctl legacy")
 	case isDefault(key, value, on && known):
+	case isGuarded(key):
+		i.wrong = errors.Join(i.wrong, fmt.Errorf("line %d: nothing in discoverd.conf is like %s, and without it all would be connected with less security", at.line, shown(key)))
 	default:
 		i.loseKey(at, key)
 	}

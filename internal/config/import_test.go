@@ -267,6 +267,22 @@ func TestImportExclusions(t *testing.T) {
 	}
 }
 
+// TestImportGuarded: what all that a file connects is to have of security, and nothing here is like, has nothing of it imported.
+func TestImportGuarded(t *testing.T) {
+	const controller = "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.10\n"
+	for _, test := range []struct{ file, text, err string }{
+		{"etc/stas/stafd.conf", "[Global]\ndhchap-secret = super-secret\n" + controller, "line 2: nothing in discoverd.conf is like dhchap-secret, and without it all would be connected with less security"},
+		{"etc/stas/stafd.conf", "[Global]\ntls = perhaps\n" + controller, `line 2: cannot set tls to "perhaps": it must be true or false`},
+		{"etc/nvme/config.json", `{"keyring": 1, "hosts": []}`, "line 1: nothing in discoverd.conf is like keyring, and without it all would be connected with less security"},
+		{"etc/nvme/nvme-stas.conf", "[Host]\ndhchap-sekret = super-secret\n[Discovery Controller]\ncontroller = transport=tcp;traddr=192.0.2.10\n", "line 2: nothing in discoverd.conf is like dhchap-sekret, which could say over which path or how it is to be connected"},
+	} {
+		_, err := ImportFiles(write(t, host(map[string]string{test.file: test.text})), nil)
+		if err == nil || !strings.HasSuffix(err.Error(), "/"+test.file+": "+test.err) {
+			t.Errorf("%s: %v, want %s", test.file, err, test.err)
+		}
+	}
+}
+
 // TestNotRead: files of neighbours that an administrator could take for ours.
 func TestNotRead(t *testing.T) {
 	root := write(t, host(map[string]string{"etc/nvme/nvme-stas.conf": "", "etc/nvme/nvme-discoverd.conf": ""}))
