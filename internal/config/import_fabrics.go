@@ -66,6 +66,11 @@ func modernise(t table) {
 		if name, ok := strings.CutPrefix(e.key, "kxchap-"); ok { // nvme-cli's name of it since 3.0
 			t.entries[n].key = "dhchap-" + name
 		}
+		if p, ok := param.ByName(e.key); ok && !p.Info().Bool {
+			if number, err := strconv.ParseInt(e.text, 0, 64); err == nil { // nvme-cli reads 0x1E and 030 as C does
+				t.entries[n].text = strconv.FormatInt(number, 10)
+			}
+		}
 		if on, err := param.ParseBool(e.text); e.key == "persistent" && err == nil { // what config-convert makes of older files
 			t.entries[n].text = map[bool]string{true: "force", false: "no"}[on]
 		}
