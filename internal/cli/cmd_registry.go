@@ -101,6 +101,12 @@ func quoted(names []string) []string {
 	return all
 }
 
+// deviceNamed returns the nvmeN that a person names, as /dev/nvmeN too.
+func deviceNamed(word string) (string, error) {
+	device := strings.TrimPrefix(word, "/dev/")
+	return device, paths.CheckDevice(device)
+}
+
 // line is e for people: the device and its attributes.
 func (e registryEntry) line() string {
 	line := fmt.Sprintf("%-8s", e.Device)
@@ -122,12 +128,11 @@ not there is a failure: exit status 1.
 ATTRIBUTE, that attribute alone is in it.`,
 		Args: takes(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			device := args[0]
-			if err := paths.CheckDevice(device); err != nil {
+			device, err := deviceNamed(args[0])
+			if err != nil {
 				return err
 			}
 			entry := registryEntry{device, map[string]string{}}
-			var err error
 			if len(args) == 1 {
 				entry.Attributes, err = registry.New(a.root).Entry(device)
 			} else {
@@ -166,8 +171,9 @@ so it asks first; without a terminal to ask on it needs --yes. A controller that
 nobody owns is given an owner without a question.`,
 		Args: takes(3, 3),
 		RunE: func(_ *cobra.Command, args []string) error {
-			device, attr, value := args[0], args[1], args[2]
-			if err := paths.CheckDevice(device); err != nil {
+			attr, value := args[1], args[2]
+			device, err := deviceNamed(args[0])
+			if err != nil {
 				return err
 			}
 			if _, err := sysfs.NewReader(a.root).Read(device); errors.Is(err, fs.ErrNotExist) {
@@ -212,8 +218,8 @@ Deleting the owner takes the controller away from the program that looks after
 it, so it asks first; without a terminal to ask on it needs --yes.`,
 		Args: takes(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			device := args[0]
-			if err := paths.CheckDevice(device); err != nil {
+			device, err := deviceNamed(args[0])
+			if err != nil {
 				return err
 			}
 			reg := registry.New(a.root)

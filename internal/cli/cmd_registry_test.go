@@ -15,7 +15,9 @@ func TestRegistryList(t *testing.T) {
 	d.write("run/nvme/registry/nvme3/seqnum", "101\n")
 	d.write("run/nvme/registry/nvme3/note", "two\nlines \x1b[31m\n")
 	d.write("run/nvme/registry/nvme3/owner.tmp.1", "half")
+	d.write("run/nvme/registry/nvme3/.note", "hidden\n")
 	d.write("run/nvme/registry/nvme4.tmp.1/owner", "half")
+	d.write("run/nvme/registry/.nvme5/owner", "hidden\n")
 	d.expect([]string{"registry", "list"}, `nvme3    note="two\nlines \x1b[31m" owner=discoverd seqnum=101
 nvme10   owner=stas
 `)
@@ -76,6 +78,9 @@ func TestRegistryGet(t *testing.T) {
 	}{
 		{[]string{"nvme3"}, "nvme3    owner=discoverd seqnum=101\n"},
 		{[]string{"nvme3", "owner"}, "discoverd\n"},
+		{[]string{"/dev/nvme3", "owner"}, "discoverd\n"},
+		{[]string{"/dev/nvme3"}, "nvme3    owner=discoverd seqnum=101\n"},
+		{[]string{"/dev/../nvme3"}, "! cannot use device name \"../nvme3\": it must be nvme and a number, such as nvme3: see nvme-discoverctl registry get --help\nstatus 2\n"},
 		{[]string{"nvme3", "seqnum", "--json"}, "{\n  \"device\": \"nvme3\",\n  \"attributes\": {\n    \"seqnum\": \"101\"\n  }\n}\n"},
 		{[]string{"nvme3", "colour"}, "! cannot get colour of nvme3: the registry has none\nstatus 1\n"},
 		{[]string{"nvme3", "../x"}, "! cannot use attribute name \"../x\": it must be of letters, digits, - and _\nstatus 1\n"},
@@ -94,7 +99,8 @@ func TestRegistrySet(t *testing.T) {
 
 	d.expect(set("nvme9", "owner", "me"), "! cannot set owner of nvme9: no such fabrics controller is connected\nstatus 1\n")
 	d.expect(set("nvme3", "owner", "me"), "owner of nvme3 is me\n")
-	d.expect(set("nvme3", "owner", "me"), "owner of nvme3 is me\n")
+	d.expect(set("/dev/nvme3", "owner", "me"), "owner of nvme3 is me\n")
+	d.holds("run/nvme/registry/nvme3/owner", "me\n")
 	d.expect(set("nvme3", "owner", "you"), "! cannot change the owner of nvme3 to you without being sure: nvme3 belongs to me; without a terminal to ask on, --yes says so\nstatus 1\n")
 	d.holds("run/nvme/registry/nvme3/owner", "me\n")
 	d.expect(set("nvme3", "owner", "you", "--yes"), "owner of nvme3 is you\n")
@@ -130,5 +136,6 @@ func TestRegistryDelete(t *testing.T) {
 	d.expect(remove("nvme3"), "! cannot delete the entry of nvme3: it is not in the registry\nstatus 1\n")
 	d.expect(remove("nvme3", "note"), "! cannot delete note of nvme3: it is not in the registry\nstatus 1\n")
 	d.write("run/nvme/registry/nvme3/note", "x\n")
+	d.expect(remove("/dev/nvme3", "note"), "deleted note of nvme3\n")
 	d.expect(remove("nvme3", "foo"), "! cannot delete foo of nvme3: it is not in the registry\nstatus 1\n")
 }

@@ -84,22 +84,11 @@ func (r Registry) Create(device string, attrs map[string]string) error {
 }
 
 func (r Registry) create(device string, attrs map[string]string) error {
-	if err := os.MkdirAll(r.root.Registry(), 0o755); err != nil {
-		return err
-	}
-	fresh, err := os.MkdirTemp(r.root.Registry(), device+".tmp.*")
+	fresh, err := r.build(device, attrs)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(fresh) // what a failure leaves; after the rename there is nothing
-	if err := os.Chmod(fresh, 0o755); err != nil {
-		return err
-	}
-	for attr, value := range attrs {
-		if err := atomicfile.Write(filepath.Join(fresh, attr), []byte(value+"\n"), 0o644); err != nil {
-			return err
-		}
-	}
 	for attempt := 1; ; attempt++ {
 		err := os.Rename(fresh, r.entryPath(device))
 		inTheWay := errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) // ENOTEMPTY is fs.ErrExist too
@@ -110,6 +99,60 @@ func (r Registry) create(device string, attrs map[string]string) error {
 			return err
 		}
 	}
+}
+
+// build makes a directory that is to become the entry of device by a rename.
+func (r Registry) build(device string, attrs map[string]string) (fresh string, err error) {
+	if err := os.MkdirAll(r.root.Registry(), 0o755); err != nil {
+		return "", err
+	}
+	fresh, err = os.MkdirTemp(r.root.Registry(), device+".tmp.*")
+	if err != nil {
+		return "", err
+	}
+	err = os.Chmod(fresh, 0o755)
+	for attr, value := range attrs {
+		if err == nil {
+			err = atomicfile.Write(filepath.Join(fresh, attr), []byte(value+"\n"), 0o644)
+		}
+	}
+	if err != nil {
+		_ = os.RemoveAll(fresh)
+		return "", err
+	}
+	return fresh, nil
+}
+
+// Restore gives device back an owner that its entry has lost, or that was lost with the entry, and reports whether it did. An
+// owner that somebody has written meanwhile stays, except instead, which may be "". seqnum is an event number that the caller
+// has read before it looked whether the controller is still there: the controller's remove event has a greater one.
+func (r Registry) Restore(device, owner, instead string, seqnum uint64) (restored bool, err error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return false, err
+	}
+	if restored, err = r.restore(device, owner, instead, strconv.FormatUint(seqnum, 10)); err != nil {
+		return false, fmt.Errorf("cannot restore the registry entry of %s: %w", device, err)
+	}
+	return restored, nil
+}
+
+func (r Registry) restore(device, owner, instead, seqnum string) (bool, error) {
+	fresh, err := r.build(device, map[string]string{Owner: owner, Seqnum: seqnum})
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(fresh)
+	if err := os.Rename(fresh, r.entryPath(device)); !errors.Is(err, fs.ErrExist) { // ENOTEMPTY is fs.ErrExist too
+		return err == nil, err
+	}
+	// An entry is there, which may hold what others keep in it.
+	if there, err := r.Owner(device); err != nil || there != "" && there != instead {
+		return false, err
+	}
+	if err := r.Set(device, Seqnum, seqnum); err != nil {
+		return false, err
+	}
+	return true, r.Set(device, Owner, owner)
 }
 
 // Get returns one attribute of device, "" if it is absent.
@@ -226,12 +269,12 @@ func (r Registry) List() ([]string, error) {
 	return devices, err
 }
 
-// Strays returns the names in the registry's directory that are no entries and nobody's temporary files: things that do not
-// belong there.
+// Strays returns the names in the registry's directory that are no entries, nobody's temporary files and not hidden: things that
+// do not belong there.
 func (r Registry) Strays() ([]string, error) {
 	names, err := list(r.root.Registry())
 	return slices.DeleteFunc(names, func(name string) bool {
-		return paths.CheckDevice(name) == nil || strings.Contains(name, ".tmp.")
+		return paths.CheckDevice(name) == nil || strings.Contains(name, ".tmp.") || strings.HasPrefix(name, ".")
 	}), err
 }
 

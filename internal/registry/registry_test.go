@@ -117,10 +117,56 @@ func TestEntry(t *testing.T) {
 	f.must(f.Create("nvme4", nil))
 	f.put("nvme2.tmp.123/owner", "half")
 	f.put("lost+found/x", "")
+	f.put(".nvme6/owner", "hidden")
 	devices, err := f.List()
 	f.must(err)
 	if diff := cmp.Diff([]string{"nvme3", "nvme4", "nvme5", "nvme10"}, devices); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
+	}
+	strays, err := f.Strays()
+	f.must(err)
+	if diff := cmp.Diff([]string{"lost+found"}, strays); diff != "" {
+		t.Errorf("strays (-want +got):\n%s", diff)
+	}
+}
+
+// The owner that another program removed is written again; one that somebody wrote meanwhile stays.
+func TestRestore(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		attrs    map[string]string // nil: there is no entry
+		instead  string
+		restored bool
+		want     map[string]string
+	}{
+		{"no entry", nil, "", true, map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "120\n"}},
+		{"an empty entry", map[string]string{}, "", true, map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "120\n"}},
+		{
+			"no owner", map[string]string{"seqnum": "100", "note": "x"}, "", true,
+			map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "120\n", "nvme3/note": "x\n"},
+		},
+		{"another owner", map[string]string{"owner": "stas"}, "", false, map[string]string{"nvme3/owner": "stas\n"}},
+		{"ours", map[string]string{"owner": "nbft", "seqnum": "100"}, "", false, map[string]string{"nvme3/owner": "nbft\n", "nvme3/seqnum": "100\n"}},
+		{
+			"one that has no say", map[string]string{"owner": "autoconnect"}, "autoconnect", true,
+			map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "120\n"},
+		},
+		{"another one than that", map[string]string{"owner": "stas"}, "autoconnect", false, map[string]string{"nvme3/owner": "stas\n"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			if test.attrs != nil {
+				f.must(f.Create("nvme3", test.attrs))
+			}
+			restored, err := f.Restore("nvme3", "discoverd", test.instead, 120)
+			if f.must(err); restored != test.restored {
+				t.Errorf("restored %t, want %t", restored, test.restored)
+			}
+			f.wantFiles(test.want)
+		})
+	}
+	if _, err := newFixture(t).Restore("../nvme3", "discoverd", "", 120); err == nil {
+		t.Error("../nvme3: no error")
 	}
 }
 
