@@ -8,6 +8,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Owned is a fabrics controller and who owns it.
@@ -15,10 +16,12 @@ type Owned struct {
 	sysfs.Controller
 	Owner string       // as the registry has it, "" for nobody
 	Use   blockuse.Use // of its namespaces
+
+	OutOfForce bool // Owner is that of nvme-cli's automatic connects, which are not in force and have no say
 }
 
 // Foreign tells whether another program owns the controller.
-func (o Owned) Foreign() bool { return isForeign(o.Owner) }
+func (o Owned) Foreign() bool { return wish.Owner(o.Owner).Foreign(!o.OutOfForce) }
 
 // Controllers returns all fabrics controllers of the host in the order of their numbers.
 func (c *Connector) Controllers() ([]Owned, error) {
@@ -36,9 +39,13 @@ func (c *Connector) Controllers() ([]Owned, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Owned{found, owner, host.Of(found.Name)})
+		all = append(all, c.owned(found, owner, host))
 	}
 	return all, nil
+}
+
+func (c *Connector) owned(controller sysfs.Controller, owner string, host blockuse.Host) Owned {
+	return Owned{controller, owner, host.Of(controller.Name), wish.Owner(owner) == wish.OwnerAutoconnect && !c.foreign(owner)}
 }
 
 // Disconnect disconnects every fabrics controller that match wants and nobody else owns, for a person. It returns one line
@@ -122,7 +129,7 @@ func (c *Connector) disconnectForPerson(device string, match func(Owned) bool, a
 	if err != nil {
 		return "", err
 	}
-	now := Owned{controller, owner, host.Of(device)}
+	now := c.owned(controller, owner, host)
 	if !match(now) {
 		return "", nil
 	}

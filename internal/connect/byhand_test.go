@@ -49,6 +49,19 @@ func TestDisconnect(t *testing.T) {
 			err:      "cannot disconnect nvme3: it is owned by stas: let that disconnect it",
 		},
 		{
+			name: "nvme-cli's automatic connects', which are in force", what: "nvme3", match: device("nvme3"),
+			host: func(h *host) {
+				h.write("/run/nvme/"+owner, "autoconnect\n")
+				h.write("/lib/udev/rules.d/70-nvmf-autoconnect.rules", "# rule\n")
+			},
+			err: "cannot disconnect nvme3: it is owned by autoconnect: let that disconnect it",
+		},
+		{
+			name: "nvme-cli's automatic connects', which are not in force", what: "nvme3", match: device("nvme3"), deleted: []string{"nvme3"},
+			host:     func(h *host) { h.write("/run/nvme/"+owner, "autoconnect\n"); h.program(h.root.Systemctl(), "") },
+			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)"},
+		},
+		{
 			name: "mounted", what: "nvme3", match: device("nvme3"), deleted: []string{"nvme3"},
 			host:     func(h *host) { h.namespace("nvme3", "/srv") },
 			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)"},

@@ -40,12 +40,14 @@ type Connector struct {
 	warn     func(error)
 	// systemState returns systemd's word for the state of the system, such as "running".
 	systemState func() (string, error)
+	// autoconnects tells whether nvme-cli's automatic connects are in force or run.
+	autoconnects func() (bool, error)
 }
 
 // New returns a Connector for the host at root. What goes wrong beside the job itself is given to warn.
 func New(root paths.Root, kernel Kernel, warn func(error)) *Connector {
 	c := &Connector{root: root, kernel: kernel, sysfs: sysfs.NewReader(root), state: state.New(root), registry: registry.New(root), warn: warn}
-	c.systemState = c.systemctlState
+	c.systemState, c.autoconnects = c.systemctlState, c.systemctlAutoconnects
 	return c
 }
 
@@ -212,7 +214,7 @@ func (c *Connector) look(req Request) (device string, unread []sysfs.Unread, err
 	if err != nil {
 		return "", nil, err
 	}
-	if isForeign(owner) {
+	if c.foreign(owner) {
 		return "", nil, fmt.Errorf("cannot connect %s: it is connected as %s, which is owned by %s", req.Wish.TID, controller.Name, owner)
 	}
 	return controller.Name, nil, nil
@@ -243,13 +245,14 @@ func (c *Connector) inTheWay(req Request, unread []sysfs.Unread) error {
 	return nil
 }
 
-// claim records a controller that look found. An owner's entry that is there stays.
+// claim records a controller that look found. An owner's entry that is there stays, except that of nvme-cli's automatic
+// connects: look has found that they are not in force.
 func (c *Connector) claim(req Request, device string) error {
 	owner, err := c.registry.Owner(device)
 	if err != nil {
 		return recordError(device, err)
 	}
-	if owner != "" {
+	if owner != "" && wish.Owner(owner) != wish.OwnerAutoconnect {
 		req.Wish.Owner = ""
 	}
 	if err := c.free(req, device); err != nil {
@@ -271,9 +274,6 @@ func (c *Connector) free(req Request, device string) error {
 	}
 	return err
 }
-
-// isForeign tells whether owner, an attribute of the registry, is another orchestrator.
-func isForeign(owner string) bool { return owner != "" && !wish.Owner(owner).Ours() }
 
 // permitted reads the exclusion lists on disk: this check counts, the daemon's own is a courtesy. Lists that cannot be read
 // exclude nothing.

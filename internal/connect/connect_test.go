@@ -143,6 +143,49 @@ func TestConnect(t *testing.T) {
 			records: map[string]string{owner: "stas\n"},
 		},
 		{
+			name: "owned by nvme-cli's automatic connects, which are in force",
+			host: func(h *host) {
+				h.controller("nvme3", ioc().TID)
+				h.write("/run/nvme/registry/nvme3/owner", "autoconnect\n")
+				h.write("/lib/udev/rules.d/70-nvmf-autoconnect.rules", "# rule\n")
+			},
+			err:     "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect",
+			result:  state.Result{Meaning: "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect"},
+			records: map[string]string{owner: "autoconnect\n"},
+		},
+		{
+			name: "owned by nvme-cli's automatic connects, one of which runs although they are masked",
+			host: func(h *host) {
+				h.controller("nvme3", ioc().TID)
+				h.write("/run/nvme/registry/nvme3/owner", "autoconnect\n")
+				h.program(h.root.Systemctl(), "echo nvmf-connect@x.service masked active running")
+			},
+			err:     "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect",
+			result:  state.Result{Meaning: "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect"},
+			records: map[string]string{owner: "autoconnect\n"},
+		},
+		{
+			name: "owned by nvme-cli's automatic connects, which are not in force: claimed",
+			host: func(h *host) {
+				h.controller("nvme3", ioc().TID)
+				h.write("/run/nvme/registry/nvme3/owner", "autoconnect\n")
+				h.program(h.root.Systemctl(), "")
+			},
+			device: "nvme3", records: recorded,
+		},
+		{
+			name: "owned by nvme-cli's automatic connects, of which nothing is known",
+			host: func(h *host) {
+				h.controller("nvme3", ioc().TID)
+				h.write("/run/nvme/registry/nvme3/owner", "autoconnect\n")
+				h.program(h.root.Systemctl(), "echo no bus >&2; exit 1")
+			},
+			err:      "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect",
+			result:   state.Result{Meaning: "cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is connected as nvme3, which is owned by autoconnect"},
+			records:  map[string]string{owner: "autoconnect\n"},
+			warnings: []string{"cannot tell whether nvme-cli's automatic connects run: no bus"},
+		},
+		{
 			name:    "excluded",
 			host:    func(h *host) { h.write("/etc/nvme/exclusions/10-lab.conf", "\nexclusion = traddr=192.0.2.1\n") },
 			err:     `cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): it is excluded by "traddr=192.0.2.1" in /etc/nvme/exclusions/10-lab.conf:2`,

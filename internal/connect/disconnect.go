@@ -62,7 +62,7 @@ func (c *Connector) recorded(unit string) (device, why string, err error) {
 	switch {
 	case err != nil:
 		return "", err.Error(), nil
-	case isForeign(owner):
+	case c.foreign(owner):
 		return "", fmt.Sprintf("%s is owned by %s", device, owner), nil
 	}
 	return device, "", nil

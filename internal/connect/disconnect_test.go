@@ -75,6 +75,14 @@ func TestDisconnectUnit(t *testing.T) {
 			outcome: "nothing disconnected: nvme3 is owned by stas",
 		},
 		{
+			name: "taken over by nvme-cli's automatic connects, which are in force",
+			host: func(h *host) {
+				h.write("/run/nvme/"+owner, "autoconnect\n")
+				h.write("/lib/udev/rules.d/70-nvmf-autoconnect.rules", "# rule\n")
+			},
+			outcome: "nothing disconnected: nvme3 is owned by autoconnect",
+		},
+		{
 			name:    "gone",
 			host:    func(h *host) { h.gone("nvme3") },
 			outcome: "nothing disconnected: nvme3 is gone",
@@ -240,10 +248,7 @@ func TestGoingDown(t *testing.T) {
 		h := newHost(t)
 		h.systemState = h.systemctlState
 		if test.script != "" {
-			h.write("/usr/bin/systemctl", "#!/bin/sh\n[ \"$*\" = is-system-running ] || exit 9\n"+test.script+"\n")
-			if err := os.Chmod(h.root.Systemctl(), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			h.program(h.root.Systemctl(), "[ \"$*\" = is-system-running ] || exit 9\n"+test.script)
 		}
 		down, err := h.goingDown()
 		if down != test.down || h.message(err) != test.err {

@@ -152,6 +152,17 @@ func (h *host) write(path, data string) {
 	}
 }
 
+// program makes a shell script of body at path, which is below the root.
+func (h *host) program(path, body string) {
+	h.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // records returns everything below /run/nvme except the locks: path and content.
 func (h *host) records() map[string]string {
 	h.t.Helper()

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // audit asks for a comparison with the outside. One is under way at a time; a reason that comes meanwhile makes another
@@ -46,6 +48,7 @@ func (m *Machine) snapshot(ev Snapshot) {
 	switch {
 	case ev.UnitsKnown:
 		m.unitsErr = repeated{}
+		m.noAutoconnect = !ev.Autoconnect
 		m.compareUnits(ev, asked)
 		m.compareShutdown(ev)
 	case m.bus:
@@ -68,6 +71,7 @@ func (m *Machine) snapshot(ev Snapshot) {
 	}
 	if ev.UnitsKnown {
 		m.findLeft(asked)
+		m.restoreOwners(ev, asked)
 	}
 	if m.reread {
 		m.reread = false
@@ -238,9 +242,14 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 			m.release(t)
 		}
 	case t.state == Foreign:
-		if d := m.devices[t.device]; d == nil || !d.foreign() || !d.Serves(t.wish.TID) && d.State == "live" {
-			m.release(t)
+		d := m.devices[t.device]
+		if d != nil && m.foreign(d) && (d.Serves(t.wish.TID) || d.State != "live") {
+			return
 		}
+		if d != nil && wish.Owner(d.Owner) == wish.OwnerAutoconnect && d.Serves(t.wish.TID) {
+			m.log(slog.LevelInfo, KindClaimed, t, "nvme-cli's automatic connects are not in force any more: claiming it")
+		}
+		m.release(t)
 	case t.state == Stopped && t.ending && unitsKnown:
 		u := m.unitOf(t.unit)
 		if u.op != OpNone {
@@ -255,6 +264,31 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		m.look(t, afterExists)
 	case t.phase == looking && m.bus:
 		m.emit(AskUnit{Unit: t.unit})
+	}
+}
+
+// restoreOwners has the registry's entries written again that other programs removed: of controllers that, by what this very
+// snapshot read, a unit of ours holds and nobody owns. A connect under way writes its entry itself.
+func (m *Machine) restoreOwners(ev Snapshot, asked uint64) {
+	for _, name := range sortedKeys(m.devices) {
+		d := m.devices[name]
+		u := m.units[d.Unit]
+		if u == nil || !u.active || u.begins || u.op != OpNone || u.touched > asked || d.touched != m.step || ev.Devids[d.Unit] != name {
+			continue
+		}
+		t := tidOf(u.argv)
+		if m.foreign(d) || wish.Owner(d.Owner).Ours() || t == (tid.TID{}) || !d.Serves(t) {
+			continue
+		}
+		if d.ownerLogged == never || m.now.Sub(d.ownerLogged) >= remindEvery {
+			d.ownerLogged = m.now
+			msg := "its owner is missing in the registry, as if another program had removed it: writing it again"
+			if d.Owner != "" {
+				msg = "its owner in the registry is " + d.Owner + ", which is not in force: writing ours again"
+			}
+			m.emit(Log{Level: slog.LevelInfo, Kind: KindOwnerRestored, TID: t, Device: name, Unit: d.Unit, Msg: msg})
+		}
+		m.emit(RestoreOwner{Unit: d.Unit, Device: name, TID: t, Owner: ownerOf(u.argv)})
 	}
 }
 

@@ -201,6 +201,16 @@ func startedAs(argv []string, w wish.Wish) bool {
 	return len(argv) >= len(want) && slices.Equal(argv[1:len(want)], want[1:])
 }
 
+// ownerOf is the owner for which a unit's command connects.
+func ownerOf(argv []string) wish.Owner {
+	for _, arg := range argv {
+		if owner, ok := strings.CutPrefix(arg, "--owner="); ok && wish.Owner(owner).Ours() {
+			return wish.Owner(owner)
+		}
+	}
+	return wish.OwnerDiscoverd
+}
+
 // tidOf is the TID that a unit's command connects, as wish.Args spells it; the zero TID for an unknown command.
 func tidOf(argv []string) tid.TID {
 	var t tid.TID

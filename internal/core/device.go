@@ -13,10 +13,12 @@ type device struct {
 	Device
 	touched uint64
 	reading reading // of its log page
+
+	ownerLogged time.Time // when its missing owner was logged last
 }
 
-// foreign tells whether another orchestrator owns the controller.
-func (d *device) foreign() bool { return d.Owner != "" && !wish.Owner(d.Owner).Ours() }
+// foreign tells whether another orchestrator owns a controller, as far as is known.
+func (m *Machine) foreign(d *device) bool { return wish.Owner(d.Owner).Foreign(!m.noAutoconnect) }
 
 // serving returns the device that a wish is served by: ours before anybody else's, and before one that nobody owns another
 // orchestrator's, over which nothing is connected.
@@ -24,7 +26,7 @@ func (m *Machine) serving(t tid.TID) *device {
 	var best *device
 	rank := func(d *device) int {
 		switch {
-		case d.foreign():
+		case m.foreign(d):
 			return 1
 		case !m.held(d):
 			return 2
@@ -89,7 +91,7 @@ func (m *Machine) record(r Device) *device {
 	if u := m.units[r.Unit]; u != nil {
 		u.had = true
 	}
-	if d.foreign() {
+	if m.foreign(d) {
 		for _, t := range m.targets {
 			if t.state == Connected && t.device == d.Name {
 				m.log(slog.LevelInfo, KindForeign, t, d.Name+" belongs to "+d.Owner+" now: hands off")
@@ -123,7 +125,7 @@ func (m *Machine) plausible(r Device) bool {
 // bind connects the target whose unit a device names, if it waits for that.
 func (m *Machine) bind(d *device) {
 	t := m.byUnit[d.Unit]
-	if d.Unit == "" || t == nil || d.foreign() || !d.Serves(t.wish.TID) {
+	if d.Unit == "" || t == nil || m.foreign(d) || !d.Serves(t.wish.TID) {
 		return
 	}
 	switch {
@@ -186,7 +188,7 @@ func (m *Machine) gone(d *device) {
 		}
 	}
 	m.hostFreed(d)
-	if d.Unit == "" || d.foreign() || claimed {
+	if d.Unit == "" || m.foreign(d) || claimed {
 		return
 	}
 	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})

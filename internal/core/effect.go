@@ -52,6 +52,13 @@ type (
 	}
 	// ForgetState removes the state files of a controller that is gone, unless they name another unit or device by now.
 	ForgetState struct{ Unit, Device string }
+	// RestoreOwner writes the registry's entry of a controller again that the unit holds and that serves TID, unless it has an owner
+	// by then.
+	RestoreOwner struct {
+		Unit, Device string
+		TID          tid.TID
+		Owner        wish.Owner
+	}
 	// MarkStopped remembers over restarts of the daemon that an administrator stopped a unit.
 	MarkStopped struct{ Unit string }
 	// UnmarkStopped forgets that.
@@ -81,6 +88,7 @@ func (ReadLog) effect()       {}
 func (Kickstart) effect()     {}
 func (TakeSnapshot) effect()  {}
 func (ForgetState) effect()   {}
+func (RestoreOwner) effect()  {}
 func (MarkStopped) effect()   {}
 func (UnmarkStopped) effect() {}
 func (Log) effect()           {}
@@ -98,14 +106,17 @@ func (e Probe) String() string {
 func (e StartUnit) String() string {
 	return fmt.Sprintf("start %s: %s", e.Unit, strings.Join(e.Wish.Args(), " "))
 }
-func (e Resolve) String() string       { return "resolve " + e.Host }
-func (e RestartUnit) String() string   { return "restart " + e.Unit }
-func (e StopUnit) String() string      { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
-func (e AskUnit) String() string       { return "ask about " + e.Unit }
-func (e ReadLog) String() string       { return "read the log page of " + e.Device }
-func (Kickstart) String() string       { return "kickstart Fibre Channel" }
-func (e TakeSnapshot) String() string  { return "take a snapshot: " + e.Why }
-func (e ForgetState) String() string   { return fmt.Sprintf("forget %s of %s", e.Device, e.Unit) }
+func (e Resolve) String() string      { return "resolve " + e.Host }
+func (e RestartUnit) String() string  { return "restart " + e.Unit }
+func (e StopUnit) String() string     { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
+func (e AskUnit) String() string      { return "ask about " + e.Unit }
+func (e ReadLog) String() string      { return "read the log page of " + e.Device }
+func (Kickstart) String() string      { return "kickstart Fibre Channel" }
+func (e TakeSnapshot) String() string { return "take a snapshot: " + e.Why }
+func (e ForgetState) String() string  { return fmt.Sprintf("forget %s of %s", e.Device, e.Unit) }
+func (e RestoreOwner) String() string {
+	return fmt.Sprintf("restore the owner of %s: %s, by %s", e.Device, e.Owner, e.Unit)
+}
 func (e MarkStopped) String() string   { return "remember that an administrator stopped " + e.Unit }
 func (e UnmarkStopped) String() string { return "forget that an administrator stopped " + e.Unit }
 func (e Status) String() string        { return "status: " + e.Text }

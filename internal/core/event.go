@@ -90,6 +90,8 @@ type (
 		Stopping   []string          // units that an earlier daemon was stopping of its own accord when it ended
 
 		ShuttingDown bool // the system is going down
+		// Autoconnect: nvme-cli's automatic connects are in force, or run; without UnitsKnown it says nothing.
+		Autoconnect bool
 	}
 	// SnapshotFailed answers TakeSnapshot when sysfs itself could not be read.
 	SnapshotFailed struct {

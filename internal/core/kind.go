@@ -40,6 +40,7 @@ const (
 	KindShutdown                       // the system goes down
 	KindShutdownOff                    // and does not after all
 	KindKicked                         // what waits is tried now, for a reason
+	KindOwnerRestored                  // the registry lost that a controller is ours
 	kinds
 )
 

@@ -66,6 +66,9 @@ type Machine struct {
 	fc        fibreChannel
 	hostIDs   map[hostPair]string // in use instead of what a source says, as was told
 
+	// noAutoconnect: nvme-cli's automatic connects are known not to be in force, so that what they connected is nobody's.
+	noAutoconnect bool
+
 	viewDirty bool
 	full      bool              // log pages name more than may be wished for
 	kicks     map[string]kicked // by transport

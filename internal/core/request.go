@@ -16,7 +16,7 @@ const (
 	RequestStart  RequestOp = "start"  // connect what was stopped or parked
 	RequestStop   RequestOp = "stop"   // disconnect and stay away
 	RequestRetry  RequestOp = "retry"  // try now what waits
-	RequestRescan RequestOp = "rescan" // read log pages again; all of them: and kickstart Fibre Channel
+	RequestRescan RequestOp = "rescan" // read log pages again; all of them: and compare with the outside, kickstart Fibre Channel
 )
 
 // Request is answered by Answer with the same ID, in the same Step. Target is a unit, nvmeN, an NQN or a canonical TID; for
@@ -61,6 +61,7 @@ func (a Answer) String() string {
 func (m *Machine) request(ev Request) {
 	if ev.Op == RequestRescan && ev.Target == "" {
 		m.kickstartIn(0)
+		m.audit("an administrator asked for it")
 	}
 	named, names := m.named(ev.Target), m.namesCalled(ev.Target)
 	if len(named)+len(names) == 0 && ev.Target != "" {

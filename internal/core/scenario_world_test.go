@@ -45,6 +45,7 @@ const hostNQN = "nqn.host"
 //	  unit NAME active|activating|gone             in systemd
 //	  devid NAME nvmeN                             a state file
 //	  stopped NAME                                 a state file
+//	  autoconnect on|off                           nvme-cli's automatic connects are (not) in force
 //	device nvmeN [NAME] [KEY=VALUE…]     a uevent of a controller; late: it was read before the last removal;
 //	                                     rediscover: the kernel has lost the discovery controller and connected it again
 //	removed nvmeN [late]                 its remove uevent; late: it was meant for an earlier controller of the name
@@ -90,7 +91,9 @@ type world struct {
 	devids  map[string]string
 	stopped map[string]bool
 	seq     uint64
-	removed map[string]uint64
+
+	autoconnect bool // nvme-cli's automatic connects are in force
+	removed     map[string]uint64
 
 	probes   []Probe
 	jobs     map[string]Effect // unit → our job on it
@@ -293,6 +296,11 @@ func (w *world) note(e Effect) {
 	case ForgetState:
 		if w.devids[e.Unit] == e.Device {
 			delete(w.devids, e.Unit)
+		}
+	case RestoreOwner:
+		if d := w.devices[e.Device]; d.Unit == e.Unit {
+			d.Owner = string(e.Owner)
+			w.devices[e.Device] = d
 		}
 	case MarkStopped:
 		w.stopped[e.Unit] = true
@@ -602,6 +610,8 @@ func (w *world) change(words []string) error {
 		w.devids[w.unitName(words[1])] = words[2]
 	case "stopped":
 		w.stopped[w.unitName(words[1])] = true
+	case "autoconnect":
+		w.autoconnect = words[1] == "on"
 	default:
 		d, err := w.device(words)
 		if err != nil {
@@ -641,7 +651,7 @@ func (w *world) deviceOf(unit string) *Device {
 }
 
 func (w *world) snapshot(token uint64) Snapshot {
-	s := Snapshot{Token: token, UnitsKnown: w.bus, Devids: maps.Clone(w.devids), ShuttingDown: w.shutdown}
+	s := Snapshot{Token: token, UnitsKnown: w.bus, Devids: maps.Clone(w.devids), ShuttingDown: w.shutdown, Autoconnect: w.autoconnect}
 	for _, name := range slices.Sorted(maps.Keys(w.devices)) {
 		d := w.devices[name]
 		d.Seq = w.seq

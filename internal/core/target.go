@@ -183,7 +183,7 @@ func (m *Machine) served(t *target) bool {
 	switch {
 	case d == nil:
 		return false
-	case d.foreign():
+	case m.foreign(d):
 		m.log(slog.LevelInfo, KindForeign, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
 		m.transition(t, Foreign)
 		t.device = d.Name

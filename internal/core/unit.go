@@ -264,7 +264,7 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 			m.audit("the controller of a unit could not be read")
 		case d == nil || !d.Serves(t.wish.TID) && !associating(d, t.wish.TID):
 			m.fail(t, "it was connected, but its controller is gone again", 0)
-		case d.Owner != "" && d.foreign():
+		case m.foreign(d):
 			m.transition(t, Foreign)
 			t.device = d.Name
 		case d.State == "live" || t.wish.TID.Transport != tid.FC:

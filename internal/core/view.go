@@ -59,7 +59,7 @@ func (m *Machine) View() View {
 	})
 	for _, name := range sortedKeys(m.devices) {
 		d := m.devices[name]
-		if d.Unit == "" || d.foreign() {
+		if d.Unit == "" || m.foreign(d) {
 			continue
 		}
 		if !slices.ContainsFunc(m.targets, func(t *target) bool { return t.device == name }) {

@@ -113,6 +113,11 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 			x.advise(e.Unit, x.reader.state.Forget(e.Device, e.Unit),
 				"remove the file by hand, or the next start of nvme-discoverd takes "+e.Device+" for lost meanwhile")
 		})
+	case core.RestoreOwner:
+		x.queue.run(e.Unit, func() { // not while a job's command may write the entry
+			x.advise(e.Unit, x.reader.restoreOwner(e),
+				"other programs take "+e.Device+" for nobody's until then: it is tried again every minute")
+		})
 	case core.MarkStopped:
 		x.queue.run(e.Unit, func() {
 			x.advise(e.Unit, x.reader.state.MarkStopped(e.Unit),
@@ -163,6 +168,8 @@ func about(effect core.Effect) []slog.Attr {
 		return journal.About(e.Unit, "", tid.TID{})
 	case core.ForgetState:
 		return journal.About(e.Unit, e.Device, tid.TID{})
+	case core.RestoreOwner:
+		return journal.About(e.Unit, e.Device, e.TID)
 	case core.ReadLog:
 		return journal.About("", e.Device, tid.TID{})
 	}

@@ -9,12 +9,14 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // reader puts together what sysfs, the registry and the state files say of controllers.
@@ -202,6 +204,30 @@ func (r *reader) bindDevid(unit string) error {
 	return r.state.Bind(name, unit)
 }
 
+// restoreOwner writes the owner of a controller into the registry again, provided that by the files and sysfs it is still the
+// unit's and nobody has become its owner.
+func (r *reader) restoreOwner(e core.RestoreOwner) error {
+	device, err := r.deviceOf(e.Unit)
+	if err != nil || device == nil || device.Name != e.Device || !device.Serves(e.TID) {
+		return err
+	}
+	if device.Owner != "" && wish.Owner(device.Owner) != wish.OwnerAutoconnect {
+		return nil
+	}
+	restored, err := r.registry.Restore(e.Device, string(e.Owner), device.Owner, device.Seq)
+	if err != nil || !restored {
+		return err
+	}
+	// Had it gone before the entry was there, the udev rule found nothing to prune. The number is read before the look: whoever
+	// connects a controller of that name after the look has a later one.
+	seqnum, err := r.sysfs.UeventSeqnum()
+	if err != nil || r.sysfs.IsFabrics(e.Device) {
+		return err
+	}
+	_, err = r.registry.Prune(e.Device, seqnum)
+	return err
+}
+
 // holdsRoot tells whether t is connected already, by an initial RAM disk for example, and / or /usr is on it. It is seldom
 // that any is on fabrics, and then it costs a look at what is mounted.
 func (r *reader) holdsRoot(t tid.TID) (bool, error) {
@@ -228,6 +254,7 @@ func (r *reader) holdsRoot(t tid.TID) (bool, error) {
 type systemd interface {
 	List(context.Context) ([]unit.Info, error)
 	ShuttingDown(context.Context) (bool, error)
+	Running(ctx context.Context, patterns ...string) ([]string, error)
 }
 
 // snapshot reads everything that the core compares itself with, the units first: one that is active then had its controller
@@ -239,10 +266,11 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 		return core.Snapshot{}, nil, err
 	}
 	snap := core.Snapshot{Token: token}
-	if list, down, err := ask(ctx, units); err != nil {
+	if list, down, autoconnects, err := ask(ctx, units); err != nil {
 		snap.UnitsErr = err.Error()
 	} else {
 		snap.UnitsKnown, snap.ShuttingDown = true, down
+		snap.Autoconnect = autoconnects || len(legacy.Active(r.sysfs.Root)) > 0
 		for _, info := range list {
 			snap.Units = append(snap.Units, infoOf(info))
 		}
@@ -269,14 +297,18 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 	return snap, append(bad, unread...), nil
 }
 
-// ask asks systemd for the units, and whether the system goes down.
-func ask(ctx context.Context, units systemd) (list []unit.Info, down bool, err error) {
+// ask asks systemd for the units, whether the system goes down, and whether a unit of nvme-cli's automatic connects runs.
+func ask(ctx context.Context, units systemd) (list []unit.Info, down, autoconnects bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if list, err = units.List(ctx); err == nil {
 		down, err = units.ShuttingDown(ctx)
 	}
-	return list, down, err
+	var running []string
+	if err == nil {
+		running, err = units.Running(ctx, legacy.Services()...)
+	}
+	return list, down, len(running) > 0, err
 }
 
 func infoOf(info unit.Info) core.UnitInfo {

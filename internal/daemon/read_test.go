@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
@@ -183,10 +185,20 @@ type saying struct {
 	down  bool
 
 	downErr error
+
+	running    []string
+	runningErr error
 }
 
 func (s saying) List(context.Context) ([]unit.Info, error)  { return s.units, s.err }
 func (s saying) ShuttingDown(context.Context) (bool, error) { return s.down, s.downErr }
+
+func (s saying) Running(_ context.Context, patterns ...string) ([]string, error) {
+	if !slices.Equal(patterns, legacy.Services()) {
+		return nil, fmt.Errorf("asked for %q", patterns)
+	}
+	return s.running, s.runningErr
+}
 
 func TestSnapshot(t *testing.T) {
 	root := host(t, "nvme1", "nvme2")
@@ -249,6 +261,89 @@ func TestSnapshot(t *testing.T) {
 	_, _, err = r.snapshot(t.Context(), 9, units)
 	if want := "cannot list " + root.State() + "/units: open " + root.State() + "/units: not a directory"; err == nil || err.Error() != want {
 		t.Errorf("without devid files: %v, want %s", err, want)
+	}
+}
+
+// nvme-cli's automatic connects have a say while they are installed and not masked, and while one of their units runs.
+func TestSnapshotAutoconnect(t *testing.T) {
+	root := host(t)
+	r := newReader(root)
+	expect := func(what string, units saying, want bool) {
+		t.Helper()
+		if snap, _, err := r.snapshot(t.Context(), 1, units); err != nil || !snap.UnitsKnown || snap.Autoconnect != want {
+			t.Errorf("%s: %+v, %v, want %t", what, snap, err, want)
+		}
+	}
+	put(t, filepath.Join(root.SystemdUnits()[0], "nvmf-connect@.service"), "[Service]\n")
+	expect("installed without the rule", saying{}, false)
+	expect("a unit runs", saying{running: []string{"nvmf-connect@x.service"}}, true)
+	rule := filepath.Join(root.UdevRules()[len(root.UdevRules())-1], "70-nvmf-autoconnect.rules")
+	put(t, rule, "# rule\n")
+	expect("the rule is in force", saying{}, true)
+	if _, err := legacy.Disable(root); err == nil { // the unit above is a file of the administrator's
+		t.Error("the unit in etc was masked")
+	}
+	expect("the rule is masked", saying{}, false)
+
+	snap, _, err := r.snapshot(t.Context(), 8, saying{runningErr: errors.New("no answer")})
+	if err != nil || snap.UnitsKnown || snap.UnitsErr != "no answer" {
+		t.Errorf("without an answer: %+v, %v", snap, err)
+	}
+}
+
+// The registry's entry is written again for what is ours by the files and by sysfs, and for nothing else.
+func TestRestoreOwner(t *testing.T) {
+	lost := core.RestoreOwner{
+		Unit: unitA, Device: "nvme1", Owner: "nbft",
+		TID: tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.2024-01.com.example:nvme1"},
+	}
+	for _, test := range []struct {
+		name   string
+		owner  string // in the registry
+		unit   string // on record for nvme1
+		change func(*core.RestoreOwner)
+		want   string
+		seqnum string
+	}{
+		{name: "lost", unit: unitA, want: "nbft", seqnum: "100"},
+		{name: "of units not in force", owner: "autoconnect", unit: unitA, want: "nbft", seqnum: "100"},
+		{name: "another owner by now", owner: "stas", unit: unitA, want: "stas"},
+		{name: "written meanwhile", owner: "discoverd", unit: unitA, want: "discoverd"},
+		{name: "another unit's", unit: unitB},
+		{name: "no unit's"},
+		{name: "recycled", unit: unitA, change: func(e *core.RestoreOwner) { e.TID.NQN += "x" }},
+		{name: "of another name", unit: unitA, change: func(e *core.RestoreOwner) { e.Device = "nvme2" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newReader(host(t, "nvme1", "nvme2"))
+			if err := r.state.WriteDevid(unitA, "nvme1"); err != nil {
+				t.Fatal(err)
+			}
+			if test.unit != "" {
+				if err := r.state.Bind("nvme1", test.unit); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.owner != "" {
+				if err := r.registry.Set("nvme1", registry.Owner, test.owner); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := lost
+			if test.change != nil {
+				test.change(&e)
+			}
+			if err := r.restoreOwner(e); err != nil {
+				t.Fatal(err)
+			}
+			got, err := r.registry.Entry("nvme1")
+			if err != nil || got[registry.Owner] != test.want || got[registry.Seqnum] != test.seqnum {
+				t.Errorf("entry %v, %v, want owner %q and seqnum %q", got, err, test.want, test.seqnum)
+			}
+			if other, err := r.registry.Entry("nvme2"); len(other) != 0 || err != nil {
+				t.Errorf("nvme2 has an entry: %v, %v", other, err)
+			}
+		})
 	}
 }
 

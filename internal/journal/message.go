@@ -46,6 +46,7 @@ var messageIDs = [core.Kinds]string{
 	core.KindShutdown:           "8367e31ad8be4fdcbf68b354386959ac",
 	core.KindShutdownOff:        "ad43ad6f93304a678ed66a6c4d8d75aa",
 	core.KindKicked:             "1fab38c70c7b4f21aca60d76b0e32c84",
+	core.KindOwnerRestored:      "f4ef2ac73e8e42a9b26d29f39b66b12c",
 }
 
 // droppedID is the message ID of the line that tells how many others were dropped.

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
@@ -98,6 +99,21 @@ func Active(root paths.Root) []string {
 		}
 	}
 	return names
+}
+
+// Services are the units of the pieces that connect, as patterns of systemctl(1): a pattern names what is loaded, and is no
+// error where nothing is.
+func Services() []string {
+	var all []string
+	for _, p := range pieces {
+		if stem, ok := strings.CutSuffix(p.name, ".service"); ok {
+			if strings.HasSuffix(stem, "@") {
+				stem += "*"
+			}
+			all = append(all, stem+"[.]service")
+		}
+	}
+	return all
 }
 
 // dirs are the directories of a kind, those that go before others first.

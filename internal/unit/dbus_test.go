@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -209,6 +210,16 @@ func (s *systemd) emit(conn *dbus.Conn, signal string, args ...any) {
 }
 
 func (s *systemd) listUnitsByPatterns(states, patterns []string) ([]listed, *dbus.Error) {
+	if len(states) == 3 { // as fnmatch(3) does, for what the tests ask
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.DeleteFunc(slices.Clone(s.units), func(u listed) bool {
+			return !slices.Contains(states, u.Active) || !slices.ContainsFunc(patterns, func(pattern string) bool {
+				ok, _ := filepath.Match(pattern, u.Name)
+				return ok
+			})
+		}), nil
+	}
 	if len(states) != 0 || len(patterns) != 1 || patterns[0] != "nvme-discoverd-*.service" {
 		return nil, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"another pattern"})
 	}
@@ -556,6 +567,28 @@ func TestUnits(t *testing.T) {
 	_, err = f.manager.List(t.Context())
 	if want := "cannot list the units of connections: cannot read property ExecStart of /org/freedesktop/systemd1/unit/f: no answer"; err == nil || err.Error() != want {
 		t.Errorf("List without an answer: %v, want %s", err, want)
+	}
+}
+
+func TestRunning(t *testing.T) {
+	f := newFixture(t)
+	f.systemd.with(func(s *systemd) {
+		for name, u := range map[string]listed{
+			"nvmf-connect@a.service": {Active: "active"}, "nvmf-connect@b.service": {Active: "inactive"}, "nvmf-connect@c.service": {Active: "failed"},
+			"nvmf-autoconnect.service": {Active: "activating", LoadState: "masked"}, "nvmf-autoconnectXservice": {Active: "active"},
+		} {
+			u.Name, u.Path, u.JobPath = name, "/", "/"
+			s.units = append(s.units, u)
+		}
+	})
+	got, err := f.manager.Running(t.Context(), "nvmf-connect@*[.]service", "nvmf-autoconnect[.]service")
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"nvmf-autoconnect.service", "nvmf-connect@a.service"}, got); diff != "" || err != nil {
+		t.Errorf("error %v, running (-want +got):\n%s", err, diff)
+	}
+	_, err = NewManager(ManagerConfig{}).Running(t.Context(), "a*", "b*")
+	if want := "cannot list the units a*, b*: there is no connection to the system bus"; err == nil || err.Error() != want {
+		t.Errorf("without a bus: %v, want %s", err, want)
 	}
 }
 

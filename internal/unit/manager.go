@@ -219,6 +219,18 @@ func (m *Manager) List(ctx context.Context) ([]Info, error) {
 	return nil, fmt.Errorf("cannot list the units of connections: %w", err)
 }
 
+// Running returns the names of the units that match one of the patterns and are active or becoming so, masked ones included.
+func (m *Manager) Running(ctx context.Context, patterns ...string) ([]string, error) {
+	s, err := m.session()
+	if err == nil {
+		var names []string
+		if names, err = s.names(ctx, "ListUnitsByPatterns", []string{"active", "activating", "reloading"}, patterns); err == nil {
+			return names, nil
+		}
+	}
+	return nil, fmt.Errorf("cannot list the units %s: %w", strings.Join(patterns, ", "), err)
+}
+
 // Get returns one unit. One that is not loaded is inactive, which is no error.
 func (m *Manager) Get(ctx context.Context, name string) (Info, error) {
 	s, err := m.session()

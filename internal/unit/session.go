@@ -371,13 +371,9 @@ type execStart struct {
 // units asks for units with one of the manager's List methods and returns those that are loaded. passOver, which may be
 // nil, tells whether a unit that cannot be read is left out for that reason.
 func (s *session) units(ctx context.Context, passOver func(unit string, err error) bool, method string, args ...any) ([]Info, error) {
-	body, err := s.call(ctx, systemdName, managerPath, managerInterface+"."+method, args...)
+	all, err := s.list(ctx, method, args...)
 	if err != nil {
 		return nil, err
-	}
-	var all []listed
-	if err := dbus.Store(body, &all); err != nil {
-		return nil, fmt.Errorf("cannot understand the answer to %s: %w", method, err)
 	}
 	infos := make([]*Info, len(all))
 	errs := make([]error, len(all))
@@ -404,6 +400,28 @@ func (s *session) units(ctx context.Context, passOver func(unit string, err erro
 		}
 	}
 	return loaded, nil
+}
+
+// names is units for their names alone, those that are not loaded included.
+func (s *session) names(ctx context.Context, method string, args ...any) ([]string, error) {
+	all, err := s.list(ctx, method, args...)
+	var names []string
+	for _, u := range all {
+		names = append(names, u.Name)
+	}
+	return names, err
+}
+
+func (s *session) list(ctx context.Context, method string, args ...any) ([]listed, error) {
+	body, err := s.call(ctx, systemdName, managerPath, managerInterface+"."+method, args...)
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
+	if err := dbus.Store(body, &all); err != nil {
+		return nil, fmt.Errorf("cannot understand the answer to %s: %w", method, err)
+	}
+	return all, nil
 }
 
 // passOver tells whether systemd itself gave err, about one unit: any other means that no answer came.

@@ -22,8 +22,18 @@ const (
 	OwnerNBFT      Owner = "nbft"
 )
 
+// OwnerAutoconnect is the owner of what nvme-cli 3's udev rule and units have connected. It has a say only while those are in
+// force: nothing else looks after its controllers.
+const OwnerAutoconnect Owner = "autoconnect"
+
 // Ours tells whether the daemon manages a controller of this owner.
 func (o Owner) Ours() bool { return o == OwnerDiscoverd || o == OwnerNBFT }
+
+// Foreign tells whether another orchestrator looks after a controller of this owner. autoconnect tells whether nvme-cli's
+// automatic connects are in force.
+func (o Owner) Foreign(autoconnect bool) bool {
+	return o != "" && !o.Ours() && (o != OwnerAutoconnect || autoconnect)
+}
 
 // Wish is one connection as it should be. Comparable with ==.
 type Wish struct {
