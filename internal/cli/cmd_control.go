@@ -59,8 +59,9 @@ func (a *app) rescanCommand() *cobra.Command {
 		done: "log pages of %s are read again",
 		long: `Read the log page of a discovery controller again, or those of all. DC is a unit,
 nvmeN, an NQN or a transport ID. For all, Fibre Channel is asked for discovery
-controllers too. It is needed only where a discovery controller does not tell that
-its log page changed.` + controlJSON,
+controllers too, and what is known is compared with the kernel, systemd and the
+registry, as it is every minute. It is needed only where a discovery controller does
+not tell that its log page changed.` + controlJSON,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 )
 
@@ -74,12 +75,16 @@ func (a *app) legacyDisableCommand() *cobra.Command {
 		Use:   "disable",
 		Short: "Mask nvme-cli's automatic connects",
 		Long: `Mask what is installed of nvme-cli's automatic connects by links to /dev/null in
-/etc/udev/rules.d and /etc/systemd/system, as "systemctl mask" does, and have udev
-and systemd notice. What is connected stays so.`,
+/etc/udev/rules.d and /etc/systemd/system, as "systemctl mask" does, have udev and
+systemd notice, and stop those of the units that still run. What is connected stays
+so: nvme-discoverd claims what it wants of that as it is, although the registry says
+that its owner is autoconnect.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := legacy.Disable(a.root)
 			a.legacyDone(cmd.Context(), "masked", made)
+			a.legacyStop(cmd.Context())
+			a.legacyChanged(cmd.Context())
 			if len(made) == 0 && err == nil {
 				fmt.Fprintln(a.Stderr, "nothing to mask: nvme-cli's automatic connects are not installed, or masked already")
 			}
@@ -98,6 +103,7 @@ Nothing is started.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			removed, err := legacy.Enable(a.root)
 			a.legacyDone(cmd.Context(), "removed", removed)
+			a.legacyChanged(cmd.Context())
 			if len(removed) == 0 && err == nil {
 				fmt.Fprintln(a.Stderr, "nothing to undo: no mask of nvme-cli's automatic connects is there")
 			}
@@ -131,6 +137,34 @@ func (a *app) legacyDone(ctx context.Context, verb string, files []string) {
 		if err := a.reload(ctx, program.argv); err != nil {
 			fmt.Fprintf(a.Stderr, "warning: cannot run %q, so the change holds from the next boot on: %v\n", program.argv, err)
 		}
+	}
+}
+
+// legacyStop stops the units that still run: nobody else looks after what they connect from now on.
+func (a *app) legacyStop(ctx context.Context) {
+	if _, err := os.Stat(a.root.SystemdRuns()); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	argv := append([]string{a.root.Systemctl(), "stop"}, legacy.Services()...)
+	if err := a.reload(ctx, argv); err != nil {
+		fmt.Fprintf(a.Stderr, "warning: cannot run %q, so what runs of them goes on: %v\n", argv, err)
+	}
+}
+
+// legacyChanged has nvme-discoverd look at once whether nvme-cli's automatic connects are in force, which it does every minute
+// anyway.
+func (a *app) legacyChanged(ctx context.Context) {
+	c, err := client.Dial(ctx, a.root)
+	var absent *client.SocketNotFoundError
+	if errors.As(err, &absent) {
+		return
+	}
+	if err == nil {
+		defer c.Close()
+		_, err = c.Control(ctx, "Rescan", "")
+	}
+	if err != nil {
+		fmt.Fprintf(a.Stderr, "warning: cannot have nvme-discoverd notice, which it will within a minute: %v\n", err)
 	}
 }
 

@@ -36,11 +36,13 @@ What is in force races with nvme-discoverd: nvme-discoverctl legacy disable mask
 	d.expect([]string{"legacy", "disable"}, `masked /etc/udev/rules.d/70-nvmf-autoconnect.rules
 ! warning: cannot run ["/usr/bin/systemctl" "daemon-reload"], so the change holds from the next boot on: exit status 1
 warning: cannot run ["/usr/bin/udevadm" "control" "--reload"], so the change holds from the next boot on: exit status 1
+warning: cannot run ["/usr/bin/systemctl" "stop" "nvmf-connect@*[.]service" "nvmf-autoconnect[.]service" "nvmefc-boot-connections[.]service" "nvmf-connect-nbft[.]service"], so what runs of them goes on: exit status 1
 `)
 	d.program = func([]string) error { return nil }
 	d.expect([]string{"legacy", "enable"}, "removed /etc/udev/rules.d/70-nvmf-autoconnect.rules\n")
 	want := []string{
 		"/usr/bin/systemctl daemon-reload", "/usr/bin/udevadm control --reload",
+		"/usr/bin/systemctl stop nvmf-connect@*[.]service nvmf-autoconnect[.]service nvmefc-boot-connections[.]service nvmf-connect-nbft[.]service",
 		"/usr/bin/systemctl daemon-reload", "/usr/bin/udevadm control --reload",
 	}
 	if diff := cmp.Diff(want, d.programs); diff != "" {

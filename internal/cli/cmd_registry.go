@@ -212,7 +212,9 @@ func (a *app) registryDeleteCommand() *cobra.Command {
 		Use:   "delete nvmeN [ATTRIBUTE]",
 		Short: "Delete the entry of a controller, or one attribute of it",
 		Long: `Delete the entry of a controller, or one attribute of it. One that is not there is
-a failure: exit status 1. The controller stays connected.
+a failure: exit status 1. The controller stays connected. nvme-discoverd writes the
+owner of one that it has connected again within a minute: to hand it over, set
+another owner.
 
 Deleting the owner takes the controller away from the program that looks after
 it, so it asks first; without a terminal to ask on it needs --yes.`,

@@ -331,6 +331,19 @@ func TestDaemonCommands(t *testing.T) {
 		{"stop", nil, []string{"stop", "nvme1"}, `stop "nvme1"`, Done, "1 controller stopped\n", ""},
 		{"retry all", nil, []string{"retry"}, `retry ""`, Done, "1 controller tried now\n", ""},
 		{"rescan one", nil, []string{"rescan", "nvme1", "--json"}, `rescan "nvme1"`, Done, "{\n  \"count\": 1\n}\n", ""},
+		{
+			"legacy disable tells it", nil,
+			[]string{"legacy", "disable"},
+			`rescan ""`, Done, "",
+			"nothing to mask: nvme-cli's automatic connects are not installed, or masked already\n",
+		},
+		{
+			"legacy disable cannot tell it", errors.New("the loop is at lunch"),
+			[]string{"legacy", "disable"},
+			`rescan ""`, Done, "",
+			"warning: cannot have nvme-discoverd notice, which it will within a minute: the loop is at lunch\n" +
+				"nothing to mask: nvme-cli's automatic connects are not installed, or masked already\n",
+		},
 		{"reload", nil, []string{"reload"}, "reload", Done, "the configuration is in force\n", ""},
 		{
 			"no such controller", &core.Refusal{Target: "nvme9"},

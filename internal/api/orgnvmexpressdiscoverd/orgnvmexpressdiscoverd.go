@@ -812,7 +812,8 @@ func (m Retry_methods) Upgrade(ctx context.Context, c *varlink.Connection, targe
 	}, nil
 }
 
-// Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
+// Read the log page of a discovery controller again; without target, of all, ask Fibre Channel for discovery controllers, and
+// compare what is known with the kernel, systemd and the registry.
 type Rescan_methods struct{}
 
 func Rescan() Rescan_methods { return Rescan_methods{} }
@@ -1149,7 +1150,8 @@ func (s *VarlinkInterface) Retry(ctx context.Context, c VarlinkCall, target_ *st
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Retry")
 }
 
-// Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
+// Read the log page of a discovery controller again; without target, of all, ask Fibre Channel for discovery controllers, and
+// compare what is known with the kernel, systemd and the registry.
 func (s *VarlinkInterface) Rescan(ctx context.Context, c VarlinkCall, target_ *string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Rescan")
 }
@@ -1411,7 +1413,8 @@ method Stop(target: string) -> (count: int)
 # Try now what waits; without target, everything.
 method Retry(target: ?string) -> (count: int)
 
-# Read the log page of a discovery controller again; without target, of all, and ask Fibre Channel for discovery controllers.
+# Read the log page of a discovery controller again; without target, of all, ask Fibre Channel for discovery controllers, and
+# compare what is known with the kernel, systemd and the registry.
 method Rescan(target: ?string) -> (count: int)
 
 # Read the configuration again. The reply comes when it is in force.
