@@ -138,8 +138,8 @@ func (c *connectCommand) look() (device string, bad bool) {
 	if found == nil {
 		return "", false
 	}
-	if owner := c.disk.registry[found.Name].owner; owner != "" && !wish.Owner(owner).Ours() {
-		c.fail("owned by "+owner, 0)
+	if c.foreign(found.Name) {
+		c.fail("owned by "+c.disk.registry[found.Name].owner, 0)
 		return "", true
 	}
 	return found.Name, false
@@ -162,7 +162,8 @@ func (c *connectCommand) claim(device string) {
 	}
 	c.watch.claiming(found, c.unit)
 	c.tracef("command: %s claims %s", short(c.unit), device)
-	c.record(device, c.disk.registry[device].owner == "")
+	owner := c.disk.registry[device].owner
+	c.record(device, owner == "" || owner == makerAutoconnect)
 }
 
 func (c *connectCommand) record(device string, own bool) {
@@ -200,9 +201,8 @@ func (p *process) disconnectCommand(unit string, t tid.TID, j *job, exit func())
 	p.then(p.latency(20*time.Millisecond), func() {
 		device := p.disk.devid[unit]
 		holder := p.disk.unitOf[device]
-		owner := p.disk.registry[device].owner
 		c := p.kernel.find(device)
-		if device == "" || holder != unit || owner != "" && !wish.Owner(owner).Ours() || c == nil || !p.servedFor(c, t) {
+		if device == "" || holder != unit || p.foreign(device) || c == nil || !p.servedFor(c, t) {
 			p.tracef("command: disconnect of %s: nothing disconnected", short(unit))
 			exit()
 			return

@@ -29,6 +29,9 @@ func deeds() []deed {
 		{"a user discovers", 1, (*world).userDiscovers},
 		{"stas connects", 1, (*world).stasConnects},
 		{"stas disconnects", 1, (*world).stasDisconnects},
+		{"the udev rule connects", 1, (*world).autoconnects},
+		{"the udev rule is masked or unmasked", 0.5, (*world).switchAutoconnects},
+		{"a tool removes an owner", 1, (*world).ownerVanishes},
 		{"the exclusions change", 1, (*world).changeExclusions},
 		{"an administrator stops a unit", 1, (*world).adminStops},
 		{"an administrator restarts a unit", 0.5, (*world).adminRestarts},
@@ -217,6 +220,33 @@ func (w *world) stasDisconnects() {
 			w.kernel.delete(c, nil)
 			return
 		}
+	}
+}
+
+// autoconnects is what nvme-cli 3's udev units do while they are in force.
+func (w *world) autoconnects() {
+	if !w.disk.autoconnect {
+		return
+	}
+	w.connectAs(makerAutoconnect, w.wishFor(w.anyPort()), func(c *controller) {
+		w.disk.registry[c.Name] = ownership{makerAutoconnect, w.kernel.seq}
+	})
+}
+
+func (w *world) switchAutoconnects() {
+	w.disk.autoconnect, w.disk.switched = !w.disk.autoconnect, w.now
+	w.tracef("the udev rule is in force: %t", w.disk.autoconnect)
+}
+
+// ownerVanishes is what a bare `nvme connect` of nvme-cli 3.0-rc1 does to an entry that is there.
+func (w *world) ownerVanishes() {
+	if all := sortedKeys(w.disk.registry); len(all) > 0 {
+		name := all[w.rng.IntN(len(all))]
+		w.tracef("the registry loses the entry of %s, of %s", name, w.disk.registry[name].owner)
+		if c := w.kernel.find(name); c != nil {
+			c.disowned = true
+		}
+		delete(w.disk.registry, name)
 	}
 }
 

@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // disk is what survives the daemon: registry, state files, the exclusion list.
@@ -12,6 +15,9 @@ type disk struct {
 	results    map[string]state.Result
 	stopped    map[string]bool
 	exclusions int // which of the lab's lists
+
+	autoconnect bool          // nvme-cli's automatic connects are in force
+	switched    time.Duration // since when
 }
 
 type ownership struct {
@@ -23,6 +29,11 @@ func (d *disk) init() {
 	d.registry = map[string]ownership{}
 	d.devid, d.unitOf = map[string]string{}, map[string]string{}
 	d.results, d.stopped = map[string]state.Result{}, map[string]bool{}
+}
+
+// foreign tells whether the registry gives a controller to another orchestrator.
+func (w *world) foreign(device string) bool {
+	return wish.Owner(w.disk.registry[device].owner).Foreign(w.disk.autoconnect)
 }
 
 // prune is what the udev rule does on a remove event: the entry goes if the device has and the event is later.

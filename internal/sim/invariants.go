@@ -139,7 +139,8 @@ func (k *watch) excludedIsNotTried(unit string) {
 
 // made looks at a controller that came up.
 func (k *watch) made(wr *write) {
-	if wr.maker == makerStas || wr.maker == makerUser {
+	if wr.made.theirs() {
+		wr.made.misfiled = k.disk.unitOf[wr.made.Name] != ""
 		return
 	}
 	k.stats.Connects++
@@ -161,7 +162,7 @@ func (k *watch) neverTwice(wr *write) {
 		if c.Transport == tid.FC && c.liveSince > wr.begun { // nothing tells what it is while it associates
 			continue
 		}
-		if c == wr.made || c.removing || c.maker == makerStas || c.maker == makerUser {
+		if c == wr.made || c.removing || c.theirs() {
 			continue
 		}
 		real := c.Controller
@@ -182,7 +183,9 @@ func (k *watch) disconnecting(c *controller, unit string, j *job) {
 
 // foreignIsUntouched: no controller of another orchestrator is disconnected.
 func (k *watch) foreignIsUntouched(c *controller, unit string) {
-	if c.maker == makerStas && k.disk.registry[c.Name].owner != "discoverd" {
+	owner := k.disk.registry[c.Name].owner
+	if c.maker == makerStas && owner != "discoverd" && !c.disowned ||
+		owner == makerAutoconnect && k.foreign(c.Name) && k.disk.switched < k.now-hindsight {
 		k.violate("foreignIsUntouched", "%s disconnects %v", short(unit), c)
 	}
 }
@@ -246,7 +249,7 @@ func (k *watch) endsOften(p *port) bool {
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
 func (k *watch) reading(c *controller) {
-	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || c.maker != makerStas && c.maker != makerUser || c.liveSince > k.now-hindsight {
+	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || !c.theirs() || c.misfiled || c.liveSince > k.now-hindsight {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)
@@ -319,6 +322,7 @@ func (k *watch) atQuiescence() {
 		k.comesBack(x)
 	}
 	k.nothingIsLeft()
+	k.ownersAreKnown()
 	for _, t := range k.shell.machine.View().Targets {
 		k.goneIsForgotten(t)
 	}
@@ -336,6 +340,26 @@ func (k *watch) goneIsForgotten(t core.TargetView) {
 	}
 }
 
+// ownersAreKnown: whatever other programs did to the registry, it names an owner of ours for every controller that a unit of ours
+// holds, unless another orchestrator has taken that over; and it has no entry of a controller that is gone.
+func (k *watch) ownersAreKnown() {
+	for _, c := range k.kernel.all() {
+		unit := k.disk.unitOf[c.Name]
+		u := k.systemd.find(unit)
+		if u == nil || u.phase != exited || u.job != nil || k.disk.devid[unit] != c.Name || !c.Serves(u.wish.TID) || k.foreign(c.Name) {
+			continue
+		}
+		if owner := wish.Owner(k.disk.registry[c.Name].owner); !owner.Ours() {
+			k.violate("ownersAreKnown", "%v is held by %s, and its owner in the registry is %q", c, short(unit), owner)
+		}
+	}
+	for _, name := range sortedKeys(k.disk.registry) {
+		if k.kernel.find(name) == nil && k.kernel.lastGone < k.now-hindsight {
+			k.violate("ownersAreKnown", "the registry has an entry of %s, which is gone", name)
+		}
+	}
+}
+
 // nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
 // another may find some that nothing on record explains; those are for the status to show.)
 func (k *watch) nothingIsLeft() {
@@ -343,7 +367,11 @@ func (k *watch) nothingIsLeft() {
 		return
 	}
 	view := k.shell.machine.View()
-	if left := view.Unexplained; len(left) > 0 {
+	// That of a controller which another orchestrator has taken over stays as it is.
+	left := slices.DeleteFunc(view.Unexplained, func(unit string) bool {
+		return slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == unit && k.foreign(c.Name) })
+	})
+	if len(left) > 0 {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
 	}
 	for _, t := range view.Targets {
@@ -367,7 +395,7 @@ func (k *watch) fit(x wish.Wish) bool {
 		return false
 	}
 	for _, c := range k.kernel.all() {
-		if owner := k.disk.registry[c.Name].owner; c.Serves(x.TID) && owner != "" && !wish.Owner(owner).Ours() {
+		if c.Serves(x.TID) && k.foreign(c.Name) {
 			return false
 		}
 	}

@@ -16,8 +16,9 @@ import (
 
 // Makers of controllers besides our units, whose name is the maker of theirs.
 const (
-	makerStas = "stas"
-	makerUser = "user"
+	makerStas        = "stas"
+	makerUser        = "user"
+	makerAutoconnect = "autoconnect"
 )
 
 // controller is one controller of the kernel, from the write that makes it to its removal.
@@ -25,24 +26,32 @@ type controller struct {
 	sysfs.Controller // what sysfs shows now
 	port             *port
 	asked            tid.TID // what the connect named
-	maker            string  // unit name, makerStas or makerUser
+	maker            string  // unit name, or who else
 	source           string  // the local address that its connection uses, also while sysfs does not show it
 	lossTMO          time.Duration
 	liveSince        time.Duration
 	aenOut           bool // an AEN was sent and the page not read since: the target sends no other
 	outage           int  // counts losses of the association, to tell timers of earlier ones
+	disowned         bool // another program removed its owner from the registry
+	misfiled         bool // when it came up, a record that outlived an earlier controller of its name gave it to a unit
 	removing         bool
 	removed          []func() // who waits for the end of delete_controller
+}
+
+// theirs tells whether no unit of ours has made the controller.
+func (c *controller) theirs() bool {
+	return c.maker == makerStas || c.maker == makerUser || c.maker == makerAutoconnect
 }
 
 // kernel holds the controllers, serialises connects and sends uevents.
 type kernel struct {
 	*world
-	slots   []*controller // by instance; nil is free. nvme0 is the local disk, which nobody here sees.
-	seq     uint64        // uevent_seqnum
-	writers []*write      // the first one is being carried out
-	last    map[string]time.Duration
-	deaf    bool // the receive buffer is full: events are dropped until the reader is told
+	lastGone time.Duration // when a controller went last
+	slots    []*controller // by instance; nil is free. nvme0 is the local disk, which nobody here sees.
+	seq      uint64        // uevent_seqnum
+	writers  []*write      // the first one is being carried out
+	last     map[string]time.Duration
+	deaf     bool // the receive buffer is full: events are dropped until the reader is told
 }
 
 // write is a write to /dev/nvme-fabrics.
@@ -338,6 +347,7 @@ func (k *kernel) vanish(c *controller) {
 		}
 	}
 	seq, name := k.seq, c.Name
+	k.lastGone = k.now
 	k.after(k.latency(20*time.Millisecond), func() { k.disk.prune(k.world, name, seq) }) // the udev rule
 	for _, done := range c.removed {
 		done()
@@ -348,6 +358,7 @@ func (k *kernel) vanish(c *controller) {
 func (k *kernel) uevent(c *controller, what string) {
 	k.seq++
 	seq, name := k.seq, c.Name
+	k.lastGone = k.now
 	if !k.shell.running {
 		return
 	}

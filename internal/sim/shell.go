@@ -161,11 +161,35 @@ func (s *shell) do(effect core.Effect) {
 		s.snapshot(e)
 	case core.ForgetState:
 		s.soon(e.Unit, func() { s.disk.forget(e.Device, e.Unit) })
+	case core.RestoreOwner:
+		s.restoreOwner(e)
 	case core.MarkStopped:
 		s.soon(e.Unit, func() { s.disk.stopped[e.Unit] = true })
 	case core.UnmarkStopped:
 		s.soon(e.Unit, func() { delete(s.disk.stopped, e.Unit) })
 	}
+}
+
+// restoreOwner is that of the daemon's reader, with the time between its steps.
+func (s *shell) restoreOwner(e core.RestoreOwner) {
+	s.queue(e.Unit, func(done func()) {
+		s.deviceOf(e.Unit, func(d *core.Device) {
+			if d == nil || d.Name != e.Device || !d.Serves(e.TID) || d.Owner != "" && d.Owner != makerAutoconnect {
+				done()
+				return
+			}
+			s.within(s.latency(200*time.Microsecond), func() {
+				if s.disk.registry[e.Device].owner == d.Owner {
+					s.disk.registry[e.Device] = ownership{string(e.Owner), d.Seq}
+				}
+				seq := s.kernel.seq
+				s.within(s.latency(100*time.Microsecond), func() {
+					s.disk.prune(s.world, e.Device, seq)
+					done()
+				})
+			})
+		})
+	})
 }
 
 func (s *shell) probe(e core.Probe) {
@@ -356,7 +380,7 @@ func (s *shell) snapshot(e core.TakeSnapshot) {
 	session := s.systemd.session
 	step(func() {
 		if s.systemd.bus && s.systemd.session == session {
-			snap.UnitsKnown = true
+			snap.UnitsKnown, snap.Autoconnect = true, s.disk.autoconnect
 			for _, u := range s.systemd.units {
 				snap.Units = append(snap.Units, u.info())
 			}
