@@ -4,6 +4,7 @@ package guest_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -117,4 +118,86 @@ func TestLegacyAutoconnect(t *testing.T) {
 	if got := guest.Property(t, "nvmf-autoconnect.service", "LoadState"); got != "loaded" {
 		t.Errorf("nvmf-autoconnect.service: got %s, want loaded", got)
 	}
+}
+
+// nvme-cli 3's udev units own a controller that we want, as the registry says: hands off while one of their units runs or their
+// files are in force. `nvme-discoverctl legacy disable` ends both, and the daemon claims the controller as it is. Then another
+// program removes the entries of all our controllers, which a comparison writes again: no controller notices, and an entry goes
+// with its controller as ever. What a user connected gets none.
+func TestAutoconnectOwner(t *testing.T) {
+	f := guest.Scene(t, 2)
+	const running, masked = "nvmf-connect@scenario.service", "/etc/systemd/system/nvmf-connect-nbft.service"
+	nqn, other := f.Subsystems[0].NQN, f.Subsystems[1].NQN
+	users := f.Target.Port(8010)
+	usersOwn := f.Target.Subsystem("nqn.2024-01.com.example:users")
+	users.Link(usersOwn)
+	connect := func(p *guest.Port, nqn string) string {
+		guest.Run(t, "nvme", "connect", "-t", "tcp", "-a", p.Traddr, "-s", p.Trsvcid, "-n", nqn, "--hostnqn="+guest.HostNQN, "--hostid="+guest.HostID)
+		return guest.WaitOneLive(t, nqn, "connected by hand")
+	}
+	guest.Run(t, "modprobe", "nvme-tcp")
+	device, theirs := connect(f.Port, nqn), connect(users, usersOwn.NQN)
+	guest.Own(t, device, "autoconnect")
+	instance := guest.ControllerAttribute(device, "cntlid")
+	guest.InstallUnit(t, running, "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+	t.Cleanup(func() {
+		guest.Run(t, "rm", "-f", "/run/systemd/system/"+running)
+		guest.Run(t, "systemctl", "daemon-reload")
+	})
+
+	guest.Start(t)
+	rest := slices.DeleteFunc(f.Wanted(), func(id guest.TID) bool { return id.NQN == nqn })
+	handsOff := func() (bool, string) { return guest.Consistent(t, rest, device, theirs) }
+	guest.WaitConsistent(t, connectTimeout, rest, device, theirs)
+	guest.Ctl(t, "rescan")
+	guest.Always(t, quietSpan, "hands off while a unit runs", handsOff)
+	guest.Remove(t, masked)
+	guest.Run(t, "systemctl", "stop", running)
+	guest.Ctl(t, "rescan")
+	guest.Always(t, quietSpan, "hands off while a file is in force", handsOff)
+	if got := guest.RegistryAttribute(device, "owner"); got != "autoconnect" {
+		t.Errorf("owner of %s: got %q, want autoconnect still", device, got)
+	}
+	guest.Run(t, "systemctl", "start", running)
+	mark := f.Mark()
+	if out := guest.Ctl(t, "legacy", "disable"); !strings.Contains(out, "masked "+masked+"\n") {
+		t.Errorf("legacy disable: got:\n%s", out)
+	}
+	if got := guest.ActiveState(t, running); got != "inactive" {
+		t.Errorf("%s: got %s, want it stopped", running, got)
+	}
+	guest.WaitConsistent(t, connectTimeout, f.Wanted(), theirs)
+	if got := guest.ControllerAttribute(device, "cntlid"); got != instance || guest.Live(nqn)[0] != device {
+		t.Errorf("the controller was connected anew: got cntlid %s of %v, want %s of %s", got, guest.Live(nqn), instance, device)
+	}
+	if got := f.Journal(mark); !strings.Contains(got, "nvme-cli's automatic connects are not in force any more: claiming it") {
+		t.Errorf("journal: want that %s is claimed, got:\n%s", device, got)
+	}
+
+	before := guest.Devices()
+	mark = f.Mark()
+	for _, nqn := range f.NQNs() {
+		guest.Run(t, "rm", "-r", "/run/nvme/registry/"+before[nqn])
+	}
+	guest.Ctl(t, "rescan")
+	guest.WaitConsistent(t, connectTimeout, f.Wanted(), theirs)
+	guest.Always(t, quietSpan, "no controller notices", unchanged(before))
+	for _, nqn := range f.NQNs() {
+		written, err := strconv.Atoi(guest.RegistryAttribute(before[nqn], "seqnum"))
+		last, lastErr := strconv.Atoi(guest.LastEvent())
+		if err != nil || lastErr != nil || written == 0 || written > last {
+			t.Errorf("seqnum of %s: got %q, want a number up to that of the last event, %s", before[nqn], guest.RegistryAttribute(before[nqn], "seqnum"), guest.LastEvent())
+		}
+	}
+	if got := f.Journal(mark); strings.Count(got, "its owner is missing in the registry") != len(f.NQNs()) {
+		t.Errorf("journal: want one line for each controller of ours, got:\n%s", got)
+	}
+	if slices.Contains(guest.RegistryEntries(), theirs) {
+		t.Errorf("%s, the user's, has an entry in the registry", theirs)
+	}
+	guest.Ctl(t, "stop", before[other])
+	guest.Eventually(t, connectTimeout, "the entry goes with its controller", func() (bool, string) {
+		entries := guest.RegistryEntries()
+		return !slices.Contains(entries, before[other]) && len(guest.Live(other)) == 0, strings.Join(entries, " ")
+	})
 }
