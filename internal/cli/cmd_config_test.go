@@ -58,7 +58,7 @@ controller = [{ transport = "tcp", traddr = "192.0.2.10", trsvcid = 8010, tls = 
 ctrl-loss-tmo = 30min
 [Subsystem]
 nqn = nqn.2014-08.org.example:vol
-controller = transport=fc;traddr=nn-0x1:pn-0x2;host-traddr=nn-0x3:pn-0x4
+controller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004
 `,
 	})
 	const warning = "warning: /etc/nvme/discoverd.conf:4:1: key colour in [global] is unknown and ignored\n"

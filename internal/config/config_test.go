@@ -229,7 +229,7 @@ controller = [
 ]
 [[discovery-controller]]
 nqn = "nqn.d"
-controller = [{ transport = "fc", traddr = "nn-0x1:pn-0x2", host-traddr = "nn-0x3:pn-0x4", keep-alive-tmo = "" }]
+controller = [{ transport = "fc", traddr = "nn-0x0000000000000001:pn-0x0000000000000002", host-traddr = "nn-0x0000000000000003:pn-0x0000000000000004", keep-alive-tmo = "" }]
 [host]
 nr-io-queues = 8
 tos = 4
@@ -249,8 +249,8 @@ tos = 2
 			" --queue-size=32 --tos=4",
 		"/etc/nvme/discoverd.conf:9 I/O discoverd --transport=rdma --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.s" + host +
 			" --ctrl-loss-tmo=600 --queue-size=64 --data-digest",
-		"/etc/nvme/discoverd.conf:13 Discovery discoverd --transport=fc --traddr=nn-0x1:pn-0x2 --nqn=nqn.d" + host +
-			" --host-traddr=nn-0x3:pn-0x4 --nr-io-queues=8 --tos=4 --data-digest --discovery",
+		"/etc/nvme/discoverd.conf:13 Discovery discoverd --transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.d" + host +
+			" --host-traddr=nn-0x0000000000000003:pn-0x0000000000000004 --nr-io-queues=8 --tos=4 --data-digest --discovery",
 	}, connections(got))
 
 	diff(t, "discovered DCs", set("keep-alive-tmo", "30", "nr-io-queues", "8", "tos", "4", "data-digest", "on"), got.Discovered.Discovery)
@@ -338,7 +338,7 @@ traddr = "192.0.2.256"
 		{"sources", `[[subsystem]]
 nqn = "nqn.a"
 controller = [
-  { transport = "fc", traddr = "nn-0x1:pn-0x2" },
+  { transport = "fc", traddr = "nn-0x0000000000000001:pn-0x0000000000000002" },
   { transport = "tcp", traddr = "192.0.2.1", host-traddr = "fe80::1" },
   { transport = "rdma", traddr = "2001:db8::1", host-traddr = "::ffff:192.0.2.7", tos = 256 },
   { transport = "tcp", traddr = "::ffff:192.0.2.1", host-traddr = "192.0.2.7" },
@@ -409,8 +409,8 @@ fast_io_fail_tmo = 5
 nqn = "nqn.a"
 [[discovery-controller]]
 "controller" = [
-  { transport = "fc", traddr = "nn-0xA:pn-0xB", host-traddr = "nn-0x1:pn-0x2" },
-  { transport = "fc", traddr = "nn-0xa:pn-0xb", host-traddr = "nn-0x1:pn-0x2" }
+  { transport = "fc", traddr = "nn-0x000000000000000A:pn-0x000000000000000B", host-traddr = "nn-0x0000000000000001:pn-0x0000000000000002" },
+  { transport = "fc", traddr = "nn-0x000000000000000a:pn-0x000000000000000b", host-traddr = "nn-0x0000000000000001:pn-0x0000000000000002" }
 ]
 [[discovery-controller]]
 controller = []
@@ -430,7 +430,7 @@ controller = [
 		`5:1: key fast_io_fail_tmo in [global] is unknown and ignored`,
 		`7:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
 		`8:1: section subsystems is unknown and ignored: did you mean subsystem?`,
-		`13:3: connection (fc, nn-0xa:pn-0xb, nqn.2014-08.org.nvmexpress.discovery, nn-0x1:pn-0x2) is configured already at /etc/nvme/discoverd.conf:12: the first one counts, this one is ignored`,
+		`13:3: connection (fc, nn-0x000000000000000a:pn-0x000000000000000b, nqn.2014-08.org.nvmexpress.discovery, nn-0x0000000000000001:pn-0x0000000000000002) is configured already at /etc/nvme/discoverd.conf:12: the first one counts, this one is ignored`,
 		`15:1: [[discovery-controller]] lists no controller: nothing of it is connected`,
 		`17:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]`,
 		`22:55: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:22: the first one counts, this one is ignored`,

@@ -473,7 +473,7 @@ func connectionOf(kind tid.Kind, entries []entry) (connectionKey, table, error) 
 	if err == nil {
 		err = checkSource(checked, host)
 	}
-	return connectionKey{sameness(checked), host}, path, err
+	return connectionKey{checked, host}, path, err
 }
 
 // NotRead returns a sentence for each installed file of a neighbour that an administrator could take for ours: the service

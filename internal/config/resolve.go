@@ -712,13 +712,9 @@ func (d *dialect) checkNQN(nqn string, kind tid.Kind) error {
 	return tid.CheckNQN(nqn)
 }
 
-// sameness returns what is equal for two spellings of one TID: Fibre Channel addresses are compared without regard to case, and
-// so is the UUID of an NQN.
+// sameness returns what is equal for two spellings of one TID: the UUID of an NQN is compared without regard to case.
 func sameness(id tid.TID) tid.TID {
 	id.NQN = tid.FoldNQN(id.NQN)
-	if id.Transport == tid.FC {
-		id.Traddr, id.HostTraddr = strings.ToLower(id.Traddr), strings.ToLower(id.HostTraddr)
-	}
 	return id
 }
 

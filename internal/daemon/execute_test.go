@@ -72,7 +72,7 @@ func TestAnnounced(t *testing.T) {
 	if got := (<-d.events).Event; got != want || len(d.events) > 0 {
 		t.Errorf("got %+v and %d more, want %+v", got, len(d.events), want)
 	}
-	if got := said(); len(got) != 1 || !strings.Contains(got[0], "cannot use NVMEFC_TRADDR=") {
+	if got := said(); len(got) != 1 || !strings.Contains(got[0], "cannot use NVMEFC_TRADDR of") {
 		t.Errorf("journal: %q", got)
 	}
 }

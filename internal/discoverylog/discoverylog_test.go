@@ -467,7 +467,7 @@ func TestParseEntry(t *testing.T) {
 			r[0], r[1] = 2, 4
 		}),
 		want: Entry{
-			Subtype: NVM, Transport: "fc", Adrfam: "fc", Traddr: "nn-0x20000090FAE0B5F5:pn-0x10000090FAE0B5F5",
+			Subtype: NVM, Transport: "fc", Adrfam: "fc", Traddr: "nn-0x20000090fae0b5f5:pn-0x10000090fae0b5f5",
 			NQN: "nqn.2024-01.com.example:vol1", PortID: 7, CntlID: 0xffff,
 		},
 	}, {

@@ -228,7 +228,7 @@ func TestMeaning(t *testing.T) {
 		{"transport=tcp;nqn=a", " nqn = a ; transport = tcp ;", true},
 		{"traddr=::ffff:192.0.2.1", "traddr=192.0.2.1", true},
 		{"trsvcid=04420", "trsvcid=4420", true},
-		{"transport=fc;traddr=nn-0xA:pn-0xB", "transport=fc;traddr=nn-0xa:pn-0xb", true},
+		{"transport=fc;traddr=nn-0x000000000000000A:pn-0x000000000000000B", "transport=fc;traddr=nn-0x000000000000000a:pn-0x000000000000000b", true},
 		{"hostid=AB", "hostid=ab", true},
 		{"nqn=A", "nqn=a", false},
 		{"traddr=fe80::1", "traddr=fe80::1%eth0", false},

@@ -268,10 +268,10 @@ func (r *rule) normalise() (err error) {
 	if !slices.Contains([]string{"", tid.TCP, tid.RDMA, tid.FC, tid.Loop}, w.Transport) {
 		return fmt.Errorf("transport %s must be tcp, rdma, fc or loop", brief(w.Transport))
 	}
-	if r.traddr, err = address("traddr", w.Traddr, w.Transport); err != nil {
+	if w.Traddr, r.traddr, err = address("traddr", w.Traddr, w.Transport); err != nil {
 		return err
 	}
-	if r.hostTraddr, err = address("host-traddr", w.HostTraddr, w.Transport); err != nil {
+	if w.HostTraddr, r.hostTraddr, err = address("host-traddr", w.HostTraddr, w.Transport); err != nil {
 		return err
 	}
 	if w.Trsvcid != "" && w.Transport != tid.FC && w.Transport != tid.Loop {
@@ -293,20 +293,24 @@ func (r *rule) normalise() (err error) {
 	return nil
 }
 
-// address returns value as an IP address, or none if it is one of Fibre Channel or loop.
-func address(key, value, transport string) (netip.Addr, error) {
-	if value == "" || transport == tid.FC || transport == tid.Loop {
-		return netip.Addr{}, nil
+// address returns value in its normal form and, where it is an IP address, as that. Which kind of address it is follows from
+// the transport or, where the entry names none, from itself.
+func address(key, value, transport string) (string, netip.Addr, error) {
+	if value == "" || transport == tid.Loop {
+		return value, netip.Addr{}, nil
+	}
+	if transport == tid.FC || transport == "" && strings.HasPrefix(strings.ToLower(value), "nn-") {
+		addr, err := tid.FCAddr(value)
+		if err != nil {
+			return "", netip.Addr{}, fmt.Errorf("%s: %w", key, err)
+		}
+		return addr, netip.Addr{}, nil
 	}
 	addr, err := netip.ParseAddr(value)
-	if err == nil {
-		return addr.Unmap(), nil
+	if err != nil {
+		return "", netip.Addr{}, fmt.Errorf("%s %s is no address; a host name cannot be excluded", key, brief(value))
 	}
-	lower := strings.ToLower(value)
-	if transport == "" && (strings.HasPrefix(lower, "nn-") || strings.HasPrefix(lower, "pn-")) {
-		return netip.Addr{}, nil
-	}
-	return netip.Addr{}, fmt.Errorf("%s %s is no address; a host name cannot be excluded", key, brief(value))
+	return value, addr.Unmap(), nil
 }
 
 // Parse returns the list of one entry, "key=value;key=value…", or why it cannot be one.

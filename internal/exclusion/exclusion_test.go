@@ -110,8 +110,12 @@ func TestBadLines(t *testing.T) {
 		},
 		{"exclusion = traddr=192.0.2", `cannot use exclusion "traddr=192.0.2": traddr "192.0.2" is no address; a host name cannot be excluded`},
 		{
-			"exclusion = transport=tcp;traddr=nn-0x1:pn-0x2",
-			`cannot use exclusion "transport=tcp;traddr=nn-0x1:pn-0x2": traddr "nn-0x1:pn-0x2" is no address; a host name cannot be excluded`,
+			"exclusion = transport=fc;traddr=nn-0x1:pn-0x2",
+			`cannot use exclusion "transport=fc;traddr=nn-0x1:pn-0x2": traddr: cannot use Fibre Channel address "nn-0x1:pn-0x2": "0x1" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+		},
+		{
+			"exclusion = transport=tcp;traddr=nn-0x0000000000000001:pn-0x0000000000000002",
+			`cannot use exclusion "transport=tcp;traddr=nn-0x0000000000000001:pn-0x0000000000000002": traddr "nn-0x0000000000000001:pn-0x0000000000000002" is no address; a host name cannot be excluded`,
 		},
 		{
 			"exclusion = nqn=a;host-traddr=array.example",
@@ -201,6 +205,10 @@ func TestMatch(t *testing.T) {
 
 		{"transport=fc;traddr=nn-0x20000090FA942779:pn-0x10000090FA942779", fc, true},
 		{"traddr=NN-0x20000090fa942779:pn-0x10000090fa942779", fc, true},
+		{"transport=fc;traddr=nn-0x20000090fa942779,pn-0x10000090fa942779", fc, true},
+		{"traddr=nn-20000090fa942779:pn-10000090fa942779", fc, true},
+		{"traddr=nn-20:00:00:90:FA:94:27:79,pn-10:00:00:90:FA:94:27:79", fc, true},
+		{"traddr=nn-20:00:00:90:FA:94:27:79,pn-10:00:00:90:FA:94:27:70", fc, false},
 		{"transport=fc;traddr=nn-0x20000090fa942779:pn-0x10000090fa942770", fc, false},
 		{"transport=fc;trsvcid=none", fc, false},
 		{"transport=loop;traddr=1", tid.TID{Transport: "loop", Traddr: "1", NQN: nqnA}, true},

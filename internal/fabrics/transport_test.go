@@ -38,7 +38,7 @@ func TestTransports(t *testing.T) {
 	for _, test := range []struct{ transport, traddr, want string }{
 		{tid.TCP, "192.0.2.1", "keep_alive_tmo=30,ctrl_loss_tmo=600,reconnect_delay=10,fast_io_fail_tmo=5,nr_write_queues=1,nr_poll_queues=2,queue_size=64,tos=3,hdr_digest,data_digest"},
 		{tid.RDMA, "192.0.2.1", "keep_alive_tmo=30,ctrl_loss_tmo=600,reconnect_delay=10,fast_io_fail_tmo=5,nr_write_queues=1,nr_poll_queues=2,queue_size=64,tos=3"},
-		{tid.FC, "nn-0x1:pn-0x2", "keep_alive_tmo=30,ctrl_loss_tmo=600,reconnect_delay=10,fast_io_fail_tmo=5,queue_size=64"},
+		{tid.FC, "nn-0x0000000000000001:pn-0x0000000000000002", "keep_alive_tmo=30,ctrl_loss_tmo=600,reconnect_delay=10,fast_io_fail_tmo=5,queue_size=64"},
 		{tid.Loop, "", "keep_alive_tmo=30,fast_io_fail_tmo=5,queue_size=64"},
 	} {
 		id, err := tid.New(tid.TID{Transport: test.transport, Traddr: test.traddr, NQN: "nqn.vol"}, tid.IO)

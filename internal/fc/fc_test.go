@@ -20,7 +20,11 @@ func TestParse(t *testing.T) {
 	event := func(what, traddr, host string) map[string]string {
 		return map[string]string{"SUBSYSTEM": "fc", "FC_EVENT": what, "NVMEFC_TRADDR": traddr, "NVMEFC_HOST_TRADDR": host}
 	}
-	const wrong = " of a Fibre Channel event: it must be a port such as nn-0x20000090fa942779:pn-0x10000090fa942779"
+	wrong := func(name, value, why string) string {
+		return "cannot use " + name + ` of a Fibre Channel event: cannot use Fibre Channel address "` + value + `": ` + why +
+			"; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779"
+	}
+	const noNumber = " is not a World Wide Name of 16 hexadecimal digits"
 	for _, test := range []struct {
 		name string
 		vars map[string]string
@@ -29,15 +33,16 @@ func TestParse(t *testing.T) {
 		err  string
 	}{
 		{"as the kernel sends it", event("nvmediscovery", there, here), Announcement{there, here}, true, ""},
+		{"in another spelling", event("nvmediscovery", "nn-0x20000000000000CC,pn-0x10000000000000CC", "nn-20:00:00:00:00:00:00:dd:pn-10:00:00:00:00:00:00:dd"), Announcement{there, here}, true, ""},
 		{"something else", event("linkup", there, here), Announcement{}, false, ""},
 		{"no event", nil, Announcement{}, false, ""},
-		{"no remote port", map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_HOST_TRADDR": here}, Announcement{}, false, `cannot use NVMEFC_TRADDR=""` + wrong},
-		{"no port of the host", map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_TRADDR": there}, Announcement{}, false, `cannot use NVMEFC_HOST_TRADDR=""` + wrong},
-		{"cut off", event("nvmediscovery", there[:40], here), Announcement{}, false, `cannot use NVMEFC_TRADDR="nn-0x20000000000000cc:pn-0x1000000000000"` + wrong},
-		{"an option smuggled in", event("nvmediscovery", "nn-0x20000000000000cc:pn-0x100000000000,dup", here), Announcement{}, false, `cannot use NVMEFC_TRADDR="nn-0x20000000000000cc:pn-0x100000000000,dup"` + wrong},
-		{"no separator", event("nvmediscovery", there, "nn-0x20000000000000dd_pn-0x10000000000000dd"), Announcement{}, false, `cannot use NVMEFC_HOST_TRADDR="nn-0x20000000000000dd_pn-0x10000000000000dd"` + wrong},
-		{"no node name", event("nvmediscovery", there, "nm-0x20000000000000dd:pn-0x10000000000000dd"), Announcement{}, false, `cannot use NVMEFC_HOST_TRADDR="nm-0x20000000000000dd:pn-0x10000000000000dd"` + wrong},
-		{"a node name of no number", event("nvmediscovery", there, "nn-0x2000000000000 dd:pn-0x10000000000000dd"), Announcement{}, false, `cannot use NVMEFC_HOST_TRADDR="nn-0x2000000000000 dd:pn-0x10000000000000dd"` + wrong},
+		{"no remote port", map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_HOST_TRADDR": here}, Announcement{}, false, wrong("NVMEFC_TRADDR", "", "it does not begin with nn-")},
+		{"no port of the host", map[string]string{"FC_EVENT": "nvmediscovery", "NVMEFC_TRADDR": there}, Announcement{}, false, wrong("NVMEFC_HOST_TRADDR", "", "it does not begin with nn-")},
+		{"cut off", event("nvmediscovery", there[:40], here), Announcement{}, false, wrong("NVMEFC_TRADDR", "nn-0x20000000000000cc:pn-0x1000000000000", `"0x1000000000000"` + noNumber)},
+		{"an option smuggled in", event("nvmediscovery", "nn-0x20000000000000cc:pn-0x100000000000,dup", here), Announcement{}, false, wrong("NVMEFC_TRADDR", "nn-0x20000000000000cc:pn-0x100000000000,dup", `"0x100000000000,dup"` + noNumber)},
+		{"no separator", event("nvmediscovery", there, "nn-0x20000000000000dd_pn-0x10000000000000dd"), Announcement{}, false, wrong("NVMEFC_HOST_TRADDR", "nn-0x20000000000000dd_pn-0x10000000000000dd", "it has no :pn- after the name of the node")},
+		{"no node name", event("nvmediscovery", there, "nm-0x20000000000000dd:pn-0x10000000000000dd"), Announcement{}, false, wrong("NVMEFC_HOST_TRADDR", "nm-0x20000000000000dd:pn-0x10000000000000dd", "it does not begin with nn-")},
+		{"a node name of no number", event("nvmediscovery", there, "nn-0x2000000000000 dd:pn-0x10000000000000dd"), Announcement{}, false, wrong("NVMEFC_HOST_TRADDR", "nn-0x2000000000000 dd:pn-0x10000000000000dd", `"0x2000000000000 dd"` + noNumber)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, ok, err := Parse(test.vars)
@@ -66,7 +71,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		id, err := tid.New(tid.TID{Transport: tid.FC, Traddr: a.Traddr, HostTraddr: a.HostTraddr}, tid.Discovery)
-		if err != nil || id.Traddr != traddr || id.HostTraddr != host {
+		if err != nil || id.Traddr != a.Traddr || id.HostTraddr != a.HostTraddr || !tid.SameAddr(tid.FC, id.Traddr, traddr) || !tid.SameAddr(tid.FC, id.HostTraddr, host) {
 			t.Fatalf("%v makes %v, %v", a, id, err)
 		}
 	})

@@ -153,11 +153,11 @@ func (w *world) newFabric() {
 }
 
 // The ports of this host on Fibre Channel.
-var hbas = []string{"nn-0xd0:pn-0xd0", "nn-0xd1:pn-0xd1"}
+var hbas = []string{"nn-0x00000000000000d0:pn-0x00000000000000d0", "nn-0x00000000000000d1:pn-0x00000000000000d1"}
 
 // zone puts a port into the Fibre Channel fabric under the number n.
 func (w *world) zone(p *port, n int) {
-	p.transport, p.traddr, p.trsvcid = tid.FC, fmt.Sprintf("nn-0x%x:pn-0x%x", n, n), ""
+	p.transport, p.traddr, p.trsvcid = tid.FC, fmt.Sprintf("nn-0x%016x:pn-0x%016x", n, n), ""
 	p.seenBy = hbas[:1+w.rng.IntN(2)]
 	p.announced, p.absent = p.discovery && w.chance(0.7), w.chance(0.1)
 }

@@ -13,7 +13,7 @@ import (
 type Controller struct {
 	Name       string // nvmeN
 	Transport  string
-	Traddr     string // IP addresses normalised as tid.New does
+	Traddr     string // normalised as tid.New does
 	Trsvcid    string
 	NQN        string // subsysnqn; a DC may show a unique NQN although it was connected by the well-known one
 	HostNQN    string

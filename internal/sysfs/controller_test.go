@@ -194,9 +194,9 @@ func TestServes(t *testing.T) {
 		{"FC", fc, fcWish, true},
 		{"FC in capitals", fc, w(fcWish, func(t *tid.TID) { t.Traddr = "nn-0x20000090FA942779:pn-0x10000090FA942779" }), true},
 		{"FC host port in capitals", fc, w(fcWish, func(t *tid.TID) { t.HostTraddr = "nn-0x20000090FA942778:pn-0x10000090FA942778" }), true},
-		{"FC from another host port", fc, w(fcWish, func(t *tid.TID) { t.HostTraddr = "nn-0x2:pn-0x1" }), false},
+		{"FC from another host port", fc, w(fcWish, func(t *tid.TID) { t.HostTraddr = "nn-0x0000000000000002:pn-0x0000000000000001" }), false},
 		{"FC from any host port", fc, w(fcWish, func(t *tid.TID) { t.HostTraddr = "" }), true},
-		{"FC to another port", fc, w(fcWish, func(t *tid.TID) { t.Traddr = "nn-0x2:pn-0x1" }), false},
+		{"FC to another port", fc, w(fcWish, func(t *tid.TID) { t.Traddr = "nn-0x0000000000000002:pn-0x0000000000000001" }), false},
 		{"FC has no service, whatever a log page says", fc, w(fcWish, func(t *tid.TID) { t.Trsvcid = "none" }), true},
 		{"FC that has never reached its target", c(fc, func(c *Controller) { c.State, c.NQN, c.Type = "connecting", "", "reserved" }), fcWish, false},
 

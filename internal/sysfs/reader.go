@@ -392,9 +392,18 @@ func attribute(readFile func(string) ([]byte, error), name string) (string, erro
 }
 
 // setAddress takes the parts of the address attribute, "traddr=…,trsvcid=…,host_traddr=…,host_iface=…,src_addr=…"
-// (drivers/nvme/host/fabrics.c, nvmf_get_address; tcp.c, nvme_tcp_get_address). The transport must be set before.
+// (drivers/nvme/host/fabrics.c, nvmf_get_address; tcp.c, nvme_tcp_get_address). The transport must be set before. A
+// port name without a key belongs to the node name before it: that comma is part of a Fibre Channel address.
 func (c *Controller) setAddress(address string) {
+	var parts []string
 	for part := range strings.SplitSeq(address, ",") {
+		if last := len(parts) - 1; last >= 0 && strings.HasPrefix(strings.ToLower(part), "pn-") {
+			parts[last] += "," + part
+			continue
+		}
+		parts = append(parts, part)
+	}
+	for _, part := range parts {
 		key, value, _ := strings.Cut(part, "=")
 		if value == "none" {
 			value = ""
@@ -433,7 +442,14 @@ func (c *Controller) zoneOfSource() {
 }
 
 func (c *Controller) normalised(value string) string {
-	if c.Transport != tid.TCP && c.Transport != tid.RDMA {
+	switch c.Transport {
+	case tid.TCP, tid.RDMA:
+	case tid.FC:
+		if addr, err := tid.FCAddr(value); err == nil {
+			return addr
+		}
+		return value
+	default:
 		return value
 	}
 	addr, err := netip.ParseAddr(value)

@@ -193,9 +193,9 @@ func TestRead(t *testing.T) {
 		},
 		{
 			"fc",
-			attrs{"transport": "fc", "address": "traddr=nn-0x2A:pn-0x1A,host_traddr=nn-0x2B:pn-0x1B"},
+			attrs{"transport": "fc", "address": "traddr=nn-000000000000002A,pn-0x000000000000001A,host_traddr=nn-0x000000000000002B,PN-000000000000001B"},
 			func(c *Controller) {
-				c.Transport, c.Traddr, c.Trsvcid, c.HostTraddr = "fc", "nn-0x2A:pn-0x1A", "", "nn-0x2B:pn-0x1B"
+				c.Transport, c.Traddr, c.Trsvcid, c.HostTraddr = "fc", "nn-0x000000000000002a:pn-0x000000000000001a", "", "nn-0x000000000000002b:pn-0x000000000000001b"
 				c.SrcAddr, c.SrcIface = "", ""
 			},
 		},
@@ -418,7 +418,7 @@ func TestServingByUevent(t *testing.T) {
 		{tid.TID{Transport: "tcp", Traddr: "fe80::1", Trsvcid: "4420", HostIface: "eth5", NQN: nqnA}, "nvme3! nvme4"},
 		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", HostIface: "eth1", NQN: nqnA}, "nvme2! nvme4"},
 		{tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4421", HostNQN: nqnHost, NQN: nqnA}, "nvme4 nvme6!"},
-		{tid.TID{Transport: "fc", Traddr: "nn-0x2A:pn-0x1A", NQN: nqnA}, "nvme4"},
+		{tid.TID{Transport: "fc", Traddr: "nn-0x000000000000002A:pn-0x000000000000001A", NQN: nqnA}, "nvme4"},
 	} {
 		_, ok, unread, err := tr.reader().Serving(test.TID)
 		if ok || err != nil {
@@ -479,7 +479,7 @@ func TestHostInterfaces(t *testing.T) {
 		"::ffff:127.0.0.1": "lo",
 		"192.0.2.77":       "",
 		"fe80::1%eth7":     "eth7",
-		"nn-0x1:pn-0x1":    "",
+		"nn-0x0000000000000001:pn-0x0000000000000001":    "",
 	} {
 		got, err := ifaceOf(addr)
 		if err != nil {

@@ -123,6 +123,9 @@ func fieldErrorf(key, format string, args ...any) error {
 // tcp and rdma must be an IP address by now: host names are resolved before. hostnqn and hostid are checked, not
 // defaulted: the caller knows whose they are. A UUID in the hostnqn becomes lower case.
 func New(t TID, kind Kind) (TID, error) {
+	if err := t.normaliseFC(); err != nil { // first: a comma may be part of it
+		return TID{}, err
+	}
 	for _, f := range fields {
 		if err := checkText(*f.ptr(&t)); err != nil {
 			return TID{}, fieldErrorf(f.key, "cannot use %s %q: %v", f.key, *f.ptr(&t), err)
@@ -179,6 +182,25 @@ func New(t TID, kind Kind) (TID, error) {
 		return TID{}, fieldErrorf("host-iface", "cannot use host-iface %q: it is no name of a network interface", t.HostIface)
 	}
 	return t, nil
+}
+
+// normaliseFC brings the addresses of a Fibre Channel TID into their normal form.
+func (t *TID) normaliseFC() error {
+	if t.Transport != FC {
+		return nil
+	}
+	for _, f := range fields {
+		value := f.ptr(t)
+		if *value == "" || f.key != "traddr" && f.key != "host-traddr" {
+			continue
+		}
+		addr, err := FCAddr(*value)
+		if err != nil {
+			return &FieldError{f.key, fmt.Sprintf("cannot use %s: %v", f.key, err)}
+		}
+		*value = addr
+	}
+	return nil
 }
 
 // DefaultTrsvcid is the port that a target listens on when none is named: 8009 for discovery over TCP, 4420 otherwise
@@ -313,14 +335,16 @@ func (t TID) String() string {
 	return "(" + strings.Join(set, ", ") + ")"
 }
 
-// SameAddr tells whether two transport addresses are one: IP addresses by value, Fibre Channel ones without regard to case.
+// SameAddr tells whether two transport addresses are one: IP addresses by value, Fibre Channel ones in whatever spelling.
 func SameAddr(transport, a, b string) bool {
 	if a == b {
 		return true
 	}
 	switch transport {
 	case FC:
-		return strings.EqualFold(a, b)
+		x, errX := FCAddr(a)
+		y, errY := FCAddr(b)
+		return errX == nil && errY == nil && x == y
 	case TCP, RDMA:
 		x, errX := netip.ParseAddr(a)
 		y, errY := netip.ParseAddr(b)

@@ -38,7 +38,11 @@ func TestNew(t *testing.T) {
 			want: TID{Transport: "tcp", Traddr: "::1", Trsvcid: "4420", NQN: vol, HostTraddr: "192.0.2.1"},
 		},
 		{name: "a zone stays", in: TID{Transport: "tcp", Traddr: "FE80::1%eth0", NQN: vol}, want: TID{Transport: "tcp", Traddr: "fe80::1%eth0", Trsvcid: "4420", NQN: vol}},
-		{name: "fc has no port and keeps its address", in: TID{Transport: "fc", Traddr: "nn-0x1:pn-0xAB", NQN: vol}, want: TID{Transport: "fc", Traddr: "nn-0x1:pn-0xAB", NQN: vol}},
+		{
+			name: "fc has no port, and its addresses are normalised",
+			in:   TID{Transport: "fc", Traddr: "nn-0x201700A09890F5BF,pn-0x201900A09890F5BF", NQN: vol, HostTraddr: "nn-21:00:00:24:ff:7f:00:01:pn-21:01:00:24:ff:7f:00:01"},
+			want: TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", NQN: vol, HostTraddr: "nn-0x21000024ff7f0001:pn-0x21010024ff7f0001"},
+		},
 		{name: "loop needs no address", in: TID{Transport: "loop", NQN: vol}, want: TID{Transport: "loop", NQN: vol}},
 		{name: "no transport", in: TID{NQN: vol}, err: `cannot connect without a transport: give tcp, rdma, fc or loop`},
 		{name: "unknown transport", in: TID{Transport: "pcie", NQN: vol}, err: `cannot use transport "pcie": it must be tcp, rdma, fc or loop`},
@@ -54,6 +58,14 @@ func TestNew(t *testing.T) {
 			err: `cannot use NQN "` + strings.Repeat("n", 40) + `"…: it has 224 bytes, at most 223 are allowed`,
 		},
 		{name: "interface path", in: TID{Transport: "tcp", Traddr: "192.0.2.1", NQN: vol, HostIface: "../x"}, err: `cannot use host-iface "../x": it is no name of a network interface`},
+		{
+			name: "a short World Wide Name", in: TID{Transport: "fc", Traddr: "nn-0x1:pn-0x201900a09890f5bf", NQN: vol},
+			err: `cannot use traddr: cannot use Fibre Channel address "nn-0x1:pn-0x201900a09890f5bf": "0x1" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+		},
+		{
+			name: "an option behind an fc address", in: TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", NQN: vol, HostTraddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls"},
+			err: `cannot use host-traddr: cannot use Fibre Channel address "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls": "0x201900a09890f5bf,tls" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+		},
 		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot use transport fc without a traddr such as nn-0x…:pn-0x…`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,7 +160,9 @@ func TestSameAddr(t *testing.T) {
 		{"tcp", "192.0.2.1", "::ffff:192.0.2.1", true},
 		{"tcp", "fe80::1%eth0", "fe80::1%eth1", false},
 		{"rdma", "192.0.2.1", "192.0.2.2", false},
-		{"fc", "nn-0xAB:pn-0xCD", "nn-0xab:pn-0xcd", true},
+		{"fc", "nn-0x201700A09890F5BF:pn-0x201900A09890F5BF", "nn-201700a09890f5bf,pn-201900a09890f5bf", true},
+		{"fc", "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", "nn-0x201700a09890f5bf:pn-0x201900a09890f5b0", false},
+		{"fc", "nn-0xAB:pn-0xCD", "nn-0xab:pn-0xcd", false},
 		{"loop", "a", "A", false},
 		{"tcp", "x", "y", false},
 	} {
@@ -163,7 +177,7 @@ func TestSameAddr(t *testing.T) {
 func FuzzNew(f *testing.F) {
 	f.Add("tcp", "192.0.2.10", "4420", "nqn.x", "", "", true)
 	f.Add("tcp", "fe80::1%eth0", "", "", "fe80::2", "eth0", false)
-	f.Add("fc", "nn-0x1:pn-0x2", "", "nqn.x", "nn-0x3:pn-0x4", "", true)
+	f.Add("fc", "nn-0x201700a09890f5bf,pn-0x201900a09890f5bf", "", "nqn.x", "nn-20:17:00:a0:98:90:f5:bf:pn-20:19:00:a0:98:90:f5:bf", "", true)
 	f.Add("loop", "", "", "nqn,tls", "", "", true)
 	f.Fuzz(func(t *testing.T, transport, traddr, trsvcid, nqn, hostTraddr, hostIface string, io bool) {
 		kind := Discovery

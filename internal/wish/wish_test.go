@@ -39,7 +39,7 @@ func TestDescription(t *testing.T) {
 		want string
 	}{
 		{Wish{Kind: tid.IO, TID: tid.TID{Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol"}}, "NVMe I/O Controller nqn.vol @ 192.0.2.1:4420"},
-		{Wish{Kind: tid.Discovery, TID: tid.TID{Traddr: "nn-0x1:pn-0x2", NQN: tid.DiscoveryNQN}}, "NVMe Discovery Controller nqn.2014-08.org.nvmexpress.discovery @ nn-0x1:pn-0x2"},
+		{Wish{Kind: tid.Discovery, TID: tid.TID{Traddr: "nn-0x0000000000000001:pn-0x0000000000000002", NQN: tid.DiscoveryNQN}}, "NVMe Discovery Controller nqn.2014-08.org.nvmexpress.discovery @ nn-0x0000000000000001:pn-0x0000000000000002"},
 	} {
 		if got := tt.wish.Description(); got != tt.want {
 			t.Errorf("description %q, want %q", got, tt.want)
@@ -54,7 +54,7 @@ func TestOneIPVersion(t *testing.T) {
 		{"fe80::1%eth0", "fe80::9", ""},
 		{"192.0.2.1", "", ""},
 		{"", "192.0.2.9", ""}, // the address of a host name is not known yet
-		{"nn-0x1:pn-0x2", "nn-0x3:pn-0x4", ""},
+		{"nn-0x0000000000000001:pn-0x0000000000000002", "nn-0x0000000000000003:pn-0x0000000000000004", ""},
 		{"2001:db8::1", "192.0.2.9", "host-traddr 192.0.2.9 is of the other IP version"},
 		{"::ffff:192.0.2.1", "2001:db8::9", "host-traddr 2001:db8::9 is of the other IP version"},
 	} {
