@@ -32,7 +32,10 @@ func drawWish(t *rapid.T) wish.Wish {
 		w.TID.HostNQN, w.TID.HostID = name("hostnqn"), word.Draw(t, "hostid")
 	}
 	if w.TID.Transport == tid.FC {
-		w.TID.Traddr = "nn-0x20000000C9A1B2C3:pn-0x10000000C9A1B2C3"
+		w.TID.Traddr = "nn-0x20000000C9A1B2C3,pn-0x10000000C9A1B2C3"
+		if w.TID.HostTraddr != "" {
+			w.TID.HostTraddr = "nn-20:00:00:00:c9:a1:b2:c4:pn-10:00:00:00:c9:a1:b2:c4"
+		}
 	}
 	if w.Kind == tid.Discovery && rapid.Bool().Draw(t, "well-known") {
 		w.TID.NQN = ""

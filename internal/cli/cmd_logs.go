@@ -17,6 +17,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Short: "Show the log pages of discovery controllers as they were last read",
 		Long: `Show the log page of a discovery controller as it was last read, or those of all.
 DC is a unit, nvmeN, an NQN or a transport ID. "rescan" reads them again.
+Entries that are not connected although they name a connection follow with the reason.
 
 --json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
 org.nvmexpress.discoverd.`,
@@ -68,8 +69,19 @@ func (a *app) whyNoLog(ctx context.Context, c *client.Client, target string) err
 }
 
 func (a *app) printLog(l client.DiscoveryLog) {
-	fmt.Fprintf(a.Stdout, "%s%s\n  %s, read %s ago\n", value(l.Device), prefixed(" ", l.Tid, l.Device != nil),
-		plural(len(l.Entries), "entry", "entries"), a.ago(l.Read))
+	var skipped []string
+	for _, e := range l.Entries {
+		if e.Skipped != nil {
+			skipped = append(skipped, fmt.Sprintf("the entry for %s is skipped: %s", e.Nqn, *e.Skipped))
+		}
+	}
+	fmt.Fprintf(a.Stdout, "%s%s\n  %s%s, read %s ago\n", value(l.Device), prefixed(" ", l.Tid, l.Device != nil),
+		plural(len(l.Entries), "entry", "entries"), prefixed(", ", fmt.Sprintf("%d skipped", len(skipped)), skipped != nil), a.ago(l.Read))
+	defer func() {
+		for _, line := range slices.Concat(skipped, l.Flaws) {
+			fmt.Fprintln(a.Stdout, "  "+line)
+		}
+	}()
 	if len(l.Entries) == 0 {
 		return
 	}
@@ -79,7 +91,10 @@ func (a *app) printLog(l client.DiscoveryLog) {
 		for _, f := range []struct {
 			set  bool
 			name string
-		}{{e.Secure_channel, "tls"}, {e.Duplicate_information, "dupretinfo"}, {e.Epcsd, "epcsd"}} {
+		}{
+			{e.Secure_channel, "tls"}, {e.Security != nil && !e.Secure_channel, "offers " + value(e.Security)},
+			{e.Duplicate_information, "dupretinfo"}, {e.Epcsd, "epcsd"}, {e.Skipped != nil, "skipped"},
+		} {
 			if f.set {
 				flags = joined(",", flags, f.name)
 			}

@@ -264,7 +264,17 @@ func TestStatus(t *testing.T) {
 func TestStatusVariants(t *testing.T) {
 	root := thirty().serve(t)
 	small := three()
-	small.state.Targets[0].Page = []discoverylog.Entry{{Subtype: discoverylog.NVM, Transport: "tcp", NQN: "nqn.x", Traddr: "192.0.2.10", Trsvcid: "4420", CntlID: 0xffff}}
+	small.state.Targets[0].Page = []core.PageEntry{
+		{Entry: discoverylog.Entry{
+			Subtype: discoverylog.NVM, Transport: "tcp", NQN: "nqn.x", Traddr: "192.0.2.10", Trsvcid: "4420", CntlID: 0xffff,
+			TREQ: 2, SecType: discoverylog.SecTLS13,
+		}},
+		{
+			Entry:   discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "loop", NQN: "nqn.y", CntlID: 0xffff},
+			Skipped: "transport loop is the target of this host itself, which a discovery controller on tcp cannot name",
+		},
+	}
+	small.state.Targets[0].Flaws = []string{"entry 2 of the discovery log page is skipped: cannot use traddr \"nowhere\": transport tcp needs an IP address"}
 	smallRoot := small.serve(t)
 	vol := func(n int) string { return fmt.Sprintf("nqn.2024-01.com.example.storage:array1:vol%d", n) }
 	tests := []struct {

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -49,9 +47,9 @@ func (m *Machine) view() []*wanted {
 			if t == nil {
 				continue
 			}
-			if t.found != parent.found {
-				t.found = parent.found
-				t.children = m.childrenOf(t)
+			t.found = parent.found
+			if len(t.page) > 0 && t.judgedBy != m.originOf(t) {
+				m.judgePage(t)
 			}
 			for _, child := range t.children {
 				switch {
@@ -175,51 +173,3 @@ func (m *Machine) retain(t *target, sourced bool) {
 func (t *target) droppable() bool {
 	return t.phase != job && t.phase != clearing && t.phase != unknown && t.phase != looking && t.phase != settling
 }
-
-// childrenOf turns the log page of a DC into wishes. An entry that cannot become one is skipped; logRead says so.
-func (m *Machine) childrenOf(t *target) []wish.Wish {
-	var children []wish.Wish
-	for _, e := range t.page {
-		if w, err := child(t, e); err == nil && w != (wish.Wish{}) {
-			children = append(children, w)
-		}
-	}
-	return children
-}
-
-// child is the wish of one log page entry: the DC's own bindings, identity and secrets of the host, the defaults of its kind. The zero Wish
-// stands for an entry that asks for no connection.
-func child(dc *target, e discoverylog.Entry) (wish.Wish, error) {
-	parent := dc.wish.TID
-	w := wish.Wish{Owner: wish.OwnerDiscoverd, Secrets: dc.found.Secrets}
-	switch {
-	case e.Subtype == discoverylog.NVM:
-		w.Kind, w.Params = tid.IO, dc.found.IO
-	case e.Subtype == discoverylog.Referral && !e.DupRetInfo:
-		w.Kind, w.Params = tid.Discovery, dc.found.Discovery
-	case e.Subtype == discoverylog.Referral || e.Subtype == discoverylog.Current:
-		return wish.Wish{}, nil
-	default:
-		return wish.Wish{}, fmt.Errorf("its subtype %d is unknown", e.Subtype)
-	}
-	t := tid.TID{
-		Transport: e.Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.NQN,
-		HostNQN: parent.HostNQN, HostID: parent.HostID,
-	}
-	if ip(e.Transport) == ip(parent.Transport) { // an interface or IP address says nothing to another kind of fabric
-		t.HostTraddr, t.HostIface = parent.HostTraddr, parent.HostIface
-	}
-	var err error
-	if w.TID, err = tid.New(t, w.Kind); err != nil {
-		return wish.Wish{}, err
-	}
-	if err := wish.OneIPVersion(w.TID); err != nil {
-		return wish.Wish{}, fmt.Errorf("cannot connect to %s: %w", w.TID.Traddr, err)
-	}
-	if e.SecureChannel {
-		w.Params, err = w.Params.With(param.TLS, "true")
-	}
-	return w, err
-}
-
-func ip(transport string) bool { return transport == tid.TCP || transport == tid.RDMA }

@@ -9,6 +9,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 const (
@@ -93,12 +94,13 @@ func (m *Machine) logRead(ev LogRead) {
 				m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
 			}
 		}
+		t.flaws = ev.Page.Warnings
 		m.takePage(t, ev.Page.Entries, was.dirty)
 	}
 }
 
 // takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else. An
-// entry that cannot become a wish is told when it is new.
+// entry that is skipped is told when it is new; so are those that are connected without the secure channel that they offer.
 func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 	told := map[discoverylog.Entry]bool{}
 	for _, e := range t.page {
@@ -109,14 +111,28 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		t.settled = true
 		m.viewDirty = true
 	}
-	for _, e := range t.page {
-		if _, err := child(t, e); err != nil && !told[e] {
-			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %v", e.NQN, err))
+	skipped, plain := 0, 0
+	for i, v := range m.judgePage(t) {
+		e := t.page[i]
+		if v.plain && !told[e] {
+			plain++
+		}
+		if v.skipped == "" {
+			continue
+		}
+		if skipped++; !told[e] {
+			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %s", e.NQN, v.skipped))
 		}
 	}
-	children := m.childrenOf(t)
-	m.log(slog.LevelInfo, KindLogPageRead, t, fmt.Sprintf("log page read: %d of %d entries are connections", len(children), len(t.page)))
-	t.children, m.viewDirty = children, true
+	if plain > 0 {
+		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: connecting %d entries without the TLS that they offer and do not require: this host has no dhchap-secret for it, and tls = true is not configured", plain))
+	}
+	text := fmt.Sprintf("log page read: %d of %d entries are connections", len(t.children), len(t.page))
+	if skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", skipped)
+	}
+	m.log(slog.LevelInfo, KindLogPageRead, t, text)
+	m.viewDirty = true
 	if again {
 		m.readLog(t)
 		return
@@ -138,6 +154,20 @@ func (m *Machine) endConnection(t *target, why string) {
 		t.parking = true
 		m.stop(t.unit, why)
 	}
+}
+
+// judgePage makes the wishes of t's page anew and returns the verdict on each entry.
+func (m *Machine) judgePage(t *target) []verdict {
+	t.judgedBy, t.children, t.skipped = m.originOf(t), nil, make([]string, len(t.page))
+	verdicts := make([]verdict, len(t.page))
+	for i, e := range t.page {
+		v := judge(t.judgedBy, e)
+		verdicts[i], t.skipped[i] = v, v.skipped
+		if v.wish != (wish.Wish{}) {
+			t.children = append(t.children, v.wish)
+		}
+	}
+	return verdicts
 }
 
 // logFailed keeps the last page and tries again.
@@ -164,20 +194,18 @@ func (m *Machine) logFailed(ev LogFailed) {
 	m.log(slog.LevelWarn, KindLogPageUnreadable, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
 }
 
-// keepsConnections is what a DC says of itself (EPCSD in its own entry) or, where it has none, what the referral that led
-// to it says.
+// keepsConnections is what a DC says of itself (EPCSD in the entry of the port that was asked) or, where it has none, what
+// the referral that led to it says.
 func (m *Machine) keepsConnections(t *target) bool {
-	for _, e := range t.page {
-		if e.Subtype == discoverylog.Current {
-			return e.EPCSD
-		}
+	if own, ok := ownEntry(t.wish.TID, t.page); ok {
+		return own.EPCSD
 	}
 	for _, parent := range m.targets {
 		for _, e := range parent.page {
 			if e.Subtype != discoverylog.Referral {
 				continue
 			}
-			if w, err := child(parent, e); err == nil && w.TID == t.wish.TID {
+			if judge(parent.judgedBy, e).wish.TID == t.wish.TID {
 				return e.EPCSD
 			}
 		}

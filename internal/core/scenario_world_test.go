@@ -55,9 +55,9 @@ const hostNQN = "nqn.host"
 //	foreign job NAME TYPE begins|ends    somebody else's job on a unit
 //	unit NAME ACTIVE [job=TYPE]          systemd's answer about a unit; or "shutting down", or "cannot tell"
 //	page nvmeN [failed TEXT]             a log page was read, of lines
-//	  subsystem|referral NAME ADDR[:PORT] [tls] [dup] [epcsd] [nqn=…]
+//	  subsystem|referral NAME ADDR[:PORT] [tls|offers-tls] [dup] [epcsd] [nqn=…] [transport=…]
 //	  unknown NAME ADDR                            an entry of a subtype that nobody knows
-//	  self [epcsd]
+//	  self [ADDR[:PORT]|nowhere] [dup] [epcsd]     without an address: of the port that was asked
 //	  warning TEXT                                 what the reader says of it
 //	exclusions                           the lists are loaded, of lines as they are in a file
 //	ports                                what Fibre Channel announces upon a kickstart from now on, of lines NAME ADDR HOST-ADDR
@@ -823,9 +823,22 @@ func (w *world) answerRead(words, input []string) error {
 			read.Page.Warnings = append(read.Page.Warnings, strings.TrimPrefix(line, "warning "))
 			continue
 		case "self":
-			e.Subtype = discoverylog.Current
+			e.Subtype, e.NQN = discoverylog.Current, tid.DiscoveryNQN
+			e.Transport, e.Traddr, e.Trsvcid = parent.Transport, parent.Traddr, parent.Trsvcid
+			if len(fields) > 1 && fields[1] == "nowhere" {
+				e.Traddr, e.Trsvcid = "", ""
+			} else if len(fields) > 1 && strings.ContainsAny(fields[1], ".:") {
+				named, err := endpoint(tid.Discovery, []string{"self", fields[1]})
+				if err != nil {
+					return fmt.Errorf("%q: %v", line, err)
+				}
+				e.Traddr, e.Trsvcid = named.TID.Traddr, named.TID.Trsvcid
+			}
 			read.Page.Entries = append(read.Page.Entries, e)
 			continue
+		}
+		if slices.Contains(fields, "offers-tls") {
+			e.SecType, e.TREQ = discoverylog.SecTLS13, 2
 		}
 		kind := tid.IO
 		switch fields[0] {
@@ -838,12 +851,12 @@ func (w *world) answerRead(words, input []string) error {
 		default:
 			return fmt.Errorf("%q: there is no such entry", line)
 		}
-		named, err := endpoint(kind, slices.DeleteFunc(fields[1:], func(s string) bool { return s == "tls" || s == "dup" || s == "epcsd" }))
+		named, err := endpoint(kind, slices.DeleteFunc(fields[1:], func(s string) bool { return s == "tls" || s == "offers-tls" || s == "dup" || s == "epcsd" }))
 		if err != nil {
 			return fmt.Errorf("%q: %v", line, err)
 		}
 		e.Transport, e.Traddr, e.Trsvcid, e.NQN = named.TID.Transport, named.TID.Traddr, named.TID.Trsvcid, named.TID.NQN
-		if child, err := child(&target{wish: wish.Wish{TID: parent}}, e); err == nil && child != (wish.Wish{}) && parent != (tid.TID{}) {
+		if child := judge(origin{tid: parent}, e).wish; child != (wish.Wish{}) && parent != (tid.TID{}) {
 			if err := w.name(fields[1], child); err != nil {
 				return err
 			}

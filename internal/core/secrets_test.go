@@ -41,10 +41,9 @@ func TestStartedAsWithSecrets(t *testing.T) {
 
 // What a log page names gets the secrets of the host and not those of the discovery controller.
 func TestChildSecrets(t *testing.T) {
-	dc := &target{wish: wish.Wish{Kind: tid.Discovery, Secrets: "the controller's", TID: tid.TID{Transport: "tcp", Traddr: "192.0.2.1"}}}
-	dc.found = config.Discovered{Secrets: "[host]"}
-	w, err := child(dc, discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.a"})
-	if err != nil || w.Secrets != secret.Ref("[host]") {
-		t.Errorf("%q, %v", w.Secrets, err)
+	o := origin{tid: tid.TID{Transport: "tcp", Traddr: "192.0.2.1"}, found: config.Discovered{Secrets: "[host]"}}
+	v := judge(o, discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.a"})
+	if v.skipped != "" || v.wish.Secrets != secret.Ref("[host]") {
+		t.Errorf("%q, %v", v.wish.Secrets, v.skipped)
 	}
 }

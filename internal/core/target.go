@@ -50,6 +50,9 @@ type target struct {
 // dc is what is known of a discovery controller besides its connection.
 type dc struct {
 	page     []discoverylog.Entry // last good log page
+	flaws    []string             // what of it could not be read
+	judgedBy origin               // what skipped and children follow from, beside the page
+	skipped  []string             // why an entry of the page is not connected; "" for one that is or needs not be
 	pageRead time.Time
 	found    config.Discovered // parameters of the wishes that it makes
 	children []wish.Wish       // the wishes that it makes

@@ -40,8 +40,15 @@ type TargetView struct {
 	ErrorCount  int
 	RetainUntil time.Time // zero: its source is there
 	// Page is a DC's last good log page, PageRead when it was read; nil and zero before the first.
-	Page     []discoverylog.Entry
+	Page     []PageEntry
 	PageRead time.Time
+	Flaws    []string // what of the page could not be read, in words for people
+}
+
+// PageEntry is an entry of a log page and what became of it.
+type PageEntry struct {
+	discoverylog.Entry
+	Skipped string // why it is not connected although it names a connection; "" otherwise
 }
 
 // View returns a copy of what the machine knows.
@@ -94,7 +101,13 @@ func (m *Machine) viewOf(t *target) TargetView {
 		Wish: t.wish, Unit: t.unit, State: t.state, Phase: t.phase.String(), Since: t.since, Device: t.device,
 		Sources: slices.Clone(t.sources), Attempts: t.attempts, Next: t.next,
 		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retainUntil,
-		Page: slices.Clone(t.page), PageRead: t.pageRead,
+		PageRead: t.pageRead, Flaws: slices.Clone(t.flaws),
+	}
+	if t.page != nil {
+		v.Page = make([]PageEntry, len(t.page))
+	}
+	for i, e := range t.page {
+		v.Page[i] = PageEntry{e, t.skipped[i]}
 	}
 	if d := m.devices[t.device]; d != nil {
 		v.Owner = d.Owner

@@ -49,17 +49,33 @@ type Entry struct {
 	CntlID        uint16 // 0xffff: the controller is allocated at connect; 0xfffe: static, any
 	TREQ          uint8  // the raw transport requirements; bits 1:0 are SecureChannel's
 	SecureChannel bool   // the subsystem must be connected through a secure channel, TLS for tcp
-	DupRetInfo    bool   // EFLAGS bit 0: what it leads to is what this page holds already
+	SecType       uint8  // of tcp, how its port secures connections: SecNone, SecTLS12, SecTLS13, or a number from newer targets
+	DupRetInfo    bool   // EFLAGS bit 0, of Current entries only: they all return this same page
 	EPCSD         bool   // EFLAGS bit 1: explicit persistent connections are supported
+}
+
+// Values of SecType (NVMe/TCP Transport Specification 1.1, TSAS of the discovery log page entry).
+const (
+	SecNone  = 0
+	SecTLS12 = 1
+	SecTLS13 = 2
+)
+
+// OffersTLS tells whether the subsystem can, but need not be connected through TLS.
+func (e Entry) OffersTLS() bool {
+	return e.SecType != SecNone && e.TREQ&secureChannelMask == secureChannelNotRequired
 }
 
 // Layout of an entry (NVMe Base Specification 2.1, figure 295; struct nvmf_disc_rsp_page_entry of include/linux/nvme.h).
 const (
 	entrySize = 1024
 
-	secureChannelRequired = 1 // TREQ bits 1:0
-	eflagDupRetInfo       = 1 << 0
-	eflagEPCSD            = 1 << 1
+	secureChannelRequired    = 1 // TREQ bits 1:0
+	secureChannelNotRequired = 2
+	secureChannelMask        = 3
+
+	eflagDupRetInfo = 1 << 0
+	eflagEPCSD      = 1 << 1
 )
 
 var transports = map[uint8]string{1: tid.RDMA, 2: tid.FC, 3: tid.TCP, 254: tid.Loop}
@@ -79,9 +95,12 @@ func parseEntry(raw []byte) (Entry, error) {
 		PortID:        binary.LittleEndian.Uint16(raw[4:]),
 		CntlID:        binary.LittleEndian.Uint16(raw[6:]),
 		TREQ:          raw[3],
-		SecureChannel: raw[3]&3 == secureChannelRequired,
+		SecureChannel: raw[3]&secureChannelMask == secureChannelRequired,
 		DupRetInfo:    eflags&eflagDupRetInfo != 0,
 		EPCSD:         eflags&eflagEPCSD != 0,
+	}
+	if e.Transport == tid.TCP {
+		e.SecType = raw[768] // the first byte of TSAS
 	}
 	// Where ports mean nothing the field says "none", or whatever the target was configured with.
 	if e.Transport == tid.FC || e.Transport == tid.Loop {

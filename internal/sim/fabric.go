@@ -301,14 +301,18 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 		for _, e := range w.fabric.port(parent).entries {
 			kind := tid.IO
 			switch {
-			case e.Subtype == discoverylog.Referral && !e.DupRetInfo:
+			case e.Subtype == discoverylog.Referral:
 				kind = tid.Discovery
 			case e.Subtype != discoverylog.NVM:
 				continue
 			}
 			t := tid.TID{Transport: e.Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.NQN, HostNQN: parent.HostNQN, HostID: parent.HostID}
-			if (e.Transport == tid.FC) == (parent.Transport == tid.FC) {
-				t.HostTraddr, t.HostIface = parent.HostTraddr, parent.HostIface
+			if (e.Transport == tid.FC) != (parent.Transport == tid.FC) {
+				continue // an address that cannot be reached from there
+			}
+			t.HostTraddr = parent.HostTraddr
+			if e.Transport == tid.TCP { // the only one that is bound to an interface
+				t.HostIface = parent.HostIface
 			}
 			if t, err := tid.New(t, kind); err == nil {
 				add(wish.Wish{Kind: kind, TID: t})

@@ -479,7 +479,7 @@ func TestHostInterfaces(t *testing.T) {
 		"::ffff:127.0.0.1": "lo",
 		"192.0.2.77":       "",
 		"fe80::1%eth7":     "eth7",
-		"nn-0x0000000000000001:pn-0x0000000000000001":    "",
+		"nn-0x0000000000000001:pn-0x0000000000000001": "",
 	} {
 		got, err := ifaceOf(addr)
 		if err != nil {

@@ -64,8 +64,10 @@ type LogEntry struct {
 	Port_id               int64   `json:"port_id"`
 	Cntlid                int64   `json:"cntlid"`
 	Secure_channel        bool    `json:"secure_channel"`
+	Security              *string `json:"security,omitempty"`
 	Duplicate_information bool    `json:"duplicate_information"`
 	Epcsd                 bool    `json:"epcsd"`
+	Skipped               *string `json:"skipped,omitempty"`
 }
 
 // The last good discovery log page of a discovery controller.
@@ -75,6 +77,7 @@ type DiscoveryLog struct {
 	Device  *string    `json:"device,omitempty"`
 	Read    string     `json:"read"`
 	Entries []LogEntry `json:"entries"`
+	Flaws   []string   `json:"flaws"`
 }
 
 // One value of a metric. Suffix and labels are those of OpenMetrics.
@@ -1332,10 +1335,14 @@ type LogEntry (
   cntlid: int,
   # The subsystem must be connected through TLS.
   secure_channel: bool,
-  # What it leads to is what this page holds already.
+  # How a tcp port secures connections: tls1.2, tls1.3, or "type N"; left out for one that does not.
+  security: ?string,
+  # Every entry of subtype current that says so returns this same page. It means nothing in others.
   duplicate_information: bool,
   # Explicit persistent connections are supported.
-  epcsd: bool
+  epcsd: bool,
+  # Why it is not connected although it names a connection, in words for people.
+  skipped: ?string
 )
 
 # The last good discovery log page of a discovery controller.
@@ -1344,7 +1351,9 @@ type DiscoveryLog (
   nqn: string,
   device: ?string,
   read: string,
-  entries: []LogEntry
+  entries: []LogEntry,
+  # What else the page has that could not be read, in words for people.
+  flaws: []string
 )
 
 # One value of a metric. Suffix and labels are those of OpenMetrics.

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -149,6 +151,19 @@ func counts(targets []core.TargetView) map[string]int64 {
 	return n
 }
 
+// security names how the port of a log page entry secures connections, "" if it does not.
+func security(secType uint8) string {
+	switch secType {
+	case discoverylog.SecNone:
+		return ""
+	case discoverylog.SecTLS12:
+		return "tls1.2"
+	case discoverylog.SecTLS13:
+		return "tls1.3"
+	}
+	return fmt.Sprintf("type %d", secType)
+}
+
 func logs(targets []core.TargetView) []wire.DiscoveryLog {
 	all := []wire.DiscoveryLog{}
 	for _, t := range targets {
@@ -157,14 +172,15 @@ func logs(targets []core.TargetView) []wire.DiscoveryLog {
 		}
 		page := wire.DiscoveryLog{
 			Tid: t.Wish.TID.Canonical(), Nqn: t.Wish.TID.NQN, Device: optional(t.Device), Read: when(t.PageRead),
-			Entries: make([]wire.LogEntry, len(t.Page)),
+			Entries: make([]wire.LogEntry, len(t.Page)), Flaws: append([]string{}, t.Flaws...),
 		}
 		for i, e := range t.Page {
 			page.Entries[i] = wire.LogEntry{
 				Subtype: e.Subtype.String(), Transport: optional(e.Transport), Adrfam: optional(e.Adrfam),
 				Traddr: optional(e.Traddr), Trsvcid: optional(e.Trsvcid), Nqn: e.NQN,
 				Port_id: int64(e.PortID), Cntlid: int64(e.CntlID),
-				Secure_channel: e.SecureChannel, Duplicate_information: e.DupRetInfo, Epcsd: e.EPCSD,
+				Secure_channel: e.SecureChannel, Security: optional(security(e.SecType)), Duplicate_information: e.DupRetInfo, Epcsd: e.EPCSD,
+				Skipped: optional(e.Skipped),
 			}
 		}
 		all = append(all, page)

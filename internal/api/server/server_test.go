@@ -73,7 +73,7 @@ func twoTargets() *State {
 			{
 				Wish: wish.Wish{Kind: tid.Discovery, TID: dc}, Unit: "nvme-discoverd-00000000000a.service", State: core.Connected, Phase: "idle",
 				Since: start, Device: "nvme1", Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:2"}, PageRead: start,
-				Page: []discoverylog.Entry{{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", CntlID: 0xffff}},
+				Page: []core.PageEntry{{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", CntlID: 0xffff}}},
 			},
 			{
 				Wish: wish.Wish{TID: io}, Unit: "nvme-discoverd-00000000000b.service", State: core.Waiting, Phase: "idle", Since: start,
