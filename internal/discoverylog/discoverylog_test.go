@@ -585,6 +585,11 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add(nvm(1))
 	f.Add(rawEntry(Referral, "fe80::1%eth0", "8009", tid.DiscoveryNQN))
 	f.Add(rawEntry(Current, "", "", "nqn.2024-01.com.example:dc"))
+	for _, page := range sampleFiles(f) {
+		for at := headerSize; at < len(page); at += entrySize {
+			f.Add(page[at : at+entrySize])
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		raw = append(raw, make([]byte, entrySize)...)[:entrySize]
 		e, err := parseEntry(raw)
@@ -606,6 +611,9 @@ func FuzzParseEntry(f *testing.F) {
 func FuzzParsePage(f *testing.F) {
 	f.Add(rawPage(1))
 	f.Add(rawPage(2, nvm(0), nvm(1), rawEntry(Current, "192.0.2.10", "8009", tid.DiscoveryNQN)))
+	for _, page := range sampleFiles(f) {
+		f.Add(page)
+	}
 	f.Fuzz(func(t *testing.T, log []byte) {
 		if len(log) >= 16 && binary.LittleEndian.Uint64(log[8:]) > 1000 {
 			binary.LittleEndian.PutUint64(log[8:], 1000)

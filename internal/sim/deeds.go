@@ -8,6 +8,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -162,6 +163,12 @@ func (w *world) replace() {
 	next := *old
 	w.zone(&next, n)
 	next.absent, next.health, next.dead = true, healthy, false
+	next.entries = slices.Clone(old.entries)
+	for i, e := range next.entries {
+		if e.Subtype == discoverylog.Current { // what it says of itself is true from the beginning
+			next.entries[i].Traddr = next.traddr
+		}
+	}
 	old.absent, old.dead = true, true
 	w.fall(old, old.health)
 	w.fabric.ports = append(w.fabric.ports, &next)

@@ -202,7 +202,7 @@ func TestCalls(t *testing.T) {
 			"logs", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs"}`,
 			`{"parameters":{"logs":[{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host",` +
 				`"nqn":"nqn.2014-08.org.nvmexpress.discovery","device":"nvme1","read":"2026-11-21T11:00:00Z","entries":[{"subtype":"nvm","transport":"tcp",` +
-				`"traddr":"192.0.2.10","trsvcid":"4420","nqn":"nqn.vol1","port_id":0,"cntlid":65535,"secure_channel":false,"duplicate_information":false,"epcsd":false}]}]}}`, "",
+				`"traddr":"192.0.2.10","trsvcid":"4420","nqn":"nqn.vol1","port_id":0,"cntlid":65535,"secure_channel":false,"duplicate_information":false,"epcsd":false}],"flaws":[]}]}}`, "",
 		},
 		{"logs of none", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{"logs":[]}}`, ""},
 		{
