@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -27,13 +28,16 @@ type wanted struct {
 
 // view computes the desired set: what is configured or announced, and whatever the log pages say of the DCs reachable from there.
 // Pages that refer in circles reach each DC once. The first source of a TID wins, so configured parameters go before
-// discovered ones.
+// discovered ones. Of two pages that name one connection, TLS wins: what either requires is never connected with less.
 func (m *Machine) view() []*wanted {
 	var list []*wanted
 	byTID := map[tid.TID]*wanted{}
 	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered, persistence config.Persistence) {
 		if have := byTID[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
+			if _, tls := w.Params.Get(param.TLS); tls && !have.static {
+				have.wish.Params = requireTLS(have.wish.Params)
+			}
 			return
 		}
 		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found, persistence}

@@ -108,19 +108,13 @@ func (o origin) inherited(e discoverylog.Entry) tid.TID {
 func (o origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err error) {
 	_, tls := params.Get(param.TLS)
 	_, concat := params.Get(param.Concat)
-	want := func(p param.Param, value string) {
-		if err == nil {
-			*params, err = params.With(p, value)
-		}
-	}
 	switch {
 	case e.SecureChannel && !param.TLS.Info().On(e.Transport):
 		return false, fmt.Errorf("it requires a secure channel, which this host does not have over %s", e.Transport)
 	case e.SecureChannel:
-		want(param.TLS, "true")
-		want(param.Concat, "")
+		*params = requireTLS(*params)
 	case e.OffersTLS() && !tls && !concat && o.authenticates:
-		want(param.Concat, "true")
+		*params, err = params.With(param.Concat, "true")
 	case e.OffersTLS() && !tls && !concat:
 		plain = true
 	case tls && !param.TLS.Info().On(e.Transport):
@@ -129,6 +123,14 @@ func (o origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err
 		return false, fmt.Errorf("the configuration asks for concat, which transport %s does not take", e.Transport)
 	}
 	return plain, err
+}
+
+// requireTLS returns the parameters with TLS from the first byte: a port that requires it takes no connection that begins
+// without, as those with concat do.
+func requireTLS(params param.Set) param.Set {
+	params, _ = params.With(param.TLS, "true") // a good value
+	params, _ = params.With(param.Concat, "")
+	return params
 }
 
 // ownEntry returns what a page says of the DC itself, reached by t, and whether it says anything. A DC lists all its ports,

@@ -125,7 +125,7 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		}
 	}
 	if plain > 0 {
-		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: connecting %d entries without the TLS that they offer and do not require: this host has no dhchap-secret for it, and tls = true is not configured", plain))
+		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): this host has no dhchap-secret to make a key from, and tls = true is not configured", plain))
 	}
 	text := fmt.Sprintf("log page read: %d of %d entries are connections", len(t.children), len(t.page))
 	if skipped > 0 {

@@ -34,7 +34,9 @@ var (
 func flags(eflags byte) func([]byte) { return func(r []byte) { r[10] = eflags } }
 
 // security sets TREQ and, for tcp, SECTYPE.
-func security(treq, sectype byte) func([]byte) { return func(r []byte) { r[3], r[768] = treq, sectype } }
+func security(treq, sectype byte) func([]byte) {
+	return func(r []byte) { r[3], r[768] = treq, sectype }
+}
 
 // TestSamples holds the shared log pages to the bytes that they are made of, and tells what is read from them.
 func TestSamples(t *testing.T) {

@@ -27,12 +27,18 @@ type FakeDC struct {
 // NewFakeDC listens on a port of 127.0.0.1 until the scenario ends.
 func NewFakeDC(t T, port int) *FakeDC {
 	t.Helper()
-	listen, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return NewFakeDCAt(t, "127.0.0.1", port)
+}
+
+// NewFakeDCAt listens on a port of an address of this host until the scenario ends.
+func NewFakeDCAt(t T, traddr string, port int) *FakeDC {
+	t.Helper()
+	listen, err := net.Listen("tcp", net.JoinHostPort(traddr, strconv.Itoa(port)))
 	if err != nil {
 		t.Fatalf("cannot be a discovery controller: %v", err)
 	}
 	dc := &FakeDC{
-		Traddr: "127.0.0.1", Trsvcid: strconv.Itoa(port), t: t, listen: listen,
+		Traddr: traddr, Trsvcid: strconv.Itoa(port), t: t, listen: listen,
 		nqn: DiscoveryNQN, sessions: map[*session]bool{},
 	}
 	t.Cleanup(dc.close)

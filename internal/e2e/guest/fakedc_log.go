@@ -2,11 +2,15 @@
 
 package guest
 
+import "strings"
+
 // LogEntry is one entry of a discovery log page.
 type LogEntry struct {
+	Transport            string // tcp (also if ""), fc or loop
 	Traddr, Trsvcid, NQN string
 	Subtype              byte   // 1 referral, 2 subsystem (also if 0), 3 the discovery controller itself
 	Flags                uint16 // EFLAGS
+	TREQ, SecType        byte
 }
 
 // LogPage is a discovery log page, to be told as it is or with lies.
@@ -48,7 +52,15 @@ func (p LogPage) bytes() []byte {
 
 // put writes the entry. Texts that are too long fill their fields to the last byte, without an end.
 func (e LogEntry) put(to []byte) {
-	to[0], to[1], to[2] = 3, 1, e.Subtype // TCP, IPv4
+	to[0], to[1], to[2], to[3] = 3, 1, e.Subtype, e.TREQ // TCP, IPv4
+	switch {
+	case e.Transport == "fc":
+		to[0], to[1] = 2, 4
+	case e.Transport == "loop":
+		to[0], to[1] = 254, 254
+	case strings.Contains(e.Traddr, ":"):
+		to[1] = 2 // IPv6
+	}
 	if e.Subtype == 0 {
 		to[2] = 2
 	}
@@ -59,4 +71,5 @@ func (e LogEntry) put(to []byte) {
 	copy(to[32:64], e.Trsvcid)
 	copy(to[256:512], e.NQN)
 	copy(to[512:768], e.Traddr)
+	to[768] = e.SecType
 }

@@ -29,6 +29,7 @@ type listed struct {
 	State       string   `json:"state"`
 	Sources     []string `json:"sources"`
 	RetainUntil string   `json:"retain_until"`
+	LastError   string   `json:"last_error"`
 }
 
 // findListed looks a target up in `nvme-discoverctl list`.
@@ -268,4 +269,58 @@ func TestFCReplaced(t *testing.T) {
 		return true, ""
 	})
 	guest.WaitConsistent(m, fcTimeout, after.Wanted())
+}
+
+// The target was configured with a comma in its address and writes it so in its log page; an administrator spells it in
+// three other ways: in the configuration, in an exclusion, and in a connect by hand, which the kernel shows as it was written.
+// All that is one address: everything is connected once, the excluded one is not, and what was connected by hand is taken over.
+func TestFCSpellings(t *testing.T) {
+	port := guest.NewFCPortWithComma(t, 3)
+	m := guest.Begin(t)
+	port.Enter()
+	comma, bare, bytes := guest.FCSpellings(port.Traddr())
+	hostComma, hostBare, _ := guest.FCSpellings(guest.FCHost)
+	byHand, excluded, found := port.Subsystems[0].NQN, port.Subsystems[1].NQN, port.Subsystems[2].NQN
+	guest.Run(m, "nvme", "connect", "-t", "fc", "-a", bare, "-w", hostBare, "-n", byHand)
+	before := guest.WaitLive(m, fcTimeout, byHand)
+	if got := guest.Controllers()[0]; got.Traddr != bare || got.HostTraddr != hostBare {
+		t.Fatalf("sysfs has another spelling than the connect, which proves nothing: %v", got)
+	}
+	guest.Ctl(m, "exclusion", "add", "--entry", "transport=fc;traddr="+bytes+";nqn="+excluded)
+	guest.Configure(m, fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"fc\", traddr = %q, host-traddr = %q }]\n", comma, hostComma))
+	mark := m.Mark()
+	guest.Start(m)
+	devices := guest.WaitLive(m, fcTimeout, guest.DiscoveryNQN, byHand, found)
+	for _, nqn := range []string{guest.DiscoveryNQN, byHand, found} {
+		m.WaitUnit(port.TID(nqn).Unit(), "active")
+	}
+	guest.Eventually(m, connectTimeout, "one is excluded", func() (bool, string) {
+		got, _ := findListed(m, port.TID(excluded))
+		return got.State == "excluded", fmt.Sprint(got)
+	})
+	guest.Always(m, quietSpan, "each is connected once", unchanged(devices))
+	if devices[byHand] != before[byHand] {
+		t.Errorf("what was connected by hand as %s is %s now", before[byHand], devices[byHand])
+	}
+	if got, _ := findListed(m, port.TID(guest.DiscoveryNQN)); len(got.Sources) != 2 {
+		t.Errorf("sources of the discovery controller: got %q, want the configuration and Fibre Channel", got.Sources)
+	}
+	argv := guest.Argv(m, port.TID(found).Unit(), "ExecStart")
+	if got, _ := guest.Option(argv, "traddr"); got != port.Traddr() {
+		t.Errorf("--traddr of %s: got %q, want %q", found, got, port.Traddr())
+	}
+	for _, e := range logEntries(m) {
+		if e.Traddr != port.Traddr() || e.Skipped != "" {
+			t.Errorf("logs --json: %+v, want address %s", e, port.Traddr())
+		}
+	}
+	guest.Ctl(m, "connect", "--transport=fc", "--traddr="+comma, "--host-traddr="+hostComma, "--nqn="+found, "--idempotent")
+	if out := guest.TryCtl(m, "connect", "--transport=fc", "--traddr=nn-0x1:pn-0x2", "--host-traddr="+hostComma, "--nqn="+found); out.Status != 2 && out.Status != 1 || !strings.Contains(out.Stderr, `"0x1" is not a World Wide Name of 16 hexadecimal digits`) {
+		t.Errorf("connect to a short name: got status %d, %q", out.Status, out.Stderr)
+	}
+	guest.Run(m, "systemctl", "restart", guest.Service)
+	guest.Always(m, quietSpan, "a restart changes nothing", unchanged(devices))
+	if text := m.Complaints(mark, guest.Service); text != "" {
+		t.Errorf("complaints:\n%s", text)
+	}
 }

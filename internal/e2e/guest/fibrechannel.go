@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -40,6 +41,31 @@ type FCPort struct {
 // outlives the connections that use it.
 func NewFCPort(t T, n int) *FCPort {
 	t.Helper()
+	return newFCPort(t, n, func(p *FCPort) string { return p.Traddr() })
+}
+
+// NewFCPortWithComma is NewFCPort for a target that was configured with a comma between the names of its port, and writes it so
+// in its log page.
+func NewFCPortWithComma(t T, n int) *FCPort {
+	t.Helper()
+	return newFCPort(t, n, func(p *FCPort) string { return "nn-" + p.node + ",pn-" + p.port })
+}
+
+// FCSpellings returns other spellings of an address: with a comma, without 0x, and as bytes in capitals.
+func FCSpellings(traddr string) (comma, bare, bytes string) {
+	node, port, _ := strings.Cut(strings.TrimPrefix(traddr, "nn-0x"), ":pn-0x")
+	split := func(name string) string {
+		var pairs []string
+		for at := 0; at < len(name); at += 2 {
+			pairs = append(pairs, strings.ToUpper(name[at:at+2]))
+		}
+		return strings.Join(pairs, ":")
+	}
+	return "nn-0x" + node + ",pn-0x" + port, "nn-" + strings.ToUpper(node) + ":pn-" + strings.ToUpper(port), "nn-" + split(node) + ":pn-" + split(port)
+}
+
+func newFCPort(t T, n int, traddr func(*FCPort) string) *FCPort {
+	t.Helper()
 	Run(t, "modprobe", "-a", "nvmet", "nvme-fc", "nvmet-fc", "nvme-fcloop")
 	err := os.WriteFile(filepath.Join(fcloop, "add_local_port"), []byte("wwnn="+fcHostNode+",wwpn="+fcHostPort), 0o200)
 	if err != nil && !errors.Is(err, syscall.EEXIST) { // of an earlier scenario
@@ -52,7 +78,7 @@ func NewFCPort(t T, n int) *FCPort {
 	mkdir(t, dir)
 	write(t, filepath.Join(dir, "addr_trtype"), "fc")
 	write(t, filepath.Join(dir, "addr_adrfam"), "fc")
-	write(t, filepath.Join(dir, "addr_traddr"), p.Traddr())
+	write(t, filepath.Join(dir, "addr_traddr"), traddr(p))
 	write(t, filepath.Join(dir, "addr_trsvcid"), "none")
 	target, configured := &Target{t: t}, &Port{t: t, dir: dir}
 	for i := range n {

@@ -3,6 +3,7 @@
 package guest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -153,4 +154,138 @@ func TestHangup(t *testing.T) {
 	}
 	dc.Show(guest.LogPage{Generation: 3, Entries: entries(f, f.Subsystems...)})
 	guest.WaitLive(t, connectTimeout, f.NQNs()...)
+}
+
+// logEntry is an entry of `nvme-discoverctl logs --json`.
+type logEntry struct {
+	Transport, Traddr, NQN, Skipped string
+}
+
+// logEntries are the entries of all log pages that the service has read.
+func logEntries(t guest.T) []logEntry {
+	t.Helper()
+	var logs struct {
+		Logs []struct{ Entries []logEntry }
+	}
+	out := guest.Ctl(t, "logs", "--json")
+	if err := json.Unmarshal([]byte(out), &logs); err != nil {
+		t.Fatalf("logs --json: %v\n%s", err, out)
+	}
+	var all []logEntry
+	for _, l := range logs.Logs {
+		all = append(all, l.Entries...)
+	}
+	return all
+}
+
+// A discovery controller on tcp names what it cannot lead to: this host's own target by loop, and a port on Fibre Channel. Both
+// are skipped and shown with the reason. It names a subsystem that requires TLS, for which this host has no key: that is not
+// connected, least of all without; one that only offers TLS is. Its referral is followed although it says that it
+// leads to nothing new, and of its own entries the one for the port that was asked says whether it stays.
+func TestOtherEntries(t *testing.T) {
+	f, dc := fakeScene(t, 3)
+	plain, required, offered := f.Subsystems[0], f.Subsystems[1], f.Subsystems[2]
+	private, behind := f.Target.Subsystem("nqn.2024-01.com.example:private"), f.Target.Subsystem("nqn.2024-01.com.example:behind")
+	f.Target.LoopPort().Link(private)
+	second := f.Target.Port(8010)
+	second.Link(behind)
+	guest.Configure(f, fmt.Sprintf("[global]\ndiscovery-persistence = \"epcsd\"\n\n[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n",
+		dc.Traddr, dc.Trsvcid))
+	page := entries(f, plain, required, offered)
+	page[1].TREQ, page[1].SecType = 1, 2
+	page[2].TREQ, page[2].SecType = 2, 2
+	dc.Show(guest.LogPage{Generation: 1, Entries: append(
+		page,
+		guest.LogEntry{Subtype: 3, Traddr: "192.0.2.77", Trsvcid: "8009", NQN: guest.DiscoveryNQN},
+		guest.LogEntry{Subtype: 3, Traddr: dc.Traddr, Trsvcid: dc.Trsvcid, NQN: guest.DiscoveryNQN, Flags: 2},
+		guest.LogEntry{Transport: "loop", NQN: private.NQN},
+		guest.LogEntry{Transport: "fc", Traddr: "nn-0x20000090fae0b5f5,pn-0x10000090fae0b5f5", Trsvcid: "none", NQN: "nqn.2024-01.com.example:fc"},
+		guest.LogEntry{Transport: "loop", Subtype: 1, NQN: guest.DiscoveryNQN},
+		guest.LogEntry{Subtype: 1, Traddr: second.Traddr, Trsvcid: second.Trsvcid, NQN: guest.DiscoveryNQN, Flags: 1},
+	)})
+	guest.Start(f)
+	// The kernel's own discovery controller says that it does not stay: it is parked when its page was read.
+	guest.Eventually(f, connectTimeout, "the referral was followed", func() (bool, string) {
+		got, _ := findListed(f, second.TID(guest.DiscoveryNQN))
+		return got.State == "parked", fmt.Sprintf("%+v", got)
+	})
+	live := []string{guest.DiscoveryNQN, plain.NQN, offered.NQN, behind.NQN}
+	devices := guest.WaitLive(f, connectTimeout, live...)
+	guest.Eventually(f, connectTimeout, "the connect with TLS has failed", func() (bool, string) {
+		got, _ := findListed(f, f.Port.TID(required.NQN))
+		return got.LastError != "", fmt.Sprintf("%+v", got)
+	})
+	guest.Always(f, quietSpan, "nothing else is connected", func() (bool, string) {
+		for _, nqn := range []string{required.NQN, private.NQN} {
+			if found := guest.Live(nqn); len(found) > 0 {
+				return false, fmt.Sprintf("%s: %v", nqn, found)
+			}
+		}
+		for _, nqn := range live {
+			if found := guest.Live(nqn); len(found) != 1 || found[0] != devices[nqn] {
+				return false, fmt.Sprintf("%s: %v, was %s", nqn, found, devices[nqn])
+			}
+		}
+		return true, ""
+	})
+	if found := guest.Devices()[private.NQN]; found != "" {
+		t.Errorf("this host's own target is connected by loop as %s", found)
+	}
+	reasons := map[string]string{
+		private.NQN:                  "transport loop is the target of this host itself, which a discovery controller on tcp cannot name",
+		"nqn.2024-01.com.example:fc": "transport fc needs the host-traddr of a port of this host, which a discovery controller on tcp does not tell",
+	}
+	journal := f.Journal()
+	for nqn, reason := range reasons {
+		if n := strings.Count(journal, fmt.Sprintf("log page: skipping the entry for %q: %s", nqn, reason)); n != 1 {
+			t.Errorf("the journal tells %d times why %s is skipped:\n%s", n, nqn, journal)
+		}
+	}
+	for _, want := range []string{"5 of 9 entries are connections, 3 skipped", "entries that offer TLS without requiring it are connected without (1)"} {
+		if !strings.Contains(journal, want) {
+			t.Errorf("the journal has no %q", want)
+		}
+	}
+	skipped := 0
+	for _, e := range logEntries(f) {
+		if e.Skipped != "" {
+			skipped++
+		}
+		if want, known := reasons[e.NQN]; known && e.Skipped != want {
+			t.Errorf("logs --json: why %s is skipped: got %q, want %q", e.NQN, e.Skipped, want)
+		}
+	}
+	if text := guest.Ctl(f, "logs"); skipped != 3 || !strings.Contains(text, "9 entries, 3 skipped") || !strings.Contains(text, reasons[private.NQN]) {
+		t.Errorf("skipped: got %d, want 3\n%s", skipped, text)
+	}
+	got, _ := findListed(f, f.Port.TID(required.NQN))
+	t.Logf("%s: %s", required.NQN, got.LastError)
+}
+
+// A discovery controller at a link-local address names a subsystem and a referral at link-local addresses without a zone, as it
+// must: the zone is this host's name for its interface. They are connected in the zone of the discovery controller.
+func TestLinkLocalEntries(t *testing.T) {
+	const link = "local"
+	traddr := guest.NewLinkLocal(t, link)
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	port, other := target.PortAt(traddr, 8009), target.PortAt(traddr, 8010)
+	volume, behind := target.Subsystem("nqn.2024-01.com.example:vol1"), target.Subsystem("nqn.2024-01.com.example:vol2")
+	port.Link(volume)
+	other.Link(behind)
+	dc := guest.NewFakeDCAt(m, traddr, 8011)
+	bare, _, _ := strings.Cut(traddr, "%")
+	dc.Show(guest.LogPage{Generation: 1, Entries: []guest.LogEntry{
+		{Traddr: bare, Trsvcid: port.Trsvcid, NQN: volume.NQN},
+		{Subtype: 1, Traddr: bare, Trsvcid: other.Trsvcid, NQN: guest.DiscoveryNQN},
+	}})
+	guest.Configure(m, fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = %q, trsvcid = %s }]\n", traddr, dc.Trsvcid))
+	guest.Start(m)
+	first := guest.TID{
+		Transport: "tcp", Traddr: traddr, Trsvcid: dc.Trsvcid, NQN: guest.DiscoveryNQN, HostNQN: guest.HostNQN, HostID: guest.HostID,
+	}
+	wanted := []guest.TID{first, port.TID(volume.NQN), other.TID(guest.DiscoveryNQN), other.TID(behind.NQN)}
+	guest.WaitConsistent(m, connectTimeout, wanted)
+	guest.Run(m, "systemctl", "restart", guest.Service)
+	guest.WaitConsistent(m, connectTimeout, wanted)
 }

@@ -51,6 +51,21 @@ func (f *Far) Cable(link, near, far string) {
 	Run(f.t, "ip", "link", "set", link, "up")
 }
 
+// NewLinkLocal makes an interface of that name whose only address is link-local, and returns that with its zone. To be called
+// before Begin, as NewFar.
+func NewLinkLocal(t T, link string) string {
+	t.Helper()
+	Run(t, "ip", "link", "add", link, "type", "dummy")
+	t.Cleanup(func() {
+		reset(t)
+		Run(t, "ip", "link", "delete", link)
+	})
+	Run(t, "ip", "link", "set", link, "addrgenmode", "none")
+	Run(t, "ip", "link", "set", link, "up")
+	Run(t, "ip", "address", "add", "fe80::10/64", "dev", link, "nodad")
+	return "fe80::10%" + link
+}
+
 // SetLink plugs the cable ("up") or pulls it ("down").
 func (f *Far) SetLink(state string) {
 	f.t.Helper()

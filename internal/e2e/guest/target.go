@@ -62,7 +62,11 @@ func (g *Target) PortOver(transport, traddr string, trsvcid int) *Port {
 	}
 	mkdir(g.t, p.dir)
 	write(g.t, filepath.Join(p.dir, "addr_trtype"), transport)
-	write(g.t, filepath.Join(p.dir, "addr_adrfam"), "ipv4")
+	family := "ipv4"
+	if strings.Contains(traddr, ":") {
+		family = "ipv6"
+	}
+	write(g.t, filepath.Join(p.dir, "addr_adrfam"), family)
 	write(g.t, filepath.Join(p.dir, "addr_traddr"), p.Traddr)
 	write(g.t, filepath.Join(p.dir, "addr_trsvcid"), p.Trsvcid)
 	return p
