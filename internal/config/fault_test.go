@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 		{"the same reset", "[I/O Controller Defaults]\ntls = 1\n" + strings.Replace(one(";tls=0"), "tcp", "rdma", 1), "", "1 2"},
 		{"a digest over RDMA", strings.Replace(one(";hdr-digest=1"), "tcp", "rdma", 1), where + "3:46: cannot use hdr-digest with transport rdma, which does not take it", "2"},
 		{"a digest over RDMA from the host", "[Host]\nhdr-digest = 1\n" + strings.Replace(one(""), "tcp", "rdma", 1), "", "1 2"},
-		{"a port of FC", strings.Replace(one(""), "transport=tcp;traddr=192.0.2.1", "transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=4420", 1), where + "3:74: cannot use trsvcid with transport fc, which does not take it", "2"},
+		{"a port of FC", strings.Replace(one(""), "transport=tcp;traddr=192.0.2.1", "transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=4420", 1), where + "3:134: cannot use trsvcid with transport fc, which does not take it", "2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			const mine = "[[subsystem]]\nnqn = \"nqn.c\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.9\" }]\n"

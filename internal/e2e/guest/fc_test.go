@@ -318,9 +318,9 @@ func TestFCSpellings(t *testing.T) {
 	if out := guest.TryCtl(m, "connect", "--transport=fc", "--traddr=nn-0x1:pn-0x2", "--host-traddr="+hostComma, "--nqn="+found); out.Status != 2 && out.Status != 1 || !strings.Contains(out.Stderr, `"0x1" is not a World Wide Name of 16 hexadecimal digits`) {
 		t.Errorf("connect to a short name: got status %d, %q", out.Status, out.Stderr)
 	}
-	guest.Run(m, "systemctl", "restart", guest.Service)
-	guest.Always(m, quietSpan, "a restart changes nothing", unchanged(devices))
 	if text := m.Complaints(mark, guest.Service); text != "" {
 		t.Errorf("complaints:\n%s", text)
 	}
+	guest.Run(m, "systemctl", "restart", guest.Service)
+	guest.Always(m, quietSpan, "a restart changes nothing", unchanged(devices))
 }
