@@ -77,14 +77,6 @@ func (a *app) printLog(l client.DiscoveryLog) {
 	}
 	fmt.Fprintf(a.Stdout, "%s%s\n  %s%s, read %s ago\n", value(l.Device), prefixed(" ", l.Tid, l.Device != nil),
 		plural(len(l.Entries), "entry", "entries"), prefixed(", ", fmt.Sprintf("%d skipped", len(skipped)), skipped != nil), a.ago(l.Read))
-	defer func() {
-		for _, line := range slices.Concat(skipped, l.Flaws) {
-			fmt.Fprintln(a.Stdout, "  "+line)
-		}
-	}()
-	if len(l.Entries) == 0 {
-		return
-	}
 	rows := [][]string{{"SUBTYPE", "TRANSPORT", "ADDRESS", "PORT", "CNTLID", "FLAGS", "NQN"}}
 	for _, e := range l.Entries {
 		flags := ""
@@ -92,8 +84,11 @@ func (a *app) printLog(l client.DiscoveryLog) {
 			set  bool
 			name string
 		}{
-			{e.Secure_channel, "tls"}, {e.Security != nil && !e.Secure_channel, "offers " + value(e.Security)},
-			{e.Duplicate_information, "dupretinfo"}, {e.Epcsd, "epcsd"}, {e.Skipped != nil, "skipped"},
+			{e.Secure_channel, "tls"},
+			{e.Security != nil && !e.Secure_channel, "offers " + value(e.Security)},
+			{e.Duplicate_information, "dupretinfo"},
+			{e.Epcsd, "epcsd"},
+			{e.Skipped != nil, "skipped"},
 		} {
 			if f.set {
 				flags = joined(",", flags, f.name)
@@ -103,7 +98,12 @@ func (a *app) printLog(l client.DiscoveryLog) {
 			e.Subtype, value(e.Transport), hostPort(value(e.Traddr), value(e.Trsvcid)), fmt.Sprint(e.Port_id), controllerID(e.Cntlid), flags, e.Nqn,
 		})
 	}
-	a.printTable(rows)
+	if len(l.Entries) > 0 {
+		a.printTable(rows)
+	}
+	for _, line := range slices.Concat(skipped, l.Flaws) {
+		fmt.Fprintln(a.Stdout, "  "+line)
+	}
 }
 
 func prefixed(prefix, text string, yes bool) string {

@@ -66,7 +66,9 @@ func TestJudgeTransports(t *testing.T) {
 		page string
 		want []string
 	}{{
-		"from tcp", tid.TID{Transport: "tcp", Traddr: "192.0.2.10", HostIface: "eth0", HostTraddr: "192.0.2.1"}, "transports",
+		"from tcp",
+		tid.TID{Transport: "tcp", Traddr: "192.0.2.10", HostIface: "eth0", HostTraddr: "192.0.2.1"},
+		"transports",
 		[]string{
 			"-",
 			"tcp --traddr=192.0.2.20 --trsvcid=4420 " + vol + "-tcp --host-traddr=192.0.2.1 --host-iface=eth0",
@@ -75,7 +77,9 @@ func TestJudgeTransports(t *testing.T) {
 			"tcp --traddr=192.0.2.11 --trsvcid=8009" + dc + " --host-traddr=192.0.2.1 --host-iface=eth0",
 		},
 	}, {
-		"from rdma", tid.TID{Transport: "rdma", Traddr: "192.0.2.10", HostTraddr: "192.0.2.1"}, "transports",
+		"from rdma",
+		tid.TID{Transport: "rdma", Traddr: "192.0.2.10", HostTraddr: "192.0.2.1"},
+		"transports",
 		[]string{
 			"-",
 			"tcp --traddr=192.0.2.20 --trsvcid=4420 " + vol + "-tcp --host-traddr=192.0.2.1",
@@ -84,14 +88,18 @@ func TestJudgeTransports(t *testing.T) {
 			"tcp --traddr=192.0.2.11 --trsvcid=8009" + dc + " --host-traddr=192.0.2.1",
 		},
 	}, {
-		"from fc", tid.TID{Transport: "fc", Traddr: fc, HostTraddr: here}, "transports",
+		"from fc",
+		tid.TID{Transport: "fc", Traddr: fc, HostTraddr: here},
+		"transports",
 		[]string{
 			"-", noIP + "tcp address is reached", noIP + "rdma address is reached",
 			"fc --traddr=" + fc + " " + vol + "-fc --host-traddr=" + here,
 			noLoop + "fc cannot name", unknown, noIP + "tcp address is reached",
 		},
 	}, {
-		"from loop", tid.TID{Transport: "loop"}, "transports",
+		"from loop",
+		tid.TID{Transport: "loop"},
+		"transports",
 		[]string{
 			"-",
 			"tcp --traddr=192.0.2.20 --trsvcid=4420 " + vol + "-tcp",
@@ -100,7 +108,9 @@ func TestJudgeTransports(t *testing.T) {
 			"tcp --traddr=192.0.2.11 --trsvcid=8009" + dc,
 		},
 	}, {
-		"spellings of fc", tid.TID{Transport: "fc", Traddr: fc, HostTraddr: here}, "fc-spellings",
+		"spellings of fc",
+		tid.TID{Transport: "fc", Traddr: fc, HostTraddr: here},
+		"fc-spellings",
 		[]string{
 			"fc --traddr=nn-0x201700a09890f5bf:pn-0x201900a09890f5bf " + vol + "1 --host-traddr=" + here,
 			"fc --traddr=nn-0x201700a09890f5bf:pn-0x201900a09890f5bf " + vol + "2 --host-traddr=" + here,
@@ -108,7 +118,9 @@ func TestJudgeTransports(t *testing.T) {
 			"-",
 		},
 	}, {
-		"link-local, from a zone", tid.TID{Transport: "tcp", Traddr: "fe80::10%eth0"}, "link-local",
+		"link-local, from a zone",
+		tid.TID{Transport: "tcp", Traddr: "fe80::10%eth0"},
+		"link-local",
 		[]string{
 			"-",
 			"tcp --traddr=fe80::20%eth0 --trsvcid=4420 " + vol + "-tcp",
@@ -117,7 +129,9 @@ func TestJudgeTransports(t *testing.T) {
 			"tcp --traddr=fe80::11%eth0 --trsvcid=8009" + dc,
 		},
 	}, {
-		"link-local, over an interface", tid.TID{Transport: "tcp", Traddr: "fe80::10", HostIface: "eth0"}, "link-local",
+		"link-local, over an interface",
+		tid.TID{Transport: "tcp", Traddr: "fe80::10", HostIface: "eth0"},
+		"link-local",
 		[]string{
 			"-",
 			"tcp --traddr=fe80::20 --trsvcid=4420 " + vol + "-tcp --host-iface=eth0",

@@ -61,7 +61,7 @@ func FuzzFCAddr(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(addr) != len(fcNormal) || strings.Trim(addr, "nnp-x:0123456789abcdef") != "" {
+		if len(addr) != len(fcNormal) || strings.Trim(addr, "np-x:0123456789abcdef") != "" {
 			t.Fatalf("FCAddr(%q) = %q", s, addr)
 		}
 		if again, err := FCAddr(addr); again != addr || err != nil {
