@@ -60,7 +60,7 @@ func TestSamples(t *testing.T) {
 			"nvm fc nn-0x201700a09890f5bf:pn-0x201900a09890f5bf  " + vol + "2",
 			"nvm fc nn-0x201700a09890f5bf:pn-0x201900a09890f5bf  " + vol + "3",
 			"current fc nn-0x201700a09890f5bf:pn-0x201900a09890f5bf  " + tid.DiscoveryNQN + " epcsd",
-			`entry 3 of the discovery log page is skipped: cannot use traddr: cannot use Fibre Channel address "nn-0x201700a09890f5bf,pn-0x2019": "0x2019" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+			`entry 3 of the discovery log page is skipped: cannot use traddr "nn-0x201700a09890f5bf,pn-0x2019": "0x2019" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
 	}, {
 		name: "transports",

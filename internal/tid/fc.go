@@ -14,27 +14,33 @@ const wwnDigits = 16
 // place of the colon between the names, no "0x", a name as bytes with colons between them, capitals. What has not
 // exactly two names of 64 bits is an error.
 func FCAddr(s string) (string, error) {
+	addr, err := parseFC(s)
+	if err != nil {
+		return "", fmt.Errorf("cannot use Fibre Channel address %.80q: %w", s, err)
+	}
+	return addr, nil
+}
+
+// parseFC is FCAddr; its error is the cause alone.
+func parseFC(s string) (string, error) {
+	const like = "it must be like nn-0x20000090fa942779:pn-0x10000090fa942779"
 	rest, ok := strings.CutPrefix(strings.ToLower(s), "nn-")
 	if !ok {
-		return "", errNotFC(s, errors.New("it does not begin with nn-"))
+		return "", errors.New("it does not begin with nn-; " + like)
 	}
 	at := strings.Index(rest, "pn-")
 	if at < 1 || rest[at-1] != ':' && rest[at-1] != ',' {
-		return "", errNotFC(s, errors.New("it has no :pn- after the name of the node"))
+		return "", errors.New("it has no :pn- after the name of the node; " + like)
 	}
 	node, err := wwn(rest[:at-1])
 	if err != nil {
-		return "", errNotFC(s, err)
+		return "", fmt.Errorf("%w; %s", err, like)
 	}
 	port, err := wwn(rest[at+len("pn-"):])
 	if err != nil {
-		return "", errNotFC(s, err)
+		return "", fmt.Errorf("%w; %s", err, like)
 	}
 	return "nn-0x" + node + ":pn-0x" + port, nil
-}
-
-func errNotFC(s string, cause error) error {
-	return fmt.Errorf("cannot use Fibre Channel address %.80q: %w; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779", s, cause)
 }
 
 // wwn returns the digits of a World Wide Name in lower case.

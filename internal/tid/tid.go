@@ -194,9 +194,9 @@ func (t *TID) normaliseFC() error {
 		if *value == "" || f.key != "traddr" && f.key != "host-traddr" {
 			continue
 		}
-		addr, err := FCAddr(*value)
+		addr, err := parseFC(*value)
 		if err != nil {
-			return &FieldError{f.key, fmt.Sprintf("cannot use %s: %v", f.key, err)}
+			return fieldErrorf(f.key, "cannot use %s %.80q: %v", f.key, *value, err)
 		}
 		*value = addr
 	}

@@ -60,11 +60,11 @@ func TestNew(t *testing.T) {
 		{name: "interface path", in: TID{Transport: "tcp", Traddr: "192.0.2.1", NQN: vol, HostIface: "../x"}, err: `cannot use host-iface "../x": it is no name of a network interface`},
 		{
 			name: "a short World Wide Name", in: TID{Transport: "fc", Traddr: "nn-0x1:pn-0x201900a09890f5bf", NQN: vol},
-			err: `cannot use traddr: cannot use Fibre Channel address "nn-0x1:pn-0x201900a09890f5bf": "0x1" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+			err: `cannot use traddr "nn-0x1:pn-0x201900a09890f5bf": "0x1" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
 		{
 			name: "an option behind an fc address", in: TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", NQN: vol, HostTraddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls"},
-			err: `cannot use host-traddr: cannot use Fibre Channel address "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls": "0x201900a09890f5bf,tls" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
+			err: `cannot use host-traddr "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls": "0x201900a09890f5bf,tls" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
 		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot use transport fc without a traddr such as nn-0x…:pn-0x…`},
 	} {
