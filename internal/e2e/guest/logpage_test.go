@@ -251,7 +251,7 @@ func TestOtherEntries(t *testing.T) {
 
 	// Read again, the kernel's own discovery controller, which says that it does not stay, is parked. The other one says in the
 	// entry for its port that it stays.
-	guest.Run(f, "systemctl", "restart", guest.Service)
+	guest.Ctl(f, "rescan")
 	guest.Eventually(f, connectTimeout, "the one that does not stay is parked", func() (bool, string) {
 		got, _ := findListed(f, second.TID(guest.DiscoveryNQN))
 		return got.State == "parked", fmt.Sprintf("%+v", got)
