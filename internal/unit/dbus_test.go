@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -336,6 +337,23 @@ func (f *fixture) start() (call, <-chan Result) {
 	return receive(f, f.systemd.made, "the call"), result
 }
 
+// answered returns once the answers to the calls that made these jobs have come: systemd's connection may be closed then.
+func (f *fixture) answered(calls ...call) {
+	f.t.Helper()
+	s, err := f.manager.session()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, c := range calls {
+		for known := make(chan bool, 1); ; runtime.Gosched() {
+			s.do(func() { known <- s.jobs.ours[c.job] != nil })
+			if receive(f, known, "whether a call was answered") {
+				break
+			}
+		}
+	}
+}
+
 func (f *fixture) wantResult(result <-chan Result, want Outcome, wantErr string) {
 	f.t.Helper()
 	got := receive(f, result, "the result")
@@ -498,6 +516,7 @@ func TestReexec(t *testing.T) {
 	f := newFixture(t)
 	survivor, result := f.start()
 	gone, lost := f.start()
+	f.answered(survivor, gone)
 	var old *dbus.Conn
 	f.systemd.with(func(s *systemd) {
 		delete(s.types, gone.job) // it ends while nobody can say so
