@@ -240,6 +240,8 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 			m.log(slog.LevelWarn, KindClaimed, t, "its unit is gone while its controller lives: claiming it anew")
 			t.parking = false
 			m.release(t)
+		case unitsKnown && t.unended:
+			m.endUnkept(t)
 		}
 	case t.state == Foreign:
 		d := m.devices[t.device]

@@ -138,22 +138,32 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		return
 	}
 	t.epcsd = m.keepsConnections(t)
-	switch {
-	case t.persistence == config.PersistenceNever:
-		m.endConnection(t, "it is configured to be disconnected after each read (persistent = no)")
-	case t.persistence == config.PersistenceEPCSD && !t.epcsd:
-		m.endConnection(t, "the discovery controller does not support connections that are kept")
-	case m.endsItself(t):
-		m.endConnection(t, endedItself)
-	}
+	m.endUnkept(t)
 }
 
-// endConnection disconnects a DC, to poll it later, if its connection is t's own to end.
-func (m *Machine) endConnection(t *target, why string) {
-	if m.mayStop(t) {
-		t.parking = true
-		m.stop(t.unit, why)
+// endUnkept ends the connection of a DC that has been read and is not to be kept, to poll it later. A connection that is not
+// t's own to end yet, because the job that made it still runs or systemd has not been asked for its units, is looked at again
+// then.
+func (m *Machine) endUnkept(t *target) {
+	why := m.unkept(t)
+	if t.unended = why != "" && !m.mayStop(t); why == "" || t.unended {
+		return
 	}
+	t.parking = true
+	m.stop(t.unit, why)
+}
+
+// unkept tells why the connection to a DC is not to be kept, "" if it is.
+func (m *Machine) unkept(t *target) string {
+	switch {
+	case t.persistence == config.PersistenceNever:
+		return "it is configured to be disconnected after each read (persistent = no)"
+	case t.persistence == config.PersistenceEPCSD && !t.epcsd:
+		return "the discovery controller does not support connections that are kept"
+	case m.endsItself(t):
+		return endedItself
+	}
+	return ""
 }
 
 // judgePage makes the wishes of t's page anew and returns the verdict on each entry.
@@ -183,7 +193,7 @@ func (m *Machine) logFailed(ev LogFailed) {
 	for _, t := range readers {
 		t.settled = true
 		if m.endsItself(t) { // it may end the connection before its page can be read, each time
-			m.endConnection(t, endedItself)
+			m.endUnkept(t)
 		}
 	}
 	t := readers[0]
@@ -219,11 +229,11 @@ func (m *Machine) readable(t *target) bool {
 	return t.state == Connected && t.wish.Kind == tid.Discovery && d != nil && (d.Type == "discovery" || d.Type == "")
 }
 
-// mayStop tells whether t's connection is t's own to end.
+// mayStop tells whether t's connection is t's own to end, as far as systemd has told.
 func (m *Machine) mayStop(t *target) bool {
 	d := m.devices[t.device]
 	u := m.units[t.unit]
-	return t.state == Connected && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
+	return t.state == Connected && m.unitsKnown && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
 }
 
 // countEnd notes that a DC without EPCSD lost its connection. One whose page was never read may well have it. Each end is

@@ -81,6 +81,6 @@ func (m *Machine) transition(t *target, to State) {
 	t.ending = t.ending && to == Stopped
 	if to != Connected {
 		m.leaveRead(t)
-		t.device = ""
+		t.device, t.unended = "", false
 	}
 }

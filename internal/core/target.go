@@ -64,6 +64,7 @@ type dc struct {
 	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
 	epcsd       bool               // the DC says that it supports connections that are kept
 	parking     bool               // our stop of its unit is under way, to poll it later
+	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
 	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
 
 	retainUntil time.Time // known only dynamically and its source is gone: when to forget it

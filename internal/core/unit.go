@@ -259,6 +259,9 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		u.active, u.foreign = true, ""
 		switch {
 		case t.state == Connected:
+			if t.unended {
+				m.endUnkept(t)
+			}
 		case ev.Unread:
 			t.phase = unknown
 			m.audit("the controller of a unit could not be read")
