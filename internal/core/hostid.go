@@ -71,8 +71,15 @@ func (m *Machine) tellHostID(w wish.Wish) {
 		used, own, from, by, nqn))
 }
 
-// hostFreed tries what may wait because the kernel let d alone have its host NQN, or its host ID.
+// hostFreed tries what may wait because the kernel let d alone have its host NQN, or its host ID, and what is excluded by the host
+// ID that was in use. The kernel keeps the pair as long as another controller has it.
 func (m *Machine) hostFreed(d *device) {
+	for _, other := range m.devices {
+		if other.HostNQN == d.HostNQN && strings.EqualFold(other.HostID, d.HostID) {
+			return
+		}
+	}
+	m.readmit()
 	for _, t := range m.targets {
 		if t.state != Waiting || t.phase != idle || t.attempts == 0 {
 			continue

@@ -323,15 +323,27 @@ type kicked struct {
 
 func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
 	m.excluded = ev.List
+	m.readmit()
 	for _, t := range m.targets {
-		where, excluded := m.excludedBy(t)
-		switch {
-		case t.state == Excluded && !excluded:
-			m.log(slog.LevelInfo, KindReadmitted, t, "no longer excluded")
-			m.release(t)
-		case excluded && (t.state == Parked || t.state == Waiting && t.phase != looking):
+		if t.state != Parked && (t.state != Waiting || t.phase == looking) {
+			continue
+		}
+		if where, excluded := m.excludedBy(t); excluded {
 			m.transition(t, Waiting)
 			m.exclude(t, where)
+		}
+	}
+}
+
+// readmit lets go of the targets that are not excluded any more.
+func (m *Machine) readmit() {
+	for _, t := range m.targets {
+		if t.state != Excluded {
+			continue
+		}
+		if _, excluded := m.excludedBy(t); !excluded {
+			m.log(slog.LevelInfo, KindReadmitted, t, "no longer excluded")
+			m.release(t)
 		}
 	}
 }
