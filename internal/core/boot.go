@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -23,10 +24,48 @@ type boot struct {
 }
 
 func (m *Machine) nbftLoaded(ev NBFTLoaded) {
-	if slices.Equal(m.boot.connections, ev.Connections) {
+	connections := onceEach(ev.Connections)
+	if slices.Equal(m.boot.connections, connections) {
 		return
 	}
-	m.boot.connections, m.viewDirty = ev.Connections, true
+	m.boot.connections, m.viewDirty = connections, true
+}
+
+// onceEach returns the connections of all tables, each once: one that two tables name gets the security that either asks for.
+func onceEach(connections []nbft.Connection) []nbft.Connection {
+	var all []nbft.Connection
+	at := map[nameKey]int{}
+	for _, c := range connections {
+		key := nameKey{c.Host, wish.Wish{Kind: c.Wish.Kind, TID: c.Wish.TID}}
+		i, known := at[key]
+		if !known {
+			at[key] = len(all)
+			all = append(all, c)
+			continue
+		}
+		all[i].Authentication = all[i].Authentication || c.Authentication
+		all[i].Wish = asSecureAs(all[i].Wish, c.Wish)
+	}
+	return all
+}
+
+// asSecureAs returns w with the security that other, a wish for the same controller, asks for and w does not.
+func asSecureAs(w, other wish.Wish) wish.Wish {
+	_, tls := w.Params.Get(param.TLS)
+	if _, wanted := other.Params.Get(param.TLS); wanted && !tls {
+		w.Params = requireTLS(w.Params)
+		tls = true
+	}
+	for _, p := range []param.Param{param.Concat, param.Keyring, param.TLSKeyIdentity} {
+		_, has := w.Params.Get(p)
+		if value, wanted := other.Params.Get(p); wanted && !has && !(tls && p == param.Concat) {
+			w.Params, _ = w.Params.With(p, value) // a good value
+		}
+	}
+	if w.Secrets == "" {
+		w.Secrets = other.Secrets
+	}
+	return w
 }
 
 // fromHere is a wish without the host-traddr that turned out not to be this host's any more.
@@ -73,19 +112,23 @@ func (m *Machine) covers(w wish.Wish) bool {
 func (m *Machine) covered(w wish.Wish) (covered, refused bool) {
 	for _, c := range m.boot.connections {
 		booted, ok := m.addressed(c.Host, c.Wish)
-		a, b := booted.TID, w.TID
-		if !ok || booted.Kind != w.Kind || a.Transport != b.Transport || a.Traddr != b.Traddr || a.Trsvcid != b.Trsvcid || !tid.SameNQN(a.NQN, b.NQN) {
+		if !ok || !includes(w, booted) {
 			continue
 		}
 		refused := m.lacksSecret(c, booted)
 		if refused && m.authenticates(w) {
 			continue
 		}
-		if (b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface) {
-			return true, refused
-		}
+		return true, refused
 	}
 	return false, false
+}
+
+// includes tells whether booted, a wish of the tables, is for the target of w, and by a path that w names or leaves open.
+func includes(w, booted wish.Wish) bool {
+	a, b := booted.TID, w.TID
+	return booted.Kind == w.Kind && a.Transport == b.Transport && a.Traddr == b.Traddr && a.Trsvcid == b.Trsvcid && tid.SameNQN(a.NQN, b.NQN) &&
+		(b.HostTraddr == "" || b.HostTraddr == a.HostTraddr) && (b.HostIface == "" || b.HostIface == a.HostIface)
 }
 
 // tellRedundant says once of a configured connection that the boot firmware has it already, or has it and it may not be made.

@@ -73,6 +73,7 @@ func (m *Machine) view() []*wanted {
 			want(w, "NBFT: "+c.From, true, true, found, "")
 		}
 	}
+	boots := len(list)
 	for _, c := range m.cfg.Connections {
 		w, ok := m.addressed(c.Host, c.Wish)
 		if !ok {
@@ -84,6 +85,11 @@ func (m *Machine) view() []*wanted {
 		}
 		if m.covers(w) {
 			m.tellRedundant(w, from)
+			for _, booted := range list[:boots] { // what the file asks for to be safe holds for the boot firmware's connection
+				if includes(w, booted.wish) {
+					booted.wish = asSecureAs(booted.wish, w)
+				}
+			}
 			continue
 		}
 		want(w, from, true, true, c.Discovered, c.Persistence)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -111,5 +112,73 @@ func TestBootAuthenticationOfChild(t *testing.T) {
 	}
 	if nbft := (nbft.Connection{Wish: w}); !s.m.permitted(nbft, w) {
 		t.Error("what needs no authentication is not permitted")
+	}
+}
+
+// What two tables say of one connection, or a table and a configuration, holds together: it is connected with the security that
+// either asks for, and with the table's identity.
+func TestBootSecurityOfTwo(t *testing.T) {
+	with := func(w wish.Wish, values ...string) wish.Wish {
+		for i := 0; i < len(values); i += 2 {
+			p, _ := param.ByName(values[i])
+			var err error
+			if w.Params, err = w.Params.With(p, values[i+1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return w
+	}
+	table := func(values ...string) nbft.Connection {
+		c := booted(false).Connections[0]
+		c.Wish = with(c.Wish, values...)
+		return c
+	}
+	configured := func(values ...string) ConfigLoaded {
+		cfg := named("")
+		w := &cfg.Config.Connections[0].Wish
+		w.TID.Traddr = "192.0.2.1"
+		*w = with(*w, values...)
+		return cfg
+	}
+	demanding := table()
+	demanding.Authentication = true
+	nothing := ConfigLoaded{config.Config{Settings: config.Defaults()}}
+	own := configured()
+	own.Config.Connections[0].Wish.Secrets = "discoverd.conf:3:1"
+	for _, test := range []struct {
+		name      string
+		tables    []nbft.Connection
+		config    ConfigLoaded
+		want, ref string // what the one target asks for; "" for no target
+		none      bool
+	}{
+		{"the second table requires TLS", []nbft.Connection{table(), table("tls", "true")}, nothing, "--tls", "", false},
+		{"the first table requires TLS", []nbft.Connection{table("tls", "true"), table()}, nothing, "--tls", "", false},
+		{"the second table requires authentication", []nbft.Connection{table(), demanding}, nothing, "", "", true},
+		{"the file asks for TLS", []nbft.Connection{table()}, configured("tls", "true", "keyring", "boot"), "--tls --keyring=boot", "", false},
+		{"the file asks for concat", []nbft.Connection{table()}, configured("concat", "true"), "--concat", "", false},
+		{"the file asks for concat, the table for TLS", []nbft.Connection{table("tls", "true")}, configured("concat", "true"), "--tls", "", false},
+		{"the file has a secret", []nbft.Connection{table()}, own, "", "discoverd.conf:3:1", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, NBFTLoaded{test.tables}, test.config)
+			targets := s.m.View().Targets
+			if test.none {
+				if len(targets) != 0 {
+					t.Errorf("%v is connected", targets[0].Wish.TID)
+				}
+				return
+			}
+			if len(targets) != 1 {
+				t.Fatalf("%d targets, want 1", len(targets))
+			}
+			w := targets[0].Wish
+			bare := w
+			bare.Params = param.Set{}
+			got := strings.Join(w.Args()[len(bare.Args()):], " ")
+			if got != test.want || string(w.Secrets) != test.ref || w.Owner != wish.OwnerNBFT {
+				t.Errorf("%s with %q of %s, want %s with %q", got, w.Secrets, w.Owner, test.want, test.ref)
+			}
+		})
 	}
 }
