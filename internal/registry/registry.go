@@ -142,10 +142,11 @@ func (r Registry) restore(device, owner, instead, seqnum string) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(fresh)
-	if err := os.Rename(fresh, r.entryPath(device)); !errors.Is(err, fs.ErrExist) { // ENOTEMPTY is fs.ErrExist too
+	err = os.Rename(fresh, r.entryPath(device))
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTDIR) { // ENOTEMPTY is fs.ErrExist too
 		return err == nil, err
 	}
-	// An entry is there, which may hold what others keep in it.
+	// An entry is there, which may hold what others keep in it, or a file that is none and that Set moves away.
 	if there, err := r.Owner(device); err != nil || there != "" && there != instead {
 		return false, err
 	}

@@ -169,6 +169,16 @@ func TestRestore(t *testing.T) {
 			f.wantFiles(test.want)
 		})
 	}
+	t.Run("a file in the way", func(t *testing.T) {
+		f := newFixture(t)
+		f.must(f.Create("nvme4", map[string]string{"owner": "stas"}))
+		f.put("nvme3", "")
+		restored, err := f.Restore("nvme3", "discoverd", "", 120)
+		if f.must(err); !restored {
+			t.Error("not restored")
+		}
+		f.wantFiles(map[string]string{"nvme3/owner": "discoverd\n", "nvme3/seqnum": "120\n", "nvme4/owner": "stas\n"})
+	})
 	if _, err := newFixture(t).Restore("../nvme3", "discoverd", "", 120); err == nil {
 		t.Error("../nvme3: no error")
 	}
