@@ -45,10 +45,11 @@ func (m *Machine) hostIDInUse(nqn string) (id, by string) {
 	return "", ""
 }
 
-// tableHostID returns the host ID that the boot firmware's tables have for a host NQN, and which of them.
+// tableHostID returns the host ID that the boot firmware's tables have for a host NQN, and which of them. One that was only
+// derived from the NQN is no reason to use another than the files have.
 func (m *Machine) tableHostID(nqn string) (table, id string) {
 	for _, c := range m.boot.connections {
-		if c.Wish.TID.HostID != "" && tid.SameNQN(c.Wish.TID.HostNQN, nqn) {
+		if c.Wish.TID.HostID != "" && !c.Derived && tid.SameNQN(c.Wish.TID.HostNQN, nqn) {
 			return c.Table, c.Wish.TID.HostID
 		}
 	}

@@ -56,6 +56,15 @@ func TestHostIDOfTable(t *testing.T) {
 		"start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.host --hostid="+strings.ToUpper(hostID)+" --host-traddr=192.0.2.9")
 }
 
+// A table without a host ID does not speak against the files: what was derived from its host NQN is for its own connections.
+func TestHostIDDerived(t *testing.T) {
+	table := bootedAs(tableID)
+	table.Connections[0].Derived = true
+	s := newStage(t, table, filed())
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.7")}),
+		"start --transport=tcp --traddr=192.0.2.7 --trsvcid=4420 --nqn=nqn.other --hostnqn=nqn.host --hostid="+hostID)
+}
+
 // What the boot firmware's table wants authenticated is not connected without a secret, by whatever source it is named, and
 // that is told once. With the host's secret it is connected as the table says, and with one of its own as the
 // configuration says.

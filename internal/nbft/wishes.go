@@ -30,6 +30,9 @@ type Connection struct {
 	// of the configuration the wish is not to be connected.
 	Authentication bool
 
+	// Derived tells that the table has no host ID, and that of the wish is the UUID of the host NQN.
+	Derived bool
+
 	// Table is the file of the table that names the connection; who reads it sets it.
 	Table string
 
@@ -187,7 +190,7 @@ func (w *wisher) unpinned(name string, kind tid.Kind, id tid.TID, asks asked) {
 func (w *wisher) add(c Connection, kind tid.Kind, id tid.TID, asks asked) {
 	id.HostNQN, id.HostID = w.table.Host.NQN, w.table.Host.ID
 	if uuid, ok := strings.CutPrefix(id.HostNQN, uuidNQNPrefix); ok && id.HostID == "" {
-		id.HostID = strings.ToLower(uuid)
+		id.HostID, c.Derived = strings.ToLower(uuid), true
 	}
 	if c.Host = tid.HostName(id.Traddr); c.Host != "" {
 		id.Traddr = "::" // stands in while the rest is checked

@@ -205,7 +205,7 @@ func TestWishes(t *testing.T) {
 	}
 }
 
-// TestPersonaWithoutID holds that a host ID that the table does not have is that of its NQN.
+// TestPersonaWithoutID holds that a host ID that the table does not have is that of its NQN, and known to be no more than that.
 func TestPersonaWithoutID(t *testing.T) {
 	for _, test := range []struct{ nqn, want string }{
 		{"nqn.2014-08.org.nvmexpress:uuid:aaaaaaaa-2222-3333-4444-555555555555", "aaaaaaaa-2222-3333-4444-555555555555"},
@@ -215,7 +215,7 @@ func TestPersonaWithoutID(t *testing.T) {
 			Host: nbft.Host{NQN: test.nqn},
 			SSNS: []nbft.SSNS{{Index: 1, Transport: "tcp", Traddr: netip.MustParseAddr("192.0.2.1"), NQN: nqn}},
 		}, param.Set{}, param.Set{})
-		if len(connections) != 1 || connections[0].Wish.TID.HostNQN != test.nqn || connections[0].Wish.TID.HostID != test.want {
+		if len(connections) != 1 || connections[0].Wish.TID.HostNQN != test.nqn || connections[0].Wish.TID.HostID != test.want || connections[0].Derived != (test.want != "") {
 			t.Errorf("%s: %+v, want host ID %q", test.nqn, connections, test.want)
 		}
 	}
