@@ -16,6 +16,8 @@ const (
 	endsMax    = 3                // SPEC 7.6: so many ends of the connection …
 	endsWithin = 10 * time.Minute // … in such a time, and the DC is polled instead
 
+	maxTold = 16 // skipped entries of one read that the journal names; the others are counted
+
 	endedItself = "the discovery controller does not keep its connection"
 )
 
@@ -111,7 +113,7 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		t.settled = true
 		m.viewDirty = true
 	}
-	skipped, plain := 0, 0
+	skipped, fresh, plain := 0, 0, 0
 	for i, v := range m.judgePage(t) {
 		e := t.page[i]
 		if v.plain && !told[e] {
@@ -120,9 +122,15 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		if v.skipped == "" {
 			continue
 		}
-		if skipped++; !told[e] {
+		if skipped++; told[e] {
+			continue
+		}
+		if fresh++; fresh <= maxTold {
 			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %s", e.NQN, v.skipped))
 		}
+	}
+	if fresh > maxTold {
+		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping %d more entries, which nvme-discoverctl logs lists", fresh-maxTold))
 	}
 	if plain > 0 {
 		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): this host has no dhchap-secret to make a key from, and tls = true is not configured", plain))
@@ -212,7 +220,7 @@ func (m *Machine) keepsConnections(t *target) bool {
 	}
 	for _, parent := range m.targets {
 		for _, e := range parent.page {
-			if e.Subtype != discoverylog.Referral {
+			if e.Subtype != discoverylog.Referral || !samePort(t.wish.TID, e.Traddr) { // to judge each would take long
 				continue
 			}
 			if judge(parent.judgedBy, e).wish.TID == t.wish.TID {
