@@ -348,6 +348,10 @@ func (c *Connector) leaveResult(unit string, err error) {
 		if errors.As(err, &refusal) {
 			result.Errno, result.Meaning = int(refusal.Errno), refusal.Meaning
 		}
+		var unknown *fabrics.UnknownOptionError
+		if errors.As(err, &unknown) {
+			result.Lacks = unknown.Option
+		}
 		warning = c.state.WriteResult(unit, result)
 	}
 	if warning != nil {

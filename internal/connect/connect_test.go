@@ -214,6 +214,16 @@ func TestConnect(t *testing.T) {
 			records: map[string]string{}, writes: 1,
 		},
 		{
+			name: "an option that the kernel does not know",
+			host: func(h *host) { h.refuse = &fabrics.UnknownOptionError{TID: ioc().TID, Option: "concat"} },
+			err:  `cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): this kernel does not know the option "concat": do without it, or use a kernel that has it`,
+			result: state.Result{
+				Meaning: `cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1): this kernel does not know the option "concat": do without it, or use a kernel that has it`,
+				Lacks:   "concat",
+			},
+			records: map[string]string{}, writes: 1,
+		},
+		{
 			name: "EALREADY: another program was faster",
 			host: func(h *host) {
 				h.refuse = refused(syscall.EALREADY)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -14,9 +15,9 @@ import (
 
 // origin is what the entries of a log page take over from their DC.
 type origin struct {
-	tid           tid.TID           // of the DC's wish: its bindings count, not what sysfs shows
-	found         config.Discovered // parameters and secrets of what the page names
-	authenticates bool              // there is a DH-HMAC-CHAP secret among those
+	tid     tid.TID           // of the DC's wish: its bindings count, not what sysfs shows
+	found   config.Discovered // parameters and secrets of what the page names
+	concats bool              // TLS can be had with a key from the authentication: by the kernel, and by a DH-HMAC-CHAP secret among those
 }
 
 // verdict is what becomes of one entry of a log page.
@@ -28,7 +29,7 @@ type verdict struct {
 
 // originOf returns what the log page of t is judged by.
 func (m *Machine) originOf(t *target) origin {
-	return origin{t.wish.TID, t.found, m.cfg.Secrets[t.found.Secrets][secret.DHChap].Value.IsSet()}
+	return origin{t.wish.TID, t.found, !m.noConcat && m.cfg.Secrets[t.found.Secrets][secret.DHChap].Value.IsSet()}
 }
 
 // judge decides about one entry. It is the only place that does: the wishes, the count in the journal and the listing
@@ -62,6 +63,16 @@ func judge(o origin, e discoverylog.Entry) verdict {
 		return verdict{skipped: err.Error()}
 	}
 	return verdict{wish: w, plain: plain}
+}
+
+// learnConcat takes from a failed connect that this kernel has no concat, as older ones. What is only offered is
+// connected without from then on; what the configuration asks for is not.
+func (m *Machine) learnConcat(ev JobDone) {
+	if m.noConcat || ev.Failure == nil || ev.Failure.Lacks != param.Concat.Info().Kernel {
+		return
+	}
+	m.noConcat, m.viewDirty = true, true
+	m.log(slog.LevelInfo, KindNone, nil, "this kernel cannot make a TLS key from the authentication (concat): what log pages offer TLS for without requiring it is connected without")
 }
 
 // leadsTo returns why a DC cannot name what is reached by a transport, nil if it can. An address is of use only where it is
@@ -102,7 +113,7 @@ func (o origin) inherited(e discoverylog.Entry) tid.TID {
 }
 
 // secure gives the parameters the secure channel that an entry asks for, as `nvme connect-all` does: TLS where it is
-// required, and where it is only offered, TLS with a key from the authentication (concat), if the host has a secret for that.
+// required, and where it is only offered, TLS with a key from the authentication (concat), if that can be had.
 // What is required or configured and cannot be had is an error: nothing is connected with less. plain tells that an offer is
 // not used.
 func (o origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err error) {
@@ -113,7 +124,7 @@ func (o origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err
 		return false, fmt.Errorf("it requires a secure channel, which this host does not have over %s", e.Transport)
 	case e.SecureChannel:
 		*params = requireTLS(*params)
-	case e.OffersTLS() && !tls && !concat && o.authenticates:
+	case e.OffersTLS() && !tls && !concat && o.concats:
 		*params, err = params.With(param.Concat, "true")
 	case e.OffersTLS() && !tls && !concat:
 		plain = true

@@ -167,9 +167,9 @@ func TestJudgeSecurity(t *testing.T) {
 		want []string
 	}{
 		{"nothing configured", origin{}, []string{"", "", "tls", "", "plain", "tls", rdma, "tls"}},
-		{"a secret", origin{authenticates: true}, []string{"", "", "tls", "", "concat", "tls", rdma, "tls"}},
-		{"tls", origin{found: with(param.TLS), authenticates: true}, []string{"tls", "tls", "tls", "tls", "tls", "tls", rdma, "tls"}},
-		{"concat", origin{found: with(param.Concat), authenticates: true}, []string{"concat", "concat", "tls", "concat", "concat", "tls", rdma, "tls"}},
+		{"a secret", origin{concats: true}, []string{"", "", "tls", "", "concat", "tls", rdma, "tls"}},
+		{"tls", origin{found: with(param.TLS), concats: true}, []string{"tls", "tls", "tls", "tls", "tls", "tls", rdma, "tls"}},
+		{"concat", origin{found: with(param.Concat), concats: true}, []string{"concat", "concat", "tls", "concat", "concat", "tls", rdma, "tls"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.o.tid = tid.TID{Transport: "tcp", Traddr: "192.0.2.10"}

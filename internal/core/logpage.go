@@ -133,7 +133,11 @@ func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
 		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping %d more entries, which nvme-discoverctl logs lists", fresh-maxTold))
 	}
 	if plain > 0 {
-		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): this host has no dhchap-secret to make a key from, and tls = true is not configured", plain))
+		why := "this host has no dhchap-secret to make a key from"
+		if m.noConcat {
+			why = "this kernel cannot make a key from the authentication (concat)"
+		}
+		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): %s, and tls = true is not configured", plain, why))
 	}
 	text := fmt.Sprintf("log page read: %d of %d entries are connections", len(t.children), len(t.page))
 	if skipped > 0 {

@@ -69,6 +69,8 @@ type Machine struct {
 	// noAutoconnect: nvme-cli's automatic connects are known not to be in force, so that what they connected is nobody's.
 	noAutoconnect bool
 
+	noConcat bool // the kernel is known to have no concat
+
 	viewDirty bool
 	full      bool              // log pages name more than may be wished for
 	kicks     map[string]kicked // by transport

@@ -2,10 +2,13 @@ package core
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -46,4 +49,37 @@ func TestChildSecrets(t *testing.T) {
 	if v.skipped != "" || v.wish.Secrets != secret.Ref("[host]") {
 		t.Errorf("%q, %v", v.wish.Secrets, v.skipped)
 	}
+}
+
+// An offer of TLS is used with a key from the authentication. Where the kernel turns out to have no concat, the connection is
+// made without, as nobody requires it; what the configuration asks for stays.
+func TestOfferedWithoutConcat(t *testing.T) {
+	value, err := secret.Parse(secret.DHChap, "DHHC-1:00:YWtha2FrYWtha2FrYWtha2FrYWtha2FrYWtha2FrYWuxHBYh:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	concat, err := param.Set{}.With(param.Concat, "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dc := wish.Wish{Kind: tid.Discovery, Owner: wish.OwnerDiscoverd, TID: tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1", Trsvcid: "8009", NQN: tid.DiscoveryNQN}}
+	own := wish.Wish{Owner: wish.OwnerDiscoverd, Params: concat, TID: tid.TID{Transport: tid.TCP, Traddr: "192.0.2.3", Trsvcid: "4420", NQN: "nqn.own"}}
+	s := newStage(t, ConfigLoaded{config.Config{
+		Settings: config.Defaults(), Secrets: map[secret.Ref]secret.Set{"[host]": {secret.DHChap: {Value: value}}},
+		Connections: []config.Connection{{Wish: dc, Discovered: config.Discovered{Secrets: "[host]"}}, {Wish: own}},
+	}})
+	target := s.m.byTID[dc.TID]
+	target.page = []discoverylog.Entry{{
+		Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol", TREQ: 2, SecType: discoverylog.SecTLS13,
+	}}
+	s.m.viewDirty = true
+	s.step(Tick{})
+	unit := s.m.targets[len(s.m.targets)-1].unit
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2")}), "start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol --concat")
+	s.expect(s.step(JobDone{Unit: unit, Op: OpStart, Outcome: "failed", Failure: &state.Result{Meaning: "it lacks it", Lacks: "concat"}}),
+		"log info: this kernel cannot make a TLS key from the authentication (concat): what log pages offer TLS for without requiring it is connected without",
+		"log warn: cannot connect: it lacks it; next attempt in 900ms (tcp, 192.0.2.2, 4420, nqn.vol)")
+	s.now = s.now.Add(2 * time.Second)
+	s.expect(s.step(Tick{}), "start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol")
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.3")}), "start --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.own --concat")
 }

@@ -294,6 +294,7 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 		m.audit("the end of a job was not heard")
 	default:
 		u.active, u.argv = false, nil
+		m.learnConcat(ev)
 		m.fail(t, failureOf(ev), errnoOf(ev))
 	}
 }

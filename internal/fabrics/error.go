@@ -103,6 +103,16 @@ func unopened(w wish.Wish, err error) error {
 	return failed(w, secret.Set{}, err)
 }
 
+// UnknownOptionError tells that the kernel does not know an option without which the connection would be another one.
+type UnknownOptionError struct {
+	TID    tid.TID
+	Option string // as the kernel spells it
+}
+
+func (e *UnknownOptionError) Error() string {
+	return fmt.Sprintf("cannot connect %s: this kernel does not know the option %q: do without it, or use a kernel that has it", e.TID, e.Option)
+}
+
 // failed gives an error of the device its meaning.
 func failed(w wish.Wish, secrets secret.Set, err error) error {
 	var errno syscall.Errno

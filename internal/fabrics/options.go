@@ -70,7 +70,7 @@ func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, drop
 		}
 		if !known[o.name] {
 			if o.must {
-				return "", nil, fmt.Errorf("cannot connect %s: this kernel does not know the option %q: do without it, or use a kernel that has it", w.TID, o.name)
+				return "", nil, &UnknownOptionError{w.TID, o.name}
 			}
 			// The NQN says the same by itself, the kernel finds the key, and its keyring is that one anyway.
 			if o.name != discoveryOption && o.name != tlsKeyOption && o.name != keyringOption {

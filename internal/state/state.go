@@ -145,6 +145,9 @@ type Result struct {
 	Errno   int       `json:"errno"`   // of the write to the kernel, 0 if it did not come to that
 	Meaning string    `json:"meaning"` // one line for a person
 	Time    time.Time `json:"time"`
+
+	// Lacks is the option that the kernel does not know and that the connection is not made without; "" otherwise.
+	Lacks string `json:"lacks,omitempty"`
 }
 
 // WriteResult records why unit has failed.
