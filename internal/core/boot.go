@@ -49,6 +49,9 @@ func onceEach(connections []nbft.Connection) []nbft.Connection {
 	return all
 }
 
+// securityOf returns nothing but what w asks for to be safe: the zero Wish for nothing.
+func securityOf(w wish.Wish) wish.Wish { return asSecureAs(wish.Wish{}, w) }
+
 // asSecureAs returns w with the security that other, a wish for the same controller, asks for and w does not.
 func asSecureAs(w, other wish.Wish) wish.Wish {
 	_, tls := w.Params.Get(param.TLS)

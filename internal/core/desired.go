@@ -110,7 +110,28 @@ func (m *Machine) view() []*wanted {
 		m.log(slog.LevelError, KindLogPageFlawed, nil, fmt.Sprintf("log pages name connections beyond %d, which are left out: take the discovery controllers that name them out of the configuration", maxWanted))
 	}
 	m.full = full
+	secureAsStatic(list)
 	return list
+}
+
+// secureAsStatic gives what is discovered the security of a static wish for the same target by another path: one connection may
+// serve both, whichever is made first.
+func secureAsStatic(list []*wanted) {
+	static := map[group]wish.Wish{}
+	for _, w := range list {
+		if w.static && securityOf(w.wish) != (wish.Wish{}) {
+			g := groupOf(w.wish)
+			static[g] = asSecureAs(static[g], securityOf(w.wish))
+		}
+	}
+	if len(static) == 0 {
+		return
+	}
+	for _, w := range list {
+		if asked, ok := static[groupOf(w.wish)]; ok && !w.static {
+			w.wish = asSecureAs(w.wish, asked)
+		}
+	}
 }
 
 // retained tells whether a DC whose source is gone is to be kept all the same.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -82,4 +83,33 @@ func TestOfferedWithoutConcat(t *testing.T) {
 	s.now = s.now.Add(2 * time.Second)
 	s.expect(s.step(Tick{}), "start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.3")}), "start --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.own --concat")
+}
+
+// A file asks for TLS to a target by one path, and a log page names the target without a path: one connection would serve both,
+// so that neither is made without TLS. What the file says of two paths stays as it is.
+func TestDiscoveredAsSecureAsConfigured(t *testing.T) {
+	tls, err := param.Set{}.With(param.TLS, "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := func(kind tid.Kind, traddr, trsvcid, nqn, iface string) wish.Wish {
+		return wish.Wish{Kind: kind, Owner: wish.OwnerDiscoverd, TID: tid.TID{Transport: tid.TCP, Traddr: traddr, Trsvcid: trsvcid, NQN: nqn, HostIface: iface}}
+	}
+	dc := address(tid.Discovery, "192.0.2.1", "8009", tid.DiscoveryNQN, "")
+	pinned, other := address(tid.IO, "192.0.2.2", "4420", "nqn.vol", "eth0"), address(tid.IO, "192.0.2.2", "4420", "nqn.vol", "eth1")
+	pinned.Params, pinned.Secrets = tls, "discoverd.conf:3:1"
+	s := newStage(t, configured(dc, pinned, other))
+	s.m.byTID[dc.TID].children = []wish.Wish{address(tid.IO, "192.0.2.2", "4420", "nqn.vol", ""), address(tid.IO, "192.0.2.3", "4420", "nqn.vol", "")}
+	got := map[string]bool{}
+	for _, w := range s.m.view() {
+		_, on := w.wish.Params.Get(param.TLS)
+		if (w.wish.Secrets != "") != on {
+			t.Errorf("%v: secrets %q", w.wish.TID, w.wish.Secrets)
+		}
+		got[w.wish.TID.Traddr+" "+w.wish.TID.HostIface] = on
+	}
+	want := map[string]bool{"192.0.2.1 ": false, "192.0.2.2 eth0": true, "192.0.2.2 eth1": false, "192.0.2.2 ": true, "192.0.2.3 ": false}
+	if !maps.Equal(got, want) {
+		t.Errorf("with TLS: %v, want %v", got, want)
+	}
 }
