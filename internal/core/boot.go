@@ -24,27 +24,31 @@ type boot struct {
 }
 
 func (m *Machine) nbftLoaded(ev NBFTLoaded) {
-	connections := onceEach(ev.Connections)
+	connections := agreed(ev.Connections)
 	if slices.Equal(m.boot.connections, connections) {
 		return
 	}
 	m.boot.connections, m.viewDirty = connections, true
 }
 
-// onceEach returns the connections of all tables, each once: one that two tables name gets the security that either asks for.
-func onceEach(connections []nbft.Connection) []nbft.Connection {
-	var all []nbft.Connection
-	at := map[nameKey]int{}
+// agreed returns the connections of all tables, of which those that are one get the security that any of their tables asks for.
+func agreed(connections []nbft.Connection) []nbft.Connection {
+	type key struct {
+		host string
+		tid  tid.TID
+	}
+	keyOf := func(c nbft.Connection) key { return key{c.Host, c.Wish.TID} }
+	asked := map[key]nbft.Connection{}
 	for _, c := range connections {
-		key := nameKey{c.Host, wish.Wish{Kind: c.Wish.Kind, TID: c.Wish.TID}}
-		i, known := at[key]
-		if !known {
-			at[key] = len(all)
-			all = append(all, c)
-			continue
-		}
-		all[i].Authentication = all[i].Authentication || c.Authentication
-		all[i].Wish = asSecureAs(all[i].Wish, c.Wish)
+		sum := asked[keyOf(c)]
+		sum.Authentication = sum.Authentication || c.Authentication
+		sum.Wish = asSecureAs(sum.Wish, c.Wish)
+		asked[keyOf(c)] = sum
+	}
+	all := slices.Clone(connections)
+	for i, c := range all {
+		sum := asked[keyOf(c)]
+		all[i].Authentication, all[i].Wish = sum.Authentication, asSecureAs(c.Wish, sum.Wish)
 	}
 	return all
 }
