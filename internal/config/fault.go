@@ -142,6 +142,35 @@ func (k kept) hasAll(faults []fault) bool {
 	return !slices.ContainsFunc(faults, func(f fault) bool { return !k.has(f) })
 }
 
+// secure tells whether a connection is with all of the security of one with these parameters and secrets.
+func (k kept) secure(params param.Set, secrets secret.Set) bool {
+	for _, p := range []param.Param{param.TLS, param.Concat} {
+		_, has := k.connection.Wish.Params.Get(p)
+		if _, asked := params.Get(p); asked && !has {
+			return false
+		}
+	}
+	return covers(k.secrets, secrets)
+}
+
+// covers tells whether there is a secret in set for each of those in asked.
+func covers(set, asked secret.Set) bool {
+	return !slices.ContainsFunc(secret.Keys(), func(k secret.Key) bool { return asked[k].Value.IsSet() && !set[k].Value.IsSet() })
+}
+
+// mayStand tells whether a connection of the last load may stay in place of now, as far as now can be told: it is no less
+// secure, over no other path and by no other host.
+func (k kept) mayStand(now lost) bool {
+	is, asked := k.connection.Wish.TID, now.connection.Wish.TID
+	for _, key := range []string{"host-traddr", "host-iface"} {
+		value, _ := asked.Get(key)
+		if has, _ := is.Get(key); value != "" && value != has {
+			return false
+		}
+	}
+	return k.hasAll(now.faults) && k.secure(now.connection.Wish.Params, now.secrets) && (now.unsure || is.HostNQN == asked.HostNQN)
+}
+
 // sameEnd tells whether two connections lead to one subsystem at one address, whoever connects and from where.
 func sameEnd(a, b Connection) bool {
 	x, y := a.Wish.TID, b.Wish.TID

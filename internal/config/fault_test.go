@@ -230,12 +230,25 @@ func TestLoader(t *testing.T) {
 	load("a harmless value", mine("", ""), theirs("", ""), 0, "192.0.2.9", "192.0.2.1")
 	load("a harmless value that is wrong", mine("", ""), theirs("", ";queue-size=1"), 1, "192.0.2.9", "192.0.2.1")
 
+	const queue = ";queue-size=1"
+	load("in the clear", mine("", ""), theirs("", ""), 0, "192.0.2.9", "192.0.2.1")
+	load("TLS beside a harmless value that is wrong", mine("", ""), theirs("tls = true\n", queue), 1, "192.0.2.9", "192.0.2.1 not connected")
+	load("a secret beside it", mine("", ""), theirs(a, queue), 1, "192.0.2.9", "192.0.2.1 not connected")
+	load("a pin beside it", mine("", ""), theirs("", ";host-iface=eth0"+queue), 1, "192.0.2.9", "192.0.2.1 not connected")
+	load("through eth0", mine("", ""), theirs("", ";host-iface=eth0"), 0, "192.0.2.9", "192.0.2.1 through eth0")
+	load("through eth1, with a harmless value that is wrong", mine("", ""), theirs("", ";host-iface=eth1"+queue), 1, "192.0.2.9", "192.0.2.1 not connected")
+
 	// The host's own secrets, for what is found.
 	load("the host's", mine("", ""), "[Host]\n"+a, 0, "192.0.2.9")
 	diff(t, "found with", secretA, loaded.Secrets[loaded.Discovered.Secrets][secret.DHChap].Value.Reveal())
 	load("the host's file is gone", mine("", ""), "[Host]\nkxchap-secret-file = /none\n", 1, "192.0.2.9")
 	diff(t, "found with", secretA, loaded.Secrets[loaded.Discovered.Secrets][secret.DHChap].Value.Reveal())
 	diff(t, "the host's", secretA, loaded.Secrets[loaded.HostSecrets[testNQN]][secret.DHChap].Value.Reveal())
+	load("no secrets of the host", mine("", ""), "[Host]\nkeyring = .nvme\n", 0, "192.0.2.9")
+	load("a good one beside what is wrong", mine("", ""), "[Host]\n"+a+"keyring = \u0007\n", 1, "192.0.2.9")
+	if loaded.Unusable[loaded.Discovered.Secrets] == "" || loaded.Unusable[loaded.HostSecrets[testNQN]] != "" {
+		t.Errorf("found with %q, the host's are %q", loaded.Discovered.Secrets, loaded.HostSecrets[testNQN])
+	}
 	load("a file that cannot be read", mine("", ""), theirs("", ""), 0, "192.0.2.9", "192.0.2.1")
 	if err := os.Remove(root.Join(fabricsFile)); err != nil {
 		t.Fatal(err)

@@ -373,7 +373,7 @@ func (r *resolver) unconfigured(sources []*source) {
 	r.out.Config.Discovered = found.discovered(ref)
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
 	if wrong = append(onlyGrave(wrong), found.faults()...); len(wrong) > 0 || own.nqn == "" {
-		if last := r.last.found; last.connection.Wish.TID.HostNQN != "" && last.hasAll(wrong) {
+		if last := r.last.found; last.connection.Wish.TID.HostNQN != "" && last.hasAll(wrong) && last.secure(found[tid.IO].set, set) {
 			r.out.Config.Discovered = last.connection.Discovered
 			r.out.Config.Discovered.Secrets = r.keep(last.secrets, "last good secrets of what is found")
 			r.out.HostNQN, r.out.HostID = last.connection.Wish.TID.HostNQN, last.connection.Wish.TID.HostID
@@ -642,7 +642,7 @@ func (r *resolver) add(file string, k kept) {
 func (r *resolver) belowLast(file string, now *kept, faults []fault) {
 	for _, k := range r.last.connections[file] {
 		io := kept{connection: Connection{Wish: wish.Wish{Params: k.connection.Discovered.IO}}, secrets: k.below}
-		if sameEnd(k.connection, now.connection) && io.hasAll(faults) {
+		if sameEnd(k.connection, now.connection) && io.hasAll(faults) && io.secure(now.connection.Discovered.IO, now.below) {
 			now.connection.Discovered, now.below, now.values.Found = k.connection.Discovered, k.below, k.values.Found
 			now.connection.Discovered.Secrets = r.keep(k.below, lastGoodRef(k.connection.Discovered.Secrets))
 			return
@@ -658,7 +658,7 @@ func (r *resolver) lostConnections() {
 		stays := false
 		for _, k := range r.last.connections[l.file] {
 			key := connectionKey{sameness(k.connection.Wish.TID), k.connection.Host}
-			if from, taken := r.first[key]; !sameEnd(k.connection, l.connection) || taken && from != l.connection.From || !k.hasAll(l.faults) {
+			if from, taken := r.first[key]; !sameEnd(k.connection, l.connection) || taken && from != l.connection.From || !k.mayStand(l) {
 				continue
 			}
 			stays = true

@@ -61,7 +61,7 @@ func (r *resolver) hostSecrets(s *source, own *persona) {
 	wrong := secretFaults(own.faults)
 	if len(wrong) == 0 {
 		own.ref = r.keep(set, name)
-	} else if before, ok := r.last.hosts[own.nqn]; ok && (kept{secrets: before}).hasAll(wrong) {
+	} else if before, ok := r.last.hosts[own.nqn]; ok && (kept{secrets: before}).hasAll(wrong) && covers(before, set) {
 		own.ref = r.keep(before, lastGoodRef(name))
 	} else {
 		own.ref = r.block(name, wrong)
