@@ -142,20 +142,20 @@ func (k kept) hasAll(faults []fault) bool {
 	return !slices.ContainsFunc(faults, func(f fault) bool { return !k.has(f) })
 }
 
-// secure tells whether a connection is with all of the security of one with these parameters and secrets.
-func (k kept) secure(params param.Set, secrets secret.Set) bool {
+// lacks returns what these parameters and secrets have for the security of a connection and k has not, "" if there is nothing.
+func (k kept) lacks(params param.Set, secrets secret.Set) string {
 	for _, p := range []param.Param{param.TLS, param.Concat} {
 		_, has := k.connection.Wish.Params.Get(p)
 		if _, asked := params.Get(p); asked && !has {
-			return false
+			return p.String()
 		}
 	}
-	return covers(k.secrets, secrets)
-}
-
-// covers tells whether there is a secret in set for each of those in asked.
-func covers(set, asked secret.Set) bool {
-	return !slices.ContainsFunc(secret.Keys(), func(k secret.Key) bool { return asked[k].Value.IsSet() && !set[k].Value.IsSet() })
+	for _, key := range secret.Keys() {
+		if secrets[key].Value.IsSet() && !k.secrets[key].Value.IsSet() {
+			return key.String()
+		}
+	}
+	return ""
 }
 
 // mayStand tells whether a connection of the last load may stay in place of now, as far as now can be told: it is no less
@@ -168,7 +168,7 @@ func (k kept) mayStand(now lost) bool {
 			return false
 		}
 	}
-	return k.hasAll(now.faults) && k.secure(now.connection.Wish.Params, now.secrets) && (now.unsure || is.HostNQN == asked.HostNQN)
+	return k.hasAll(now.faults) && k.lacks(now.connection.Wish.Params, now.secrets) == "" && (now.unsure || is.HostNQN == asked.HostNQN)
 }
 
 // sameEnd tells whether two connections lead to one subsystem at one address, whoever connects and from where.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -113,6 +114,52 @@ func TestFaultStaysKnown(t *testing.T) {
 	diff(t, "connections", 1, len(got.Connections))
 	diff(t, "why", "/etc/nvme/nvme-fabrics.conf:3:1: cannot use kxchap-secret: this file: its mode 0644 lets others than its owner at the secret: chmod 600 it, or set allow-readable-secrets in [global]",
 		strings.ReplaceAll(got.Unusable[got.Connections[0].Wish.Secrets], string(root), ""))
+}
+
+// TestTwice: a connection that two files configure is never made with less security than either asks for, and an error in one
+// file does not cost the other its connection.
+func TestTwice(t *testing.T) {
+	const at = "/etc/nvme/nvme-fabrics.conf"
+	ini := func(endpoint, path string) string {
+		return "[Subsystem]\nnqn = nqn.a\n" + endpoint + "controller = transport=tcp;traddr=192.0.2.1" + path + "\n"
+	}
+	const plain = "[[subsystem]]\nnqn = \"nqn.a\"\n%scontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	const secretOfA = "dhchap-secret-file = /etc/nvme/keys/a\n"
+	again := func(first, second int) string {
+		return fmt.Sprintf("%s:%d:14: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:%d: the first one counts, this one is ignored", at, second, first)
+	}
+	for _, test := range []struct {
+		name, first, second string
+		errs                []string
+		warning             string
+		from                string // of the connection, "" if it is not made
+	}{
+		{"alike", "", ini("", ""), nil, again(3, 3), "discoverd.conf:3"},
+		{"the second with TLS", "", ini("tls = true\n", ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.a) with tls: it is configured at /etc/nvme/discoverd.conf:3 too, without tls: make the two alike, or leave one of them out"}, "", ""},
+		{"the second with a secret", "", ini(secretOfA, ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.a) with dhchap-secret: it is configured at /etc/nvme/discoverd.conf:3 too, without dhchap-secret: make the two alike, or leave one of them out"}, "", ""},
+		{"the first with TLS", "tls = true\n", ini("", ""), nil, again(4, 3), "discoverd.conf:4"},
+		{"a secret of the second that cannot be used", "", ini("dhchap-secret-file = /none\n", ""), []string{at + ":3:1: cannot use dhchap-secret-file: /none: no such file or directory"}, again(3, 4), ""},
+		{"another path of the second", "", ini("", ";host_iface=eth0"), []string{at + ":3:45: cannot use host_iface in a controller line: it is unknown, so this controller is not connected: did you mean host-iface?"}, again(3, 3), "discoverd.conf:3"},
+		{"an error in the first", "queue-size = 1\n", ini("", ""), []string{`/etc/nvme/discoverd.conf:3:1: cannot set queue-size to "1": it must be a number from 16 to 1024`}, "", "nvme-fabrics.conf:3"},
+		{"an error in the first, which has TLS", "tls = true\nqueue-size = 1\n", ini("", ""), []string{`/etc/nvme/discoverd.conf:4:1: cannot set queue-size to "1": it must be a number from 16 to 1024`}, again(5, 3), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := write(t, host(map[string]string{mainFile: fmt.Sprintf(plain, test.first), fabricsFile: test.second}))
+			hide(t, root, map[string]string{"etc/nvme/keys/a": secretA})
+			got, _ := loadRoot(t, root)
+			strip := func(list []string) string { return strings.ReplaceAll(strings.Join(list, "\n"), string(root), "") }
+			diff(t, "errors", strings.Join(test.errs, "\n"), strip(got.Errors))
+			diff(t, "warnings", test.warning, strip(got.Warnings))
+			if len(got.Connections) != 1 {
+				t.Fatalf("%d connections", len(got.Connections))
+			}
+			from := filepath.Base(got.Connections[0].From)
+			if _, bad := got.Unusable[got.Connections[0].Wish.Secrets]; bad {
+				from = ""
+			}
+			diff(t, "made as in", test.from, from)
+		})
+	}
 }
 
 // TestFaultsOfFound: what is found is not connected with less than the main files ask for.

@@ -76,7 +76,7 @@ func resolveOver(last *lastGood, sources []*source, known identity, read secretR
 	if last == nil {
 		last = &lastGood{settings: Defaults()}
 	}
-	r := resolver{known: known, mainPersonas: map[*dialect]persona{}, first: map[connectionKey]string{}, readSecret: read, last: last}
+	r := resolver{known: known, mainPersonas: map[*dialect]persona{}, first: map[connectionKey]*claim{}, readSecret: read, last: last}
 	r.out.Settings = last.settings
 	if len(sources) == 0 || sources[0].dialect != tomlDialect || sources[0].dropIn {
 		r.out.Settings = Defaults() // there is no main file any more
@@ -87,7 +87,7 @@ func resolveOver(last *lastGood, sources []*source, known identity, read secretR
 	main := map[*dialect]levels{tomlDialect: builtInLevels(), iniDialect: builtInLevels()}
 	for _, s := range sources {
 		if s.found.unparsed { // what is wrong in the rest of it is told, and nothing of it used: it may ask for less than the whole
-			aside := resolver{known: known, personas: slices.Clone(r.personas), mainPersonas: map[*dialect]persona{}, first: map[connectionKey]string{}, readSecret: read, nvmePath: r.nvmePath, last: &lastGood{}}
+			aside := resolver{known: known, personas: slices.Clone(r.personas), mainPersonas: map[*dialect]persona{}, first: map[connectionKey]*claim{}, readSecret: read, nvmePath: r.nvmePath, last: &lastGood{}}
 			aside.next = &lastGood{connections: map[string][]kept{}}
 			aside.out.Settings = r.out.Settings
 			aside.source(s, maps.Clone(main))
@@ -128,7 +128,7 @@ type resolver struct {
 	personas     []persona
 	out          Explanation
 	mainPersonas map[*dialect]persona     // of the main files
-	first        map[connectionKey]string // where each connection was first configured, "file:line"
+	first        map[connectionKey]*claim // who has each connection
 
 	last, next *lastGood
 	lost       []lost
@@ -143,12 +143,6 @@ type lost struct {
 	kept   // as it would be without the error
 	faults []fault
 	unsure bool // nobody can tell what it would be
-}
-
-// connectionKey is equal for connections that are the same.
-type connectionKey struct {
-	id   tid.TID
-	host string
 }
 
 // settings applies [global] of the main file, the one place for it.
@@ -373,7 +367,7 @@ func (r *resolver) unconfigured(sources []*source) {
 	r.out.Config.Discovered = found.discovered(ref)
 	r.out.HostNQN, r.out.HostID = own.nqn, own.id
 	if wrong = append(onlyGrave(wrong), found.faults()...); len(wrong) > 0 || own.nqn == "" {
-		if last := r.last.found; last.connection.Wish.TID.HostNQN != "" && last.hasAll(wrong) && last.secure(found[tid.IO].set, set) {
+		if last := r.last.found; last.connection.Wish.TID.HostNQN != "" && last.hasAll(wrong) && last.lacks(found[tid.IO].set, set) == "" {
 			r.out.Config.Discovered = last.connection.Discovered
 			r.out.Config.Discovered.Secrets = r.keep(last.secrets, "last good secrets of what is found")
 			r.out.HostNQN, r.out.HostID = last.connection.Wish.TID.HostNQN, last.connection.Wish.TID.HostID
@@ -606,28 +600,12 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, secret
 	switch {
 	case len(faults) > 0 && unsure:
 		r.lost = append(r.lost, lost{s.file, now, faults, true})
-	case !r.isFirst(s, t, c):
+	case !r.claims(s, t, now, faults):
 	case len(faults) > 0:
 		r.lost = append(r.lost, lost{s.file, now, faults, false})
 	default:
 		r.add(s.file, now)
 	}
-}
-
-// isFirst tells whether a connection is configured here and nowhere before.
-func (r *resolver) isFirst(s *source, t table, c Connection) bool {
-	key := connectionKey{sameness(c.Wish.TID), c.Host}
-	before, ok := r.first[key]
-	if ok {
-		id := c.Wish.TID
-		if c.Host != "" {
-			id.Traddr = c.Host
-		}
-		s.found.warnings.add(t.at, "connection %v is configured already at %s: the first one counts, this one is ignored", id, before)
-		return false
-	}
-	r.first[key] = c.From
-	return true
 }
 
 // add puts a connection in force that file asks for.
@@ -642,7 +620,7 @@ func (r *resolver) add(file string, k kept) {
 func (r *resolver) belowLast(file string, now *kept, faults []fault) {
 	for _, k := range r.last.connections[file] {
 		io := kept{connection: Connection{Wish: wish.Wish{Params: k.connection.Discovered.IO}}, secrets: k.below}
-		if sameEnd(k.connection, now.connection) && io.hasAll(faults) && io.secure(now.connection.Discovered.IO, now.below) {
+		if sameEnd(k.connection, now.connection) && io.hasAll(faults) && io.lacks(now.connection.Discovered.IO, now.below) == "" {
 			now.connection.Discovered, now.below, now.values.Found = k.connection.Discovered, k.below, k.values.Found
 			now.connection.Discovered.Secrets = r.keep(k.below, lastGoodRef(k.connection.Discovered.Secrets))
 			return
@@ -657,12 +635,12 @@ func (r *resolver) lostConnections() {
 	for _, l := range r.lost {
 		stays := false
 		for _, k := range r.last.connections[l.file] {
-			key := connectionKey{sameness(k.connection.Wish.TID), k.connection.Host}
-			if from, taken := r.first[key]; !sameEnd(k.connection, l.connection) || taken && from != l.connection.From || !k.mayStand(l) {
+			key := keyOf(k.connection)
+			if other, taken := r.first[key]; !sameEnd(k.connection, l.connection) || taken && other.connection.From != l.connection.From || !k.mayStand(l) {
 				continue
 			}
 			stays = true
-			r.first[key] = l.connection.From
+			r.first[key] = &claim{l.file, k}
 			k.connection.Wish.Secrets = r.keep(k.secrets, lastGoodRef(k.connection.Wish.Secrets))
 			k.connection.Discovered.Secrets = r.keep(k.below, lastGoodRef(k.connection.Discovered.Secrets))
 			r.add(l.file, k)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
@@ -61,8 +62,8 @@ func (r *resolver) hostSecrets(s *source, own *persona) {
 	wrong := secretFaults(own.faults)
 	if len(wrong) == 0 {
 		own.ref = r.keep(set, name)
-	} else if before, ok := r.last.hosts[own.nqn]; ok && (kept{secrets: before}).hasAll(wrong) && covers(before, set) {
-		own.ref = r.keep(before, lastGoodRef(name))
+	} else if last := (kept{secrets: r.last.hosts[own.nqn]}); !last.secrets.Empty() && last.hasAll(wrong) && last.lacks(param.Set{}, set) == "" {
+		own.ref = r.keep(last.secrets, lastGoodRef(name))
 	} else {
 		own.ref = r.block(name, wrong)
 	}
