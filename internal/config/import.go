@@ -284,7 +284,7 @@ func (i *importer) persona(at position, nqn, id string) *draft {
 	host := identity{nqn: nqn, id: strings.ToLower(id)}
 	if nqn != "" {
 		if err := tid.CheckNQN(nqn); err != nil {
-			i.lose(at, "not imported with all that it connects: %v", err)
+			i.refuse(at, "not imported with all that it connects: %v", err)
 			return nil
 		}
 	}
@@ -321,7 +321,7 @@ func (i *importer) persona(at position, nqn, id string) *draft {
 			i.lose(at, "hostid is not imported: it is that of hostnqn %s, and targets would take both for one host", other)
 		}
 	}
-	i.lose(at, "hostnqn %s is not imported with all that it connects: its hostid is that of another one, and targets would take both for one host", nqn)
+	i.refuse(at, "hostnqn %s is not imported with all that it connects: its hostid is that of another one, and targets would take both for one host", nqn)
 	return nil
 }
 
@@ -391,7 +391,7 @@ var endpointKeys = []string{"nqn", "persistent", "keyring", "tls-key-identity"}
 func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry) {
 	key, path, err := connectionOf(kind, entries)
 	if err != nil {
-		i.lose(at, "controller is not imported: %v", err)
+		i.refuse(at, "controller is not imported: %v", err)
 		return
 	}
 	nqn := key.id.NQN

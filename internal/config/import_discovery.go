@@ -80,7 +80,7 @@ func (i *importer) discoveryConf(text string) {
 			continue
 		}
 		if _, _, err := connectionOf(tid.Discovery, l.fields); err != nil {
-			i.lose(at, "controller is not imported: %v", err)
+			i.refuse(at, "controller is not imported: %v", err)
 			continue
 		}
 		if l.draft = i.persona(at, nqn, id); l.draft != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,6 +26,12 @@ func (i *importer) fabricsConf(text string) {
 			}
 		}
 	}()
+	if s.found.unparsed || len(s.loaded) > 0 { // the service would connect nothing of such a file either
+		for _, line := range s.found.errors.places("") {
+			i.wrong = errors.Join(i.wrong, errors.New("line "+strings.TrimPrefix(line, ":")))
+		}
+		return
+	}
 	host := s.section(secHost)
 	d := i.persona(host.at, host.text("hostnqn"), host.text("hostid"))
 	if d == nil || i.wrong != nil {

@@ -26,7 +26,7 @@ func (i *importer) discoverdConf(text string) {
 		junk:    func(at position) { i.refuse(at, "the line is not imported: it is no [section] and no key = value") },
 		entry: func(key, value string, at position, _ int) {
 			if section != "Global" {
-				i.loseKey(at, key)
+				i.lose(at, "%s is not imported: it is not in [Global], the only section that nvme-cli reads", shown(key))
 				return
 			}
 			i.discoverdSetting(key, value, at)

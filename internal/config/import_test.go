@@ -106,8 +106,10 @@ func TestImportFrom(t *testing.T) {
 	root := write(t, host(map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1", "etc/stas/stafd.conf": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2",
 		"a/old.json": "[]", "a/what": "# nothing", "a/bytes.json": "[\xff]", "a/cut.json": "[\n{", "a/x/config.json": "hello", "a/y/config.json": "\n\"hello\"", "a/lines": "-t tcp -a 192.0.2.3",
-		"a/stacd.conf.old": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.a",
-		"a/finder":         "[Global]\n[Service Discovery]\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.5",
+		"a/stacd.conf.old":      "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.a",
+		"a/host/nvme-stas.conf": "[host]\nkxchap-secret = x\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+		"a/line/nvme-stas.conf": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\ntls\n",
+		"a/finder":              "[Global]\n[Service Discovery]\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.5",
 	}))
 	for _, test := range []struct {
 		from  []string
@@ -125,6 +127,8 @@ cannot import /etc/nvme/config.json: no such file or directory`},
 		{[]string{root.Join("a/cut.json")}, "", "cannot import /a/cut.json: line 2: it is no JSON: unexpected EOF"},
 		{[]string{root.Join("a/x/config.json"), root.Join("a/y/config.json")}, "", `cannot import /a/x/config.json: line 1: it is no JSON: invalid character 'h' looking for beginning of value
 cannot import /a/y/config.json: line 2: it is no list of hosts`},
+		{[]string{root.Join("a/host/nvme-stas.conf")}, "", "cannot import /a/host/nvme-stas.conf: line 2: cannot use kxchap-secret in [host]: that section is unknown, and nothing of the file is connected without what it asks for"},
+		{[]string{root.Join("a/line/nvme-stas.conf")}, "", "cannot import /a/line/nvme-stas.conf: line 4: cannot parse this line: it must be a [section] or key = value"},
 		{[]string{root.Join("a/bytes.json")}, "", "cannot import /a/bytes.json: it is not UTF-8"},
 	} {
 		out, err := ImportFiles(root, test.from)
