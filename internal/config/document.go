@@ -96,6 +96,7 @@ type entry struct {
 	at      position
 	text    string // a number in decimal, a truth value as true or false
 	strange string // what the value is when it is no single value: "an array"
+	inner   string // the first grave key in it then, "" if there is none
 }
 
 // position is a place in a file, both counted from 1, the column in characters.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,16 +27,20 @@ func graveKeys() []string {
 }
 
 // securityWords are parts of the names of keys that have to do with security, whatever tool they are of.
-var securityWords = []string{"secret", "chap", "tls", "psk", "key", "concat", "auth", "cert", "hmac", "encrypt"}
+var securityWords = []string{"secret", "chap", "tls", "psk", "key", "concat", "auth", "cert", "hmac", "crypt", "cipher", "secur"}
 
 // grave tells whether a key is one of the grave ones, looks like a slip of one, or has to do with security by its name.
 func grave(key string) bool {
 	if isKnown(key) && !slices.Contains(graveKeys(), key) {
 		return false
 	}
-	name := strings.ReplaceAll(strings.ToLower(key), "_", "-")
-	return slices.Contains(graveKeys(), key) || suggestion(key, graveKeys()) != "" ||
-		slices.ContainsFunc(securityWords, func(w string) bool { return strings.Contains(name, w) })
+	return slices.Contains(graveKeys(), key) || suggestion(key, graveKeys()) != "" || isGuarded(key)
+}
+
+// isGuarded tells whether a key has to do with security, by its name.
+func isGuarded(key string) bool {
+	name := strings.ToLower(key)
+	return slices.ContainsFunc(securityWords, func(w string) bool { return strings.Contains(name, w) })
 }
 
 // isKnown tells whether any section has the key.
@@ -53,6 +58,28 @@ func meant(key string) string {
 		return key
 	}
 	return suggestion(key, known)
+}
+
+// graveIn returns the first grave key at any depth of what a TOML value holds, in the order of the alphabet, "" if there is none.
+func graveIn(value any) string {
+	many, ok := tables(value)
+	if one, isTable := value.(map[string]any); isTable {
+		many, ok = []map[string]any{one}, true
+	}
+	if !ok {
+		return ""
+	}
+	for _, t := range many {
+		for _, key := range slices.Sorted(maps.Keys(t)) {
+			if grave(key) {
+				return key
+			}
+			if inner := graveIn(t[key]); inner != "" {
+				return inner
+			}
+		}
+	}
+	return ""
 }
 
 // unknownSection reports a key of an unknown section that would make the connections of the file others than they are without it.

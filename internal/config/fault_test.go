@@ -80,6 +80,29 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsInTables: a table of TOML that is unknown may hold what has to do with security, however deep.
+func TestFaultsInTables(t *testing.T) {
+	const one = "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	for _, test := range []struct{ name, text, err string }{
+		{"of the endpoint", one + "[subsystem.policy]\ntls = true\n", `4:1: cannot use tls below policy in [[subsystem]]: policy is unknown, so nothing that it may hold for is connected`},
+		{"of the host", "[host]\npolicy = { all = [{ dhchap-secret = \"x\" }] }\n" + one, `2:1: cannot use dhchap-secret below policy in [host]: policy is unknown, so nothing that it may hold for is connected`},
+		{"of an unknown section", "[hosts.mine]\ntls = true\n" + one, `1:1: cannot use tls in section hosts: that section is unknown, and nothing of the file is connected without what it asks for`},
+		{"of a harmless one", "[hosts.mine]\ntos = 1\n" + one, ""},
+		{"a word for it", strings.Replace(one, "nqn =", "security = 3\nnqn =", 1), `2:1: cannot use security in [[subsystem]]: it is unknown, so nothing that it may hold for is connected`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := loadRoot(t, write(t, host(map[string]string{mainFile: test.text})))
+			if test.err != "" {
+				test.err = "/etc/nvme/discoverd.conf:" + test.err
+			}
+			diff(t, "error", test.err, err)
+			if made := len(usable(got)) == 1; made != (test.err == "") {
+				t.Errorf("made: %v", made)
+			}
+		})
+	}
+}
+
 // TestNoneAsPort: log pages, and what is made of them, have "none" where a transport has no port.
 func TestNoneAsPort(t *testing.T) {
 	got := must(loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\ncontroller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=none\n"}))))

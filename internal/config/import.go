@@ -252,12 +252,6 @@ func (i *importer) refuseFor(what string, at position, key string) {
 	i.refuse(at, "%s is not imported: nothing in discoverd.conf is like %s, which could say over which path or how it is to be connected", what, shown(key))
 }
 
-// isGuarded tells whether a key has to do with security, by its name.
-func isGuarded(key string) bool {
-	name := strings.ReplaceAll(strings.ToLower(key), "_", "-")
-	return slices.ContainsFunc([]string{"secret", "key", "chap", "tls", "concat", "psk", "auth", "cert"}, func(part string) bool { return strings.Contains(name, part) })
-}
-
 // draft returns the draft of a persona, the zero identity being the host's own.
 func (i *importer) draft(host identity) *draft {
 	for _, d := range i.drafts {

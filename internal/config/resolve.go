@@ -225,6 +225,9 @@ func (r *resolver) checkKeys(s *source, t table) (faults []fault) {
 				"cannot use %s in %s: it is unknown, so this controller is not connected%s", shown(e.key), t.title, suggest(e.key, allowed)))
 		case grave(e.key) && (t.name != secGlobal || suggestion(e.key, allowed) == ""):
 			wrong("cannot use %s in %s: it is unknown, so nothing that it may hold for is connected%s", shown(e.key), t.title, suggest(e.key, append(allowed, graveKeys()...)))
+		case e.inner != "":
+			faults = append(faults, s.wrong(e.at, meant(e.inner), true,
+				"cannot use %s below %s in %s: %[2]s is unknown, so nothing that it may hold for is connected", shown(e.inner), shown(e.key), t.title))
 		default:
 			s.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, suggest(e.key, allowed))
 		}

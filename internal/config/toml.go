@@ -162,7 +162,11 @@ func (l tomlLoader) document(top map[string]any) document {
 // unknownSection looks at the keys of a section that is none of ours.
 func (l tomlLoader) unknownSection(name string, p path, values map[string]any) {
 	for _, key := range l.ordered(p, values) {
-		l.found.unknownSection("section "+shown(name), key, l.index[p.child(key)])
+		at := l.index[p.child(key)]
+		if inner := graveIn(values[key]); inner != "" && !grave(key) {
+			key = inner
+		}
+		l.found.unknownSection("section "+shown(name), key, at)
 	}
 }
 
@@ -220,6 +224,7 @@ func (l tomlLoader) entry(p path, key string, value any) entry {
 	default:
 		e.strange = "an array"
 	}
+	e.inner = graveIn(value)
 	return e
 }
 
