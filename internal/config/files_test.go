@@ -296,7 +296,7 @@ nqn = nqn.none
 		`4:1: section [Future Section] is unknown and ignored`,
 		`6:1: key hostsymnam in [Host] is unknown and ignored`,
 		`8:1: key tos in [Host] is set at line 7 already: this one counts`,
-		`11:1: section [I/O Controller Defaults] is at line 9 already: both count, what this one sets goes first`,
+		`11:1: section [I/O Controller Defaults] is at line 9 already: both count, and this one where both set a key`,
 		`12:1: key queue-size in [I/O Controller Defaults] is set at line 10 already: this one counts`,
 		`18:14: connection (tcp, 192.0.2.2, 4420, nqn.a) is configured already at /etc/nvme/nvme-fabrics.conf:17: the first one counts, this one is ignored`,
 		`19:1: [Discovery Controller] lists no controller: nothing of it is connected`,

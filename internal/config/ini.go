@@ -107,7 +107,7 @@ func (l *iniLoader) section(name string, at position) {
 			l.found.faults = append(l.found.faults, l.found.errors.fault(at, "hostnqn", true,
 				"cannot use a second %s: the one at line %d holds for the whole file; another host goes into a drop-in of its own", title, line))
 		} else {
-			l.found.warnings.add(at, "section %s is at line %d already: both count, what this one sets goes first", title, line)
+			l.found.warnings.add(at, "section %s is at line %d already: both count, and this one where both set a key", title, line)
 		}
 		l.current = before
 		return
@@ -140,6 +140,11 @@ func (l *iniLoader) entry(key, value string, at position, valueAt int) {
 	default:
 		e := entry{key: key, at: at, text: value}
 		if i, again := l.seen[tableKey{l.current, key}]; again {
+			if before := t.entries[i]; before.text != value && grave(key) {
+				t.faults = append(t.faults, l.found.errors.fault(at, meant(key), true,
+					"cannot set %s twice in %s: it is at line %d already", shown(key), t.title, before.at.line))
+				return
+			}
 			l.found.warnings.add(at, "key %s in %s is set at line %d already: this one counts", shown(key), t.title, t.entries[i].at.line)
 			t.entries[i] = e
 			return

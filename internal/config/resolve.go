@@ -110,9 +110,9 @@ func (r *resolver) source(s *source, main map[*dialect]levels) {
 		switch t.name {
 		case secDiscovery, secSubsystem: // where they are connected
 		case "", secGlobal:
-			s.faults = append(s.faults, onlyGrave(r.checkKeys(s, t))...)
+			s.faults = append(s.faults, onlyGrave(slices.Concat(t.faults, r.checkKeys(s, t)))...)
 		default:
-			s.keyFaults[t.name] = append(s.keyFaults[t.name], r.checkKeys(s, t)...)
+			s.keyFaults[t.name] = slices.Concat(s.keyFaults[t.name], t.faults, r.checkKeys(s, t))
 		}
 	}
 	own := r.typeDefaults(s, main[s.dialect])
