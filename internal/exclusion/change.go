@@ -174,7 +174,9 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 		}
 		rules, _ := parse(file, text)
 		there := meanings(rules)
+		bare := text
 		text = headed(text)
+		unread := text != bare // by other tools
 		offset, header := room(text)
 		rest := text[offset:]
 		if text = text[:offset]; text != "" && !strings.HasSuffix(text, "\n") {
@@ -192,7 +194,7 @@ func Add(root paths.Root, name string, entries ...string) (added []Entry, err er
 			r.entry.File, r.entry.Line = file, strings.Count(text, "\n")
 			added = append(added, r.entry)
 		}
-		if added == nil {
+		if added == nil && !unread {
 			return nil
 		}
 		return store(file, text+rest)

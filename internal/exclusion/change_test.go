@@ -101,8 +101,8 @@ func TestAddUnderHeader(t *testing.T) {
 		"new":      {"", header + "exclusion = nqn=b\n"},
 		"empty":    {"# nothing", "# nothing\n[exclusions]\nexclusion = nqn=b\n"},
 		"headed":   {"[exclusions]\nexclusion = nqn=a", "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
-		"headless": {"\ufeff# mine\nexclusion = nqn=a\n", "\ufeff# mine\n[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
-		"mark":     {"\ufeffexclusion = nqn=a\n", "\ufeff[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
+		"headless": {"\ufeff# mine\nexclusion = nqn=a\n", "# mine\n[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
+		"mark":     {"\ufeffexclusion = nqn=a\n", "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n"},
 		"reserved": {"[exclusions]\nexclusion = nqn=a\n\n[policy]\nkey = value\n", "[exclusions]\nexclusion = nqn=a\nexclusion = nqn=b\n\n[policy]\nkey = value\n"},
 		"only reserved": {
 			"[policy]\nexclusion = nqn=b",
@@ -126,6 +126,18 @@ func TestAddUnderHeader(t *testing.T) {
 				t.Errorf("line %d is said to be the entry: it is %q", added[0].Line, line)
 			}
 		})
+	}
+}
+
+// TestAddAgain: an entry that only this project reads gets its header although the list has it already.
+func TestAddAgain(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	put(t, root, "exclusions/user.conf", "exclusion = nqn=a\n")
+	if added, err := Add(root, User, "nqn=a"); err != nil || added != nil {
+		t.Fatal(added, err)
+	}
+	if got, want := content(t, root.Join("etc/nvme/exclusions/user.conf")), "[exclusions]\nexclusion = nqn=a\n"; got != want {
+		t.Errorf("the list is %q, want %q", got, want)
 	}
 }
 

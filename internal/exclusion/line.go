@@ -54,20 +54,17 @@ func (l line) misspelt() bool {
 	return !l.counts && slices.Contains([]string{section, "exclusion", "exclude", "excludes"}, title)
 }
 
-// headed returns a list with the header of their section before entries that stand before any: nvme-cli 3 does not read
-// those.
+// headed returns a list as other tools read it too: with the header of their section before entries that stand before any,
+// which nvme-cli 3 passes over, and without a byte order mark, which would hide a header from whoever does not know it.
 func headed(text string) string {
+	text = strings.TrimPrefix(text, mark)
 	end := 0
 	for l := range lines(text) {
 		switch {
 		case l.header:
 			return text
 		case l.bare != "":
-			before := text[:end]
-			if end == 0 && strings.HasPrefix(text, mark) {
-				before = mark
-			}
-			return before + "[" + section + "]\n" + text[len(before):]
+			return text[:end] + "[" + section + "]\n" + text[end:]
 		}
 		end += len(l.raw)
 	}
