@@ -16,6 +16,7 @@ type fault struct {
 	key   string // that is wrong, or that the wrong one seems to mean; "" if that cannot be told
 	grave bool   // without the key a connection would be less secure, another host's, or over another path
 	why   string // the error, "file:line:column: cannot …"
+	own   bool   // it is in [host] of a file that cannot be parsed, whose parameters other files do not inherit
 }
 
 // graveKeys are those without which a connection would be less secure, another host's, or over another path.
@@ -93,7 +94,7 @@ func (f *findings) unknownSection(title, key string, at position) {
 // fault adds an error and returns it as a fault, whose why lacks the file.
 func (l *list) fault(at position, key string, grave bool, format string, args ...any) fault {
 	l.add(at, format, args...)
-	return fault{key, grave, fmt.Sprintf("%d:%d: %s", at.line, at.column, fmt.Sprintf(format, args...))}
+	return fault{key: key, grave: grave, why: fmt.Sprintf("%d:%d: %s", at.line, at.column, fmt.Sprintf(format, args...))}
 }
 
 // wrong adds an error to the findings of s and returns it as a fault.

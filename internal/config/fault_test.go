@@ -224,6 +224,11 @@ func TestFaultsOfDefaults(t *testing.T) {
 		{"TLS", "[io-controller-defaults]\ntls = \"maybe\"\n", []string{"192.0.2.1"}, false},
 		{"no more than a queue", "[io-controller-defaults]\nqueue-size = 1\n", []string{"192.0.2.1", "192.0.2.2"}, true},
 		{"unreadable", "[io-controller-defaults]\ntls = true\n[", nil, false},
+		{"unreadable, and TLS in one line", "[[subsystem]]\n[io-controller-defaults] tls = true\n", nil, false},
+		{"unreadable, and TLS in an inline table", "io-controller-defaults = { tls = true }\n[", nil, false},
+		{"unreadable, and TLS behind what may be a section", "[[subsystem]]\n[io-controller-defaults\ntls = true\n", nil, false},
+		{"unreadable, and TLS at an endpoint", "[[subsystem]]\ntls = true\ncontroller = [\n{ tls = true },\n]\n[", []string{"192.0.2.1", "192.0.2.2"}, true},
+		{"unreadable, and TLS in its host", "[host]\ntls = true\n[", []string{"192.0.2.1", "192.0.2.2"}, true},
 		{"unreadable, and no TLS in it", "[io-controller-defaults]\ntos = 1\n[", []string{"192.0.2.1", "192.0.2.2"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -249,7 +249,7 @@ func (r *resolver) typeDefaults(s *source, base levels) levels {
 		base[kind] = r.params(s, base[kind], s.section(name))
 		base[kind].faults = slices.Concat(base[kind].faults, s.keyFaults[name])
 		for _, f := range s.loaded { // any of them may be one of these defaults
-			if _, ok := param.ByName(f.key); ok || f.key == "" {
+			if _, ok := param.ByName(f.key); (ok || f.key == "") && !f.own {
 				base[kind].faults = append(base[kind].faults, f)
 			}
 		}

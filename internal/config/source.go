@@ -47,18 +47,43 @@ func parse(file, text string, mode fs.FileMode, d *dialect, dropIn bool) *source
 	return s
 }
 
-// suspect notes the grave keys that a file which cannot be parsed seems to have: others may inherit what they set.
+// suspect notes the grave keys that a file which cannot be parsed seems to have: others may inherit what they set. Those of
+// endpoints nobody does.
 func (s *source) suspect(text string) {
 	why := "1:1: cannot parse the file"
 	if first := s.found.errors.lines(""); len(first) > 0 {
 		why = strings.TrimPrefix(first[0], ":")
 	}
+	lines := strings.Split(text, "\n")
+	section := "" // "" also where it cannot be told
+	note := func(key string) {
+		if !sections[section] {
+			s.found.faults = append(s.found.faults, fault{meant(key), true, why, section == secHost})
+		}
+	}
 	scanINI(text, iniEvents{
-		section: func(string, position) {},
-		junk:    func(position) {},
-		entry: func(key, _ string, _ position, _ int) {
+		section: func(name string, _ position) {
+			section = ""
+			for known, title := range s.dialect.titles {
+				if title == "["+name+"]" {
+					section = known
+				}
+			}
+		},
+		junk: func(at position) {
+			line := lines[at.line-1]
+			if strings.HasPrefix(strings.TrimSpace(line), "[") { // perhaps a section
+				section = ""
+			}
+			if isGuarded(line) {
+				note("")
+			}
+		},
+		entry: func(key, value string, _ position, _ int) {
 			if key = strings.Trim(key, `"'`); grave(key) {
-				s.found.faults = append(s.found.faults, fault{meant(key), true, why})
+				note(key)
+			} else if strings.HasPrefix(value, "{") && isGuarded(value) {
+				note("")
 			}
 		},
 	})
