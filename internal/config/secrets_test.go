@@ -188,6 +188,28 @@ controller = [
 	diff(t, "warnings", []string(nil), got.Warnings)
 }
 
+// TestSecretsInMessages: no slip has a message show a secret.
+func TestSecretsInMessages(t *testing.T) {
+	const padded = "DHHC-1:00:c3VwZXItc2VjcmV0LXN1cGVyLXNlY3JldC1zdXBlci1zZWNyZXQ=:"
+	for _, secret := range []string{padded, padded[len("DHHC-1:00:"):]} {
+		for name, text := range map[string]string{
+			"no equals sign":          "[Host]\ndhchap-secret " + secret + "\n",
+			"a colon":                 "[Host]\ndhchap-secret: " + secret + "\n",
+			"alone":                   "[Host]\n" + secret + "\n",
+			"as a section":            "[" + secret + "]\ntos = 1\n",
+			"in a controller line":    "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;" + secret + "\n",
+			"a colon in a controller": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;dhchap-secret:" + secret + "\n",
+		} {
+			for file, text := range map[string]string{fabricsFile: text, mainFile: strings.NewReplacer("[Host]", "[host]", "[Subsystem]", "[[subsystem]]").Replace(text)} {
+				got, err := loadRoot(t, write(t, host(map[string]string{file: text})))
+				if all := err + strings.Join(got.Warnings, "\n"); strings.Contains(all, "c3VwZXIt") || all == "" {
+					t.Errorf("%s in %s: %s", name, file, all)
+				}
+			}
+		}
+	}
+}
+
 // TestHiddenSecretFile: a file that the service does not see is told where config check can read it.
 func TestHiddenSecretFile(t *testing.T) {
 	root := write(t, host(map[string]string{mainFile: "[host]\ndhchap-secret-file = \"/home/ann/key\"\n"}))

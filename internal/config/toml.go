@@ -78,7 +78,10 @@ func syntaxError(text string, err error) (position, string) {
 		return position{1, 1}, strings.TrimPrefix(err.Error(), "toml: ")
 	}
 	message := strings.TrimSuffix(parse.Message, ".")
-	if parse.LastKey != "" {
+	if before, found, ok := strings.Cut(message, " but found "); ok && len(found) > len(`"a short word" instead`) {
+		message = before // it could be a secret
+	}
+	if last := parse.LastKey[strings.LastIndexByte(parse.LastKey, '.')+1:]; last != "" && len(last) <= longestKey {
 		message += fmt.Sprintf(" (at or after key %s)", parse.LastKey)
 	}
 	message = strings.Map(func(r rune) rune { // both may hold raw text of the file
