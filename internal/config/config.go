@@ -3,8 +3,8 @@
 // A file goes through two steps. A loader turns its text into a document: tables and keys as they stand there, each with
 // its place, every value still text (toml.go for discoverd.conf, ini.go for nvme-fabrics.conf). The resolver gives the
 // documents of all files their meaning: it checks every value, lays the levels of parameters over each other and answers
-// with one Config (resolve.go, identity.go). All errors of all files are reported at once, each as
-// "file:line:column: cannot …".
+// with one Config (resolve.go, endpoint.go, identity.go). All errors of all files are reported at once, each as
+// "file:line:column: cannot …". What an error costs is in fault.go, what stays as it was at the last load in lastgood.go.
 //
 // The files of other programs are not read but imported: turned into a drop-in of ours, once (import.go).
 package config

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
 // fault is an error in a table as it concerns the connections that the table governs: it costs them.
@@ -131,77 +129,4 @@ func onlyGrave(faults []fault) []fault {
 		}
 	}
 	return list
-}
-
-// lastGood is what a Loader remembers of its last load.
-type lastGood struct {
-	settings    Settings
-	files       map[string]*source // the last version of each file that could be parsed
-	connections map[string][]kept  // of each file
-	found       kept               // of Config.Discovered, with the parameters of I/O controllers for its own
-	hosts       map[string]secret.Set
-}
-
-// kept is a connection of the last good state of a file.
-type kept struct {
-	connection Connection
-	values     ConnectionValues
-	secrets    secret.Set // of the connection
-	below      secret.Set // of what it names
-}
-
-// has tells whether the connection has what a key that is at fault now asks for: it may stay in force then.
-func (k kept) has(f fault) bool {
-	if !f.grave {
-		return true
-	}
-	if key, _, ok := secretOf(f.key); ok {
-		return k.secrets[key].Value.IsSet()
-	}
-	if p, ok := param.ByName(f.key); ok {
-		_, set := k.connection.Wish.Params.Get(p)
-		return set
-	}
-	value, _ := k.connection.Wish.TID.Get(f.key)
-	return value != ""
-}
-
-func (k kept) hasAll(faults []fault) bool {
-	return !slices.ContainsFunc(faults, func(f fault) bool { return !k.has(f) })
-}
-
-// lacks returns what these parameters and secrets have for the security of a connection and k has not, "" if there is nothing.
-func (k kept) lacks(params param.Set, secrets secret.Set) string {
-	for _, p := range []param.Param{param.TLS, param.Concat} {
-		_, has := k.connection.Wish.Params.Get(p)
-		if _, asked := params.Get(p); asked && !has {
-			return p.String()
-		}
-	}
-	for _, key := range secret.Keys() {
-		if secrets[key].Value.IsSet() && !k.secrets[key].Value.IsSet() {
-			return key.String()
-		}
-	}
-	return ""
-}
-
-// mayStand tells whether a connection of the last load may stay in place of now, as far as now can be told: it is no less
-// secure, over no other path and by no other host.
-func (k kept) mayStand(now lost) bool {
-	is, asked := k.connection.Wish.TID, now.connection.Wish.TID
-	for _, key := range []string{"host-traddr", "host-iface"} {
-		value, _ := asked.Get(key)
-		if has, _ := is.Get(key); value != "" && value != has {
-			return false
-		}
-	}
-	return k.hasAll(now.faults) && k.lacks(now.connection.Wish.Params, now.secrets) == "" && (now.unsure || is.HostNQN == asked.HostNQN)
-}
-
-// sameEnd tells whether two connections lead to one subsystem at one address, whoever connects and from where.
-func sameEnd(a, b Connection) bool {
-	x, y := a.Wish.TID, b.Wish.TID
-	return a.Wish.Kind == b.Wish.Kind && a.Host == b.Host && x.NQN == y.NQN && x.Transport == y.Transport && x.Trsvcid == y.Trsvcid &&
-		tid.SameAddr(x.Transport, x.Traddr, y.Traddr)
 }

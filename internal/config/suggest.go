@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"unicode"
+)
 
 // suggest returns ": did you mean …?" with the candidate that name is most likely a slip of, or "".
 func suggest(name string, candidates []string) string {
@@ -49,4 +53,24 @@ func distance(a, b string) int {
 		}
 	}
 	return rows[len(a)][len(b)]
+}
+
+// longestKey is longer than any key that is known, and shorter than any secret.
+const longestKey = 32
+
+// shown returns a key as it can stand in a message, whatever it is made of. Of one that is too long for a key only the beginning
+// is shown: it may hold a secret, such as one without an equals sign before it that ends in one itself.
+func shown(key string) string {
+	if len(key) > longestKey {
+		rest := strings.TrimLeft(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+		word := key[:len(key)-len(rest)]
+		if len(word) > longestKey {
+			word = word[:4]
+		}
+		return strconv.Quote(word + "…")
+	}
+	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) {
+		return strconv.Quote(key)
+	}
+	return key
 }
