@@ -49,7 +49,7 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 			id.Set(key, c.text(key))
 		}
 		host, checked, misplaced := r.address(s, c, id, kind)
-		faults = slices.Concat(faults, misplaced, r.notTaken(s, checked.Transport, []table{c, t}, set), r.plain(s, []table{c, t}, set, secrets))
+		faults = slices.Concat(faults, misplaced, r.notTaken(s, checked.Transport, []table{c, t}, set), r.plain(s, checked.Transport, []table{c, t}, set))
 		faults = append(faults, set.faults...)
 		r.connection(s, c, Connection{
 			Wish:       wish.Wish{Kind: kind, TID: checked, Owner: wish.OwnerDiscoverd},
@@ -145,8 +145,12 @@ func (r *resolver) notTaken(s *source, transport string, own []table, v values) 
 	return faults
 }
 
-// plain reports a TLS key at a connection that says nothing of TLS: it would be connected in the clear.
-func (r *resolver) plain(s *source, own []table, v values, secrets secret.Set) (faults []fault) {
+// plain reports a TLS key at a connection that says nothing of TLS: it would be connected in the clear. Of a transport without
+// TLS that is reported anyway.
+func (r *resolver) plain(s *source, transport string, own []table, v values) (faults []fault) {
+	if !param.TLS.Info().On(transport) {
+		return nil
+	}
 	for _, p := range []param.Param{param.TLS, param.Concat} {
 		if _, said := v.from[p]; said {
 			return nil

@@ -42,6 +42,12 @@ func isGuarded(key string) bool {
 	return slices.ContainsFunc(securityWords, func(w string) bool { return strings.Contains(name, w) })
 }
 
+// isOfPath tells whether a key has to do with the way to a controller, by its name.
+func isOfPath(key string) bool {
+	name := strings.ToLower(key)
+	return slices.ContainsFunc([]string{"iface", "interface", "addr"}, func(w string) bool { return strings.Contains(name, w) })
+}
+
 // isKnown tells whether any section has the key.
 func isKnown(key string) bool {
 	return slices.ContainsFunc(append(sectionNames(), "controller"), func(name string) bool { return slices.Contains(allowedIn(name), key) })

@@ -50,6 +50,8 @@ func TestFaults(t *testing.T) {
 		{"a credential, which is not supported", strings.Replace(one(""), "controller", "dhchap-secret-credential = x\ncontroller", 1), where + "3:1: cannot use dhchap-secret-credential in [Subsystem]: it is unknown, so nothing that it may hold for is connected", "2"},
 		{"a slip in the host", "[Host]\npsk = x\n" + one(""), where + "2:1: cannot use psk in [Host]: it is unknown, so nothing that it may hold for is connected", ""},
 		{"an interface in an endpoint", strings.Replace(one(""), "controller", "host_iface = eth0\ncontroller", 1), where + "3:1: cannot use host_iface in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean host-iface?", "2"},
+		{"another tool's name of it", strings.Replace(one(""), "controller", "src-addr = 192.0.2.7\ncontroller", 1), where + "3:1: cannot use src-addr in [Subsystem]: it is unknown, so nothing that it may hold for is connected", "2"},
+		{"a TLS key over RDMA", strings.Replace(one(";tls-key-identity=x"), "tcp", "rdma", 1), where + "3:46: cannot use tls-key-identity with transport rdma, which does not take it", "2"},
 		{"a slip in the defaults", "[I/O Controller Defaults]\ntsl = true\n" + one(""), where + "2:1: cannot use tsl in [I/O Controller Defaults]: it is unknown, so nothing that it may hold for is connected: did you mean tls?", ""},
 		{"a slip in the defaults of the other kind", "[Discovery Controller Defaults]\ntsl = true\n" + one(""), where + "2:1: cannot use tsl in [Discovery Controller Defaults]: it is unknown, so nothing that it may hold for is connected: did you mean tls?", "1 2"},
 		{"a harmless slip in the host", "[Host]\nqueue-sice = 8\n" + one(""), "", "1 2"},
