@@ -203,7 +203,7 @@ func (r *resolver) connection(s *source, t table, c Connection, v values, secret
 		own.Found = from.base.found(from.own.secrets)
 	}
 	now := kept{connection: c, values: own, secrets: secrets, below: from.own.secrets}
-	if wrong := from.base.faults(); c.Wish.Kind == tid.Discovery && len(faults) == 0 && len(wrong) > 0 { // of what it names
+	if wrong := from.base.faults(); c.Wish.Kind == tid.Discovery && len(wrong) > 0 { // of what it names
 		r.belowLast(s.file, &now, wrong)
 	}
 	switch {

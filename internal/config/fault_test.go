@@ -245,6 +245,15 @@ func TestFaultsOfDefaults(t *testing.T) {
 	}
 }
 
+// TestFaultsOfDefaultsAndAnother: a discovery controller that an error of its own costs may be connected still, and what it names
+// then is not connected with less either.
+func TestFaultsOfDefaultsAndAnother(t *testing.T) {
+	got, _ := loadRoot(t, write(t, host(map[string]string{mainFile: "[io-controller-defaults]\ntls = \"maybe\"\n[[discovery-controller]]\nqueue-size = 1\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"})))
+	if _, blocked := got.Unusable[got.Connections[0].Discovered.Secrets]; !blocked {
+		t.Errorf("what it names is connected: %+v", got.Connections[0].Discovered)
+	}
+}
+
 // TestLoader: the last good state of what an error costs stays, if it is no less than what is asked for now.
 func TestLoader(t *testing.T) {
 	root := write(t, host(map[string]string{mainFile: "", fabricsFile: "", fabricsDrop + "a.conf": "", "etc/nvme/keys/a": secretA}))
