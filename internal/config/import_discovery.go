@@ -100,6 +100,10 @@ func (i *importer) discoveryConf(text string) {
 		params, isFirst := first[l.draft]
 		switch {
 		case differ[l.draft]:
+			if n := slices.IndexFunc(l.params, func(e entry) bool { return isGuarded(e.key) }); n >= 0 {
+				i.refuse(l.at, "controller is not imported: what it names would be connected without %s, since other lines differ, and [io-controller-defaults] would hold for all", l.params[n].key)
+				continue
+			}
 			if len(l.params) > 0 {
 				i.lose(l.at, "the parameters of this line are imported for its discovery controller, not for what that names: other lines differ, and [io-controller-defaults] would hold for all")
 			}

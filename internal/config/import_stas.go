@@ -24,7 +24,12 @@ func (i *importer) stas(text string, kind tid.Kind) {
 	mdns, mdnsAt := kind == tid.Discovery, position{1, 1} // stafd browses where nothing is said
 	scanINI(text, iniEvents{
 		section: func(name string, _ position) { section = name },
-		junk:    func(at position) { i.lose(at, "the line is not imported: it is no [section] and no key = value") },
+		junk: func(at position) {
+			if meansExclusion(strings.Split(text, "\n")[at.line-1]) {
+				i.wrong = errors.Join(i.wrong, fmt.Errorf("line %d: it seems to exclude something, and is not key = value", at.line))
+			}
+			i.lose(at, "the line is not imported: it is no [section] and no key = value")
+		},
 		entry: func(key, value string, at position, _ int) {
 			key = strings.ToLower(key)
 			switch name := stasName(key); {
@@ -37,6 +42,8 @@ func (i *importer) stas(text string, kind tid.Kind) {
 				mdns, mdnsAt = value != "disabled" && !isFalse(value), at
 			case key == "exclude" || key == "blacklist":
 				i.stasExclusion(at, key, value)
+			case meansExclusion(key):
+				i.wrong = errors.Join(i.wrong, fmt.Errorf("line %d: %s seems to exclude something: the key for that is exclude", at.line, shown(key)))
 			case section == "Global" && isParameter(name):
 				defaults = append(defaults, entry{key: name, at: at, text: value})
 			default:
@@ -76,6 +83,12 @@ func (i *importer) stas(text string, kind tid.Kind) {
 			i.connect(own, kind, c.at, fields)
 		}
 	}
+}
+
+// meansExclusion tells whether a key that is not one looks as if it were to exclude something.
+func meansExclusion(key string) bool {
+	word, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(key)), " ")
+	return strings.HasPrefix(word, "excl") || strings.HasPrefix(word, "blackl") || suggestion(word, []string{"exclude", "blacklist"}) != ""
 }
 
 func isParameter(name string) bool {

@@ -271,6 +271,29 @@ func TestImportExclusions(t *testing.T) {
 	}
 }
 
+// TestImportMisspeltExclusions: what was meant to exclude something is not passed over.
+func TestImportMisspeltExclusions(t *testing.T) {
+	for line, want := range map[string]string{
+		"excludes = transport=tcp;traddr=192.0.2.66": "line 2: excludes seems to exclude something: the key for that is exclude",
+		"exclude transport=tcp;traddr=192.0.2.66":    `line 2: "exclude transport" seems to exclude something: the key for that is exclude`,
+		"exclude 192.0.2.66":                         "line 2: it seems to exclude something, and is not key = value",
+	} {
+		_, err := ImportFiles(write(t, host(map[string]string{"etc/stas/stafd.conf": "[Controllers]\n" + line + "\n"})), nil)
+		if err == nil || !strings.HasSuffix(err.Error(), "/etc/stas/stafd.conf: "+want) {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+}
+
+// TestImportTLSOfOneLine: what a discovery controller of discovery.conf names is not connected without the TLS of its line.
+func TestImportTLSOfOneLine(t *testing.T) {
+	got, err := ImportFiles(write(t, host(map[string]string{"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1 --tls\n-t tcp -a 192.0.2.2\n"})), nil)
+	if err != nil || len(got.Refused) != 1 || !strings.HasSuffix(got.Refused[0], "/etc/nvme/discovery.conf:1: controller is not imported: what it names would be connected without tls, since other lines differ, and [io-controller-defaults] would hold for all") {
+		t.Fatal(got.Refused, err)
+	}
+	diff(t, "connections", 1, got.DropIns[0].Connections)
+}
+
 // TestImportGuarded: what all that a file connects is to have of security, and nothing here is like, has nothing of it imported.
 func TestImportGuarded(t *testing.T) {
 	const controller = "[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.10\n"
