@@ -35,7 +35,11 @@ func (m *Machine) view() []*wanted {
 	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered, persistence config.Persistence) {
 		if have := byTID[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
-			if _, tls := w.Params.Get(param.TLS); tls && !have.static {
+			_, tls := w.Params.Get(param.TLS)
+			switch {
+			case static: // the address of a host name, and configured itself
+				have.wish = asSecureAs(have.wish, w)
+			case tls && !have.static:
 				have.wish.Params = requireTLS(have.wish.Params)
 			}
 			return
@@ -114,8 +118,8 @@ func (m *Machine) view() []*wanted {
 	return list
 }
 
-// secureAsStatic gives what is discovered the security of a static wish for the same target by another path: one connection may
-// serve both, whichever is made first.
+// secureAsStatic gives what is discovered, or configured without a path, the security of a static wish for the same target by
+// another path: one connection may serve both, whichever is made first.
 func secureAsStatic(list []*wanted) {
 	static := map[group]wish.Wish{}
 	for _, w := range list {
@@ -128,7 +132,8 @@ func secureAsStatic(list []*wanted) {
 		return
 	}
 	for _, w := range list {
-		if asked, ok := static[groupOf(w.wish)]; ok && !w.static {
+		pinned := w.wish.TID.HostTraddr != "" || w.wish.TID.HostIface != ""
+		if asked, ok := static[groupOf(w.wish)]; ok && !(w.static && pinned) {
 			w.wish = asSecureAs(w.wish, asked)
 		}
 	}

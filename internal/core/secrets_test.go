@@ -113,3 +113,26 @@ func TestDiscoveredAsSecureAsConfigured(t *testing.T) {
 		t.Errorf("with TLS: %v, want %v", got, want)
 	}
 }
+
+// Two configured connections that one would serve, or that become one once a host name has its address, get the security that
+// either asks for.
+func TestConfiguredTwiceIsAsSecure(t *testing.T) {
+	tls, err := param.Set{}.With(param.TLS, "true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vol := tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.vol"}
+	plain := wish.Wish{Owner: wish.OwnerDiscoverd, TID: vol}
+	secured := wish.Wish{Owner: wish.OwnerDiscoverd, TID: vol, Params: tls}
+	secured.TID.HostIface = "eth0"
+	s := newStage(t, configured(plain, secured))
+	s.expect(s.step(Tick{}))
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1")}), "start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --tls")
+
+	twice := named("array")
+	secured.TID = vol
+	twice.Config.Connections = append(twice.Config.Connections, config.Connection{Wish: secured, From: "discoverd.conf:9"})
+	s = newStage(t, twice)
+	s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1")})
+	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1")}), "start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --tls")
+}
