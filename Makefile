@@ -51,6 +51,7 @@ install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.
 	install -d '$(SBINDIR)' '$(UNITDIR)' '$(CATALOGDIR)' '$(UDEVDIR)' '$(CONFDIR)'
 	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
 	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-discoverd.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-discoverd.service'
+	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-fabrics-shutdown.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-fabrics-shutdown.service'
 	install -m 0644 systemd/nvme-discoverd.catalog '$(CATALOGDIR)'
 	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' udev/70-nvme-discoverd-registry.rules | install -m 0644 /dev/stdin '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
 	install -d '$(EXAMPLEDIR)'
@@ -61,8 +62,8 @@ install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.
 	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
 
 uninstall: ## remove what install installed (discoverd.conf stays)
-	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(CATALOGDIR)/nvme-discoverd.catalog' \
-		'$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules' '$(EXAMPLEDIR)/blk-availability.conf'
+	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UNITDIR)/nvme-fabrics-shutdown.service' \
+		'$(CATALOGDIR)/nvme-discoverd.catalog' '$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules' '$(EXAMPLEDIR)/blk-availability.conf'
 	rm -f $(DOCS:docs/%='$(DOCDIR)/%')
 	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
 

@@ -87,7 +87,7 @@ func look(root paths.Root, mountinfo, swaps string) Host {
 func (h Host) Of(controller string) Use {
 	var use Use
 	var others []string
-	for _, namespace := range h.namespaces(controller) {
+	for _, namespace := range h.Namespaces(controller) {
 		by, needed := h.of(namespace)
 		if by == "" {
 			continue
@@ -118,7 +118,7 @@ func (h Host) RootControllers() []string {
 	}
 	var found []string
 	for _, controller := range names(h.root.SysClassNVMe()) {
-		if slices.ContainsFunc(h.namespaces(controller), func(n string) bool { return slices.Contains(below, n) }) {
+		if slices.ContainsFunc(h.Namespaces(controller), func(n string) bool { return slices.Contains(below, n) }) {
 			found = append(found, controller)
 		}
 	}
@@ -165,8 +165,8 @@ func mostTelling(whats []string) string {
 // nvme_mpath_set_disk_name); its namespace is called nvme1n2. Without multipath there is nvme4n2 only.
 var pathName = regexp.MustCompile(`^(nvme[0-9]+)(c[0-9]+)?(n[0-9]+)$`)
 
-// namespaces returns the block devices that users see of a fabrics controller's namespaces.
-func (h Host) namespaces(controller string) []string {
+// Namespaces returns the block devices that users see of a fabrics controller's namespaces.
+func (h Host) Namespaces(controller string) []string {
 	if !(sysfs.Reader{Root: h.root}).IsFabrics(controller) {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (h Host) namespaces(controller string) []string {
 func (h Host) liveTo(namespace, beside string) []string {
 	var found []string
 	for _, controller := range names(h.root.SysClassNVMe()) {
-		if controller == beside || !slices.Contains(h.namespaces(controller), namespace) {
+		if controller == beside || !slices.Contains(h.Namespaces(controller), namespace) {
 			continue
 		}
 		state, err := os.ReadFile(filepath.Join(h.root.SysClassNVMe(), controller, "state"))

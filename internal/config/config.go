@@ -66,6 +66,7 @@ type Settings struct {
 	DiscoveryRetention   time.Duration // 0 to Infinity
 	ReconnectMaxDelay    time.Duration // 1 s to 24 h
 	DisconnectTimeout    time.Duration // 1 s to Infinity
+	ShutdownPatience     time.Duration // 0 to Infinity; how long a shutdown waits for a controller that is not live
 	EPCSDPollInterval    time.Duration // whole minutes, at least 1
 	DiscoveryPersistence Persistence
 
@@ -87,6 +88,7 @@ func Defaults() Settings {
 		DiscoveryRetention:   72 * time.Hour,
 		ReconnectMaxDelay:    5 * time.Minute,
 		DisconnectTimeout:    300 * time.Second,
+		ShutdownPatience:     60 * time.Second,
 		EPCSDPollInterval:    15 * time.Minute,
 		DiscoveryPersistence: PersistenceAuto,
 		IfacePinning:         true,

@@ -88,6 +88,7 @@ discovery-persistence = "epcsd"
 epcsd-poll-interval-minutes = 5
 reconnect-max-delay = 90
 disconnect-timeout = "infinity"
+shutdown-patience = "2min"
 max-parallel-connects = 4
 nvme-path = "/usr/sbin/nvme"
 log-level = "debug"
@@ -121,6 +122,7 @@ controller = [
 		EPCSDPollInterval:    5 * time.Minute,
 		ReconnectMaxDelay:    90 * time.Second,
 		DisconnectTimeout:    Infinity,
+		ShutdownPatience:     2 * time.Minute,
 		MaxParallelConnects:  4,
 		NVMePath:             "/usr/sbin/nvme",
 		LogLevel:             slog.LevelDebug,

@@ -68,6 +68,7 @@ var settings = []setting{
 	minutes("epcsd-poll-interval-minutes", 1, func(s *Settings) *time.Duration { return &s.EPCSDPollInterval }),
 	span("reconnect-max-delay", time.Second, 24*time.Hour, func(s *Settings) *time.Duration { return &s.ReconnectMaxDelay }),
 	span("disconnect-timeout", time.Second, Infinity, func(s *Settings) *time.Duration { return &s.DisconnectTimeout }),
+	span("shutdown-patience", time.Second, Infinity, func(s *Settings) *time.Duration { return &s.ShutdownPatience }),
 	{"max-parallel-connects", "a number from 1 to 1024", func(s *Settings, v string) bool {
 		n, err := strconv.Atoi(v)
 		s.MaxParallelConnects = n

@@ -199,3 +199,27 @@ func (r Root) Systemctl() string { return r.Join("usr/bin/systemctl") }
 
 // Udevadm is udev's command line.
 func (r Root) Udevadm() string { return r.Join("usr/bin/udevadm") }
+
+// SysClassNVMeSubsystem has a directory for each subsystem that the host is connected to, with links to its controllers.
+func (r Root) SysClassNVMeSubsystem() string { return r.Join("sys/class/nvme-subsystem") }
+
+// NVMeCoreParameters is the directory of the parameters that the kernel's NVMe core was loaded with.
+func (r Root) NVMeCoreParameters() string { return r.Join("sys/module/nvme_core/parameters") }
+
+// DeviceMapper is the device by which device mapper is told what to do.
+func (r Root) DeviceMapper() string { return r.Join("dev/mapper/control") }
+
+// Console is where the system prints for whom stands before it.
+func (r Root) Console() string { return r.Join("dev/console") }
+
+// SystemdPrivate is the socket on which systemd answers root without the bus.
+func (r Root) SystemdPrivate() string { return r.Join("run/systemd/private") }
+
+// Maps lists what this process has in its memory: proc_pid_maps(5).
+func (r Root) Maps() string { return r.Join("proc/self/maps") }
+
+// InitName is the name of the program that runs as PID 1.
+func (r Root) InitName() string { return r.Join("proc/1/comm") }
+
+// SysRq takes a letter for what the kernel is to do at once: proc_sysrq-trigger(5).
+func (r Root) SysRq() string { return r.Join("proc/sysrq-trigger") }

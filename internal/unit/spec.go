@@ -68,7 +68,8 @@ func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {
 		// namespaces goes, where LVM's service for it runs (blkdeactivate(8)): that service names other fabrics that it
 		// comes before, not this one.
 		Before:       []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"},
-		Wants:        []string{"remote-fs-pre.target"},
+		// What gives the controller up if a shutdown waits for it in vain, which may be without the daemon.
+		Wants:        []string{"remote-fs-pre.target", "nvme-fabrics-shutdown.service"},
 		TimeoutStart: orDefault(cfg.ConnectTimeout, DefaultConnectTimeout),
 		TimeoutStop:  orDefault(cfg.DisconnectTimeout, DefaultDisconnectTimeout),
 	}

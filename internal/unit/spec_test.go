@@ -42,7 +42,7 @@ func wishFor(t *testing.T, kind tid.Kind, id tid.TID, owner wish.Owner, params .
 func TestForWish(t *testing.T) {
 	cfg := Config{Ctl: "/usr/sbin/nvme-discoverctl"}
 	before := []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"}
-	wants := []string{"remote-fs-pre.target"}
+	wants := []string{"remote-fs-pre.target", "nvme-fabrics-shutdown.service"}
 
 	withNVMe := cfg
 	withNVMe.NVMe = "/usr/sbin/nvme"

@@ -72,6 +72,12 @@ func (f *Far) SetLink(state string) {
 	Run(f.t, "ip", "link", "set", FarLink, state)
 }
 
+// SetPort has the other host's end of the cable carry traffic ("up") or not ("down"): nobody answers then.
+func (f *Far) SetPort(state string) {
+	f.t.Helper()
+	Run(f.t, "ip", "-n", "far", "link", "set", "port", state)
+}
+
 // There runs what is to be done by the other host: the target listens where the one is who links its first subsystem.
 func (f *Far) There(do func()) {
 	f.t.Helper()

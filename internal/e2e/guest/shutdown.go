@@ -6,7 +6,9 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // shutdownBegins is the line on the console before everything that a shutdown prints.
@@ -15,33 +17,64 @@ const shutdownBegins = "e2e: the shutdown begins"
 // ShutDown ends a stage by an orderly power-off, of which all that is logged by whomever goes to the console.
 func ShutDown(t T) {
 	t.Helper()
+	ShutDownBy(t, "poweroff")
+}
+
+// ShutDownBy does the same by another command of systemctl's.
+func ShutDownBy(t T, command string) {
+	t.Helper()
 	MirrorJournal(t)
-	if err := os.WriteFile("/dev/console", []byte(shutdownBegins+"\n"), 0o644); err != nil {
+	// By way of the kernel, which says at what time.
+	if err := os.WriteFile("/dev/kmsg", []byte(shutdownBegins+"\n"), 0o644); err != nil {
 		t.Fatalf("cannot write to the console: %v", err)
 	}
-	SwitchOff(t, "systemctl", "poweroff")
+	SwitchOff(t, "systemctl", command)
 }
 
 // Shutdown is what the machine printed on its console while it shut down.
 type Shutdown struct {
 	t     T
+	begin float64 // by the kernel's clock, in seconds
 	lines []string
 }
 
 // ReadShutdown returns the shutdown in which an earlier stage ended. A scenario that fails shows it.
 func ReadShutdown(t T, stage string) *Shutdown {
 	t.Helper()
-	_, console, found := strings.Cut(Console(t, stage), shutdownBegins)
+	before, console, found := strings.Cut(Console(t, stage), shutdownBegins)
 	if !found {
 		t.Fatalf("the shutdown of %s never began", stage)
 	}
 	s := &Shutdown{t: t, lines: strings.Split(strings.ReplaceAll(console, "\r", ""), "\n")}
+	s.begin = kernelTime(before[strings.LastIndex(before, "\n")+1:])
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the console of the shutdown:\n%s", strings.Join(s.lines, "\n"))
 		}
 	})
 	return s
+}
+
+// kernelTime is the time at which the kernel printed a line, in seconds since the boot, 0 if it does not say.
+func kernelTime(line string) float64 {
+	match := regexp.MustCompile(`^\[ *([0-9.]+)\]`).FindStringSubmatch(line)
+	if match == nil {
+		return 0
+	}
+	seconds, _ := strconv.ParseFloat(match[1], 64)
+	return seconds
+}
+
+// Took is the time from the request to the end of the machine.
+func (s *Shutdown) Took() time.Duration {
+	s.t.Helper()
+	for _, line := range s.lines {
+		if end := kernelTime(line); end > 0 && s.begin > 0 && strings.Contains(line, "reboot: ") {
+			return time.Duration((end - s.begin) * float64(time.Second))
+		}
+	}
+	s.t.Fatalf("the machine does not tell when it ended")
+	return 0
 }
 
 // InOrder fails the scenario unless there is a line for each pattern, in this order.

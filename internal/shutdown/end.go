@@ -1,0 +1,65 @@
+package shutdown
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ends are the targets of systemd with which a system ends, and what the kernel is told in the end.
+var ends = map[string]int{
+	"poweroff.target":    unix.LINUX_REBOOT_CMD_POWER_OFF,
+	"halt.target":        unix.LINUX_REBOOT_CMD_HALT,
+	"reboot.target":      unix.LINUX_REBOOT_CMD_RESTART,
+	"kexec.target":       unix.LINUX_REBOOT_CMD_KEXEC,
+	"soft-reboot.target": unix.LINUX_REBOOT_CMD_RESTART, // the system that would come back is gone
+}
+
+const (
+	// unanswered is how many questions in a row systemd leaves unanswered when it has given up.
+	unanswered = 3
+	// remountTime is how long the kernel gets to write other file systems back and make them read-only.
+	remountTime = 10 * time.Second
+)
+
+// endSystem ends the system in the place of systemd where that cannot, because it was given up what its own programs are on: it
+// does all it can without them and then stops dead ("Failed to execute shutdown binary, freezing execution"), which no job or
+// watchdog of its own ends.
+func (w *Watcher) endSystem(ctx context.Context, end string) {
+	for silent := 0; silent < unanswered; {
+		asked, cancel := context.WithTimeout(ctx, askTime)
+		_, _, err := goingDown(asked, w.root)
+		cancel()
+		silent++
+		if err == nil {
+			silent = 0
+		}
+		time.Sleep(lookPause)
+	}
+	if name, err := os.ReadFile(w.root.InitName()); err == nil && string(name) != "systemd\n" {
+		return // the program that it could start after all ends the system
+	}
+	command, known := ends[end]
+	if !known {
+		end, command = "poweroff.target", unix.LINUX_REBOOT_CMD_POWER_OFF
+	}
+	w.say.say("systemd cannot end the system without the file systems that were given up: all others are written back, and then the kernel does (%s)", end)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		unix.Sync()
+		_ = os.WriteFile(w.root.SysRq(), []byte("u"), 0o200) // remounts all file systems read-only, in the background
+		time.Sleep(remountTime / 2)
+		unix.Sync()
+	}()
+	select {
+	case <-done:
+	case <-time.After(remountTime):
+	}
+	if err := unix.Reboot(command); err != nil {
+		w.say.say("cannot end the system (%s): %v", end, err)
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+}

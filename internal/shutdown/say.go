@@ -1,0 +1,70 @@
+package shutdown
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+)
+
+// speaker prints lines in several places, none of which holds up another or the speaker: at a shutdown the journal may hang, on a
+// dead disk, and the console too.
+type speaker struct {
+	places []chan string
+	ended  []chan struct{}
+}
+
+// flushTime is how long close waits for what was said to be printed.
+const flushTime = time.Second
+
+// newSpeaker prints on out, which leads to the journal, and on the console.
+func newSpeaker(root paths.Root, out io.Writer) *speaker {
+	s := &speaker{}
+	s.add(func(line string) { fmt.Fprintln(out, line) })
+	s.add(func(line string) {
+		// Not kept open: systemd hangs the console up now and then.
+		console, err := os.OpenFile(root.Console(), os.O_WRONLY|syscall.O_NOCTTY, 0)
+		if err != nil {
+			return
+		}
+		defer console.Close()
+		fmt.Fprintf(console, "nvme-discoverd: %s\r\n", line)
+	})
+	return s
+}
+
+func (s *speaker) add(print func(string)) {
+	lines, ended := make(chan string, 256), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for line := range lines {
+			print(line)
+		}
+	}()
+	s.places, s.ended = append(s.places, lines), append(s.ended, ended)
+}
+
+func (s *speaker) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	for _, place := range s.places {
+		select {
+		case place <- line:
+		default: // it hangs
+		}
+	}
+}
+
+func (s *speaker) close() {
+	late := time.After(flushTime)
+	for i, place := range s.places {
+		close(place)
+		select {
+		case <-s.ended[i]:
+		case <-late:
+			return
+		}
+	}
+}
