@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -30,6 +32,9 @@ type Watcher struct {
 	root     paths.Root
 	say      *speaker
 	patience time.Duration // as the configuration was last read
+
+	stayInMemory func() error
+	ready        func() // tells that it is ready to be stopped
 
 	looked map[string]bool // controllers whose use has been asked for; of the loop alone
 
@@ -51,7 +56,9 @@ type use struct {
 func NewWatcher(root paths.Root, out io.Writer) *Watcher {
 	return &Watcher{
 		root: root, say: newSpeaker(root, out), patience: config.Defaults().ShutdownPatience,
-		looked: map[string]bool{}, uses: map[string]use{}, busy: map[string]bool{}, maps: map[string]bool{},
+		stayInMemory: func() error { return stayInMemory(root) },
+		ready:        func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) },
+		looked:       map[string]bool{}, uses: map[string]use{}, busy: map[string]bool{}, maps: map[string]bool{},
 	}
 }
 
@@ -63,10 +70,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	if err := stayInMemory(w.root); err != nil {
+	if err := w.stayInMemory(); err != nil {
 		w.say.say("warning: %v", err)
 	}
 	w.readPatience()
+	w.ready()
 	select {
 	case <-ctx.Done():
 		return nil

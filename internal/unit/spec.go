@@ -67,7 +67,7 @@ func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {
 		// target both ordered and pulled in; nothing orders these two. Before that, what device mapper has stacked on the
 		// namespaces goes, where LVM's service for it runs (blkdeactivate(8)): that service names other fabrics that it
 		// comes before, not this one.
-		Before:       []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"},
+		Before: []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"},
 		// What gives the controller up if a shutdown waits for it in vain, which may be without the daemon.
 		Wants:        []string{"remote-fs-pre.target", "nvme-fabrics-shutdown.service"},
 		TimeoutStart: orDefault(cfg.ConnectTimeout, DefaultConnectTimeout),

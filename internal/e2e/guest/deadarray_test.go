@@ -93,7 +93,7 @@ func TestDeadArray_1(t *testing.T) {
 		return guest.LiveCount() == 11, fmt.Sprint(guest.Controllers())
 	})
 	m.WaitUnit("nvme-fabrics-shutdown.service", "active")
-	guest.Run(m, "systemd-analyze", "verify", "/usr/lib/systemd/system/nvme-fabrics-shutdown.service")
+	guest.Run(m, "systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/nvme-fabrics-shutdown.service")
 	disk := map[string]string{}
 	for name, volume := range volumes {
 		disk[name] = guest.Disk(m, guest.Devices()[volume.NQN])
@@ -147,4 +147,155 @@ func TestDeadArray_2(t *testing.T) {
 	withinPatience(t, down, 1, 2)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 	guest.CheckLastWords(m, guest.Slice(m, 1))
+}
+
+// queueing has dm-multipath hold back what there is no path for, for as long as it takes.
+var queueing = strings.Replace(multipathConfiguration, "defaults {\n", "defaults {\n\tno_path_retry queue\n", 1)
+
+// Ten arrays are gone at once, and both paths of a device of dm-multipath that waits for paths for as long as it takes. The daemon is
+// stopped and disabled; its connections are there.
+//
+//e2e:seldom
+//e2e:parameter nvme_core.multipath=N
+func TestDeadMultipath_1(t *testing.T) {
+	const arrays = 10
+	far := guest.NewFar(t)
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	far1, far2, near := target.PortAt(guest.FarAddress, 8009), target.PortAt(guest.FarAddress, 8010), target.Port(8011)
+	multi, living, dead := target.Subsystem(onPaths), target.Subsystem("nqn.2024-01.com.example:living"), target.Subsystems(arrays)
+	multi.NamespaceOn(guest.Slice(m, 1))
+	living.NamespaceOn(guest.Slice(m, 0))
+	for _, s := range dead {
+		s.Namespace(16 << 20)
+	}
+	far.There(func() {
+		far1.Link(append(dead, multi)...)
+		far2.Link(multi)
+	})
+	near.Link(living)
+
+	guest.StartMultipath(m, queueing)
+	guest.Configure(m, withPatience+discoveryConfig(far1)+discoveryConfig(far2)+discoveryConfig(near))
+	guest.Enable(m)
+	guest.Eventually(m, connectTimeout, "3 discovery controllers and 13 others live", func() (bool, string) {
+		return guest.LiveCount() == arrays+6, fmt.Sprint(guest.Controllers())
+	})
+	var paths []string
+	for _, controller := range guest.Live(onPaths) {
+		paths = append(paths, guest.Disk(m, controller))
+	}
+	mountAt(m, guest.Multipath(m, paths...), "multipath", true)
+	devices := guest.Devices()
+	for i, s := range dead {
+		name := fmt.Sprint("vol", i)
+		mountAt(m, guest.Multipath(m, guest.Disk(m, devices[s.NQN])), name, i%2 == 0)
+		dirty(m, name)
+	}
+	mountAt(m, guest.Multipath(m, guest.Disk(m, devices[living.NQN])), "living", true)
+	guest.LastWriter(m, "living", "")
+	dirty(m, "multipath")
+
+	guest.Run(m, "systemctl", "disable", "--now", "--quiet", guest.Service)
+	far.SetPort("down")
+	waitLost(m, arrays+4)
+	guest.ShutDown(m)
+}
+
+// All are given up at one time, and dm-multipath fails what it held back.
+//
+//e2e:parameter nvme_core.multipath=N
+func TestDeadMultipath_2(t *testing.T) {
+	m := guest.Begin(t)
+	down := guest.ReadShutdown(m, "TestDeadMultipath_1")
+	for i := range 10 {
+		down.InOrder(fmt.Sprintf(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:vol%d\).* nvme\d+n1 is mounted on /mnt/vol%d$`, i+1, i))
+	}
+	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath$`)
+	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`, `disconnected nvme\d+: .*:living\)`)
+	withinPatience(t, down, 1, 2.5)
+	guest.CheckLastWords(m, guest.Slice(m, 0))
+}
+
+// A mount that is stopped by hand waits for its array, whatever the patience. At a reboot, with a daemon that hangs, the array comes back
+// in time.
+//
+//e2e:seldom
+func TestDeadArrayBack_1(t *testing.T) {
+	far := guest.NewFar(t)
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	port, volume := target.PortAt(guest.FarAddress, 8009), target.Subsystem("nqn.2024-01.com.example:back")
+	volume.NamespaceOn(guest.Slice(m, 0))
+	far.There(func() { port.Link(volume) })
+	guest.Configure(m, withPatience+discoveryConfig(port))
+	guest.Enable(m)
+	device := guest.WaitLive(m, connectTimeout, guest.DiscoveryNQN, volume.NQN)[volume.NQN]
+	mountAt(m, guest.Disk(m, device), "back", true)
+	dirty(m, "back")
+
+	far.SetPort("down")
+	waitLost(m, 2)
+	guest.Run(m, "systemctl", "stop", "--no-block", "mnt-back.mount")
+	guest.Always(m, 2*patience, "a stop by hand waits", func() (bool, string) {
+		state := guest.ActiveState(m, "mnt-back.mount")
+		return state == "deactivating" && guest.ControllerAttribute(device, "state") == "connecting", state
+	})
+	far.SetPort("up")
+	m.WaitUnit("mnt-back.mount", "inactive")
+	guest.WaitLive(m, connectTimeout, guest.DiscoveryNQN, volume.NQN)
+
+	guest.Run(m, "systemctl", "start", "mnt-back.mount")
+	guest.LastWriter(m, "back", "")
+	dirty(m, "back")
+	guest.Run(m, "systemd-run", "--quiet", "--property=DefaultDependencies=no", "sh", "-c",
+		`until [ "$(systemctl is-system-running)" = stopping ]; do sleep 0.2; done; sleep 2; ip -n far link set port up`)
+	far.SetPort("down")
+	waitLost(m, 2)
+	guest.Signal(m, "SIGSTOP")
+	guest.ShutDownBy(m, "reboot")
+}
+
+// Nothing was given up or lost.
+func TestDeadArrayBack_2(t *testing.T) {
+	m := guest.Begin(t)
+	down := guest.ReadShutdown(m, "TestDeadArrayBack_1")
+	down.Never(`and gives it up|I/O error|EXT4-fs (error|warning)`)
+	down.InOrder(`back: written at stop`, `Unmounted mnt-back\.mount`, `disconnected nvme\d+: .*:back\)`)
+	withinPatience(t, down, 0.2, 3)
+	guest.CheckLastWords(m, guest.Slice(m, 0))
+}
+
+// The root file system is on an array that is gone.
+//
+//e2e:seldom
+//e2e:on-fabric
+func TestDeadRoot_1(t *testing.T) {
+	m := guest.BeginAsBooted(t)
+	device := guest.WaitLive(m, connectTimeout, rootNQN)[rootNQN]
+	boot := &guest.Port{Transport: "tcp", Traddr: "127.0.0.1", Trsvcid: "4420"}
+	guest.Configure(m, withPatience+subsystemConfig(boot, rootNQN, ""))
+	guest.Enable(m)
+	m.WaitUnit(boot.TID(rootNQN).Unit(), "active")
+	m.WaitUnit("nvme-fabrics-shutdown.service", "active")
+	guest.MirrorJournal(m)
+	if err := os.WriteFile("/var/tmp/dirty", make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	guest.Run(m, "ip", "link", "set", "lo", "up") // what is run from now on is in memory
+	guest.Run(m, "ip", "link", "set", "lo", "down")
+	guest.Eventually(m, connectTimeout, "the controller of the root file system lost", func() (bool, string) {
+		state := guest.ControllerAttribute(device, "state")
+		return state == "connecting", state
+	})
+	guest.BeginShutdown(m)
+	guest.SwitchOff(m, "systemctl", "poweroff")
+}
+
+// The machine is off all the same.
+func TestDeadRoot_2(t *testing.T) {
+	m := guest.Begin(t)
+	down := guest.ReadShutdown(m, "TestDeadRoot_1")
+	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(` + rootNQN + `\).* is mounted on /`)
+	withinPatience(t, down, 1, 8)
 }

@@ -24,11 +24,16 @@ func ShutDown(t T) {
 func ShutDownBy(t T, command string) {
 	t.Helper()
 	MirrorJournal(t)
-	// By way of the kernel, which says at what time.
+	BeginShutdown(t)
+	SwitchOff(t, "systemctl", command)
+}
+
+// BeginShutdown marks the begin of a shutdown on the console, by way of the kernel, which says at what time.
+func BeginShutdown(t T) {
+	t.Helper()
 	if err := os.WriteFile("/dev/kmsg", []byte(shutdownBegins+"\n"), 0o644); err != nil {
 		t.Fatalf("cannot write to the console: %v", err)
 	}
-	SwitchOff(t, "systemctl", command)
 }
 
 // Shutdown is what the machine printed on its console while it shut down.
