@@ -129,11 +129,11 @@ controller = [
 	}, got.Settings)
 	host := " --hostnqn=" + testNQN + " --hostid=" + testID
 	diff(t, "connections", []string{
-		"/etc/nvme/discoverd.conf:23 Discovery discoverd --transport=tcp --traddr=192.0.2.10 --trsvcid=8009" +
+		"/etc/nvme/discoverd.conf:24 Discovery discoverd --transport=tcp --traddr=192.0.2.10 --trsvcid=8009" +
 			" --nqn=nqn.2014-08.org.nvmexpress.discovery" + host + " --keep-alive-tmo=15",
-		"/etc/nvme/discoverd.conf:30 I/O discoverd --transport=tcp --traddr=192.0.2.20 --trsvcid=4420" +
+		"/etc/nvme/discoverd.conf:31 I/O discoverd --transport=tcp --traddr=192.0.2.20 --trsvcid=4420" +
 			" --nqn=nqn.2024-01.com.example:vol1" + host + " --host-iface=eth0 --ctrl-loss-tmo=1800 --nr-io-queues=4 --hdr-digest",
-		"/etc/nvme/discoverd.conf:32 I/O discoverd --transport=tcp --traddr=2001:db8::21 --trsvcid=4421" +
+		"/etc/nvme/discoverd.conf:33 I/O discoverd --transport=tcp --traddr=2001:db8::21 --trsvcid=4421" +
 			" --nqn=nqn.2024-01.com.example:vol1" + host + " --ctrl-loss-tmo=60 --nr-io-queues=4 --hdr-digest",
 	}, connections(got))
 	diff(t, "warnings", []string{
