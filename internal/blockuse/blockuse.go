@@ -105,6 +105,20 @@ func (h Host) Of(controller string) Use {
 	return use
 }
 
+// On returns what Of does but for Others, which takes a look at every other controller.
+func (h Host) On(controller string) Use {
+	var use Use
+	for _, namespace := range h.Namespaces(controller) {
+		if by, needed := h.of(namespace); by != "" {
+			use.By = append(use.By, namespace+" is "+by)
+			use.Needed = append(use.Needed, needed...)
+		}
+	}
+	slices.Sort(use.Needed)
+	use.Needed = slices.Compact(use.Needed)
+	return use
+}
+
 // RootControllers returns the controllers whose namespaces are below / or /usr.
 func (h Host) RootControllers() []string {
 	var below []string

@@ -19,14 +19,14 @@ var ends = map[string]int{
 
 const (
 	// unanswered is how many questions in a row systemd leaves unanswered when it has given up.
-	unanswered = 3
+	unanswered = 4
 	// remountTime is how long the kernel gets to write other file systems back and make them read-only.
 	remountTime = 10 * time.Second
 )
 
-// endSystem ends the system in the place of systemd where that cannot, because it was given up what its own programs are on: it
-// does all it can without them and then stops dead ("Failed to execute shutdown binary, freezing execution"), which no job or
-// watchdog of its own ends.
+// endSystem ends the system in the place of systemd where that cannot, because what it needs itself was given up. Without the root file
+// system it does all it can and then stops dead ("Failed to execute shutdown binary, freezing execution"); without its pages of
+// the swap it crashes. No job or timeout of its own ends that.
 func (w *Watcher) endSystem(ctx context.Context, end string) {
 	for silent := 0; silent < unanswered; {
 		asked, cancel := context.WithTimeout(ctx, askTime)
@@ -39,23 +39,27 @@ func (w *Watcher) endSystem(ctx context.Context, end string) {
 		time.Sleep(lookPause)
 	}
 	if name, err := os.ReadFile(w.root.InitName()); err == nil && string(name) != "systemd\n" {
-		return // the program that it could start after all ends the system
+		// The program that it could start after all ends the system.
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.end = done
+		return
 	}
 	command, known := ends[end]
 	if !known {
 		end, command = "poweroff.target", unix.LINUX_REBOOT_CMD_POWER_OFF
 	}
 	w.say.say("systemd cannot end the system without the file systems that were given up: all others are written back, and then the kernel does (%s)", end)
-	done := make(chan struct{})
+	written := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(written)
 		unix.Sync()
 		_ = os.WriteFile(w.root.SysRq(), []byte("u"), 0o200) // remounts all file systems read-only, in the background
 		time.Sleep(remountTime / 2)
 		unix.Sync()
 	}()
 	select {
-	case <-done:
+	case <-written:
 	case <-time.After(remountTime):
 	}
 	if err := unix.Reboot(command); err != nil {

@@ -3,7 +3,6 @@ package shutdown
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -42,20 +41,25 @@ func controllers(root paths.Root) ([]Controller, error) {
 // livePaths finds the live path beside each controller. The kernel's subsystems count, not NQNs: every discovery controller has
 // a subsystem of its own.
 func livePaths(root paths.Root, all []Controller) {
-	subsystems, _ := os.ReadDir(root.SysClassNVMeSubsystem()) // none without native multipath
+	index := map[string]int{}
+	for i, c := range all {
+		index[c.Name] = i
+	}
+	subsystems, _ := os.ReadDir(root.SysClassNVMeSubsystem())
 	for _, s := range subsystems {
-		live := ""
 		entries, _ := os.ReadDir(filepath.Join(root.SysClassNVMeSubsystem(), s.Name()))
-		in := func(name string) bool {
-			return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })
-		}
-		for _, c := range all {
-			if c.State == "live" && in(c.Name) {
-				live = c.Name
+		live := ""
+		var paths []int
+		for _, e := range entries {
+			if i, is := index[e.Name()]; is {
+				paths = append(paths, i)
+				if all[i].State == "live" {
+					live = e.Name()
+				}
 			}
 		}
-		for i := range all {
-			if all[i].Name != live && in(all[i].Name) {
+		for _, i := range paths {
+			if all[i].Name != live {
 				all[i].LivePath = live
 			}
 		}

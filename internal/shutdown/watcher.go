@@ -38,12 +38,22 @@ type Watcher struct {
 
 	looked map[string]bool // controllers whose use has been asked for; of the loop alone
 
-	mu     sync.Mutex      // guards what follows
-	uses   map[string]use  // by controller, as they were at the begin
-	busy   map[string]bool // controllers that are being given up or were, maps that are being told
-	maps   map[string]bool // of dm-multipath, on controllers that were given up
-	system bool            // the running system itself was on one that was given up
+	mu   sync.Mutex      // guards what follows
+	uses map[string]use  // by controller, as they were at the begin
+	busy map[string]bool // controllers that are being given up or were, maps that are being told
+	maps map[string]bool // of dm-multipath, on controllers that were given up
+	end  endState
 }
+
+// endState is how far the Watcher is with the end of the system.
+type endState int
+
+const (
+	systemds endState = iota // as ever, systemd's business
+	needed                   // what systemd itself needs was given up
+	begun                    // endSystem waits whether systemd can go on
+	done                     // systemd has got far enough without
+)
 
 // use is what was on a controller.
 type use struct {
@@ -134,11 +144,10 @@ func (w *Watcher) watch(ctx context.Context, end string) error {
 		if err != nil {
 			return err
 		}
-		if w.systemGone() {
-			w.endSystem(ctx, end)
-			return nil
-		}
-		if len(seen) == 0 {
+		switch {
+		case w.needEnd():
+			go w.endSystem(ctx, end)
+		case len(seen) == 0 && !w.ending():
 			return nil
 		}
 		w.lookAtUse(seen)
@@ -193,7 +202,7 @@ func (w *Watcher) lookAtUse(seen []Controller) {
 				return
 			}
 			u := use{namespaces: host.Namespaces(c.Name)}
-			found := host.Of(c.Name)
+			found := host.On(c.Name)
 			u.by, u.needed = found.By, found.Needed
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -232,7 +241,9 @@ func (w *Watcher) start(c Controller) {
 			w.say.say("%s is not given up: its target has just come back", c.Name)
 			delete(w.busy, c.Name)
 		default:
-			w.system = w.system || slices.Contains(u.needed, "/") || slices.Contains(u.needed, "/usr")
+			if len(u.needed) > 0 && w.end == systemds {
+				w.end = needed
+			}
 		}
 	}()
 }
@@ -273,9 +284,20 @@ func (w *Watcher) exists(device string) bool {
 	return err == nil
 }
 
-// systemGone reports whether the running system itself was given up.
-func (w *Watcher) systemGone() bool {
+// needEnd reports, once, that what the running system needs was given up.
+func (w *Watcher) needEnd() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.system
+	first := w.end == needed
+	if first {
+		w.end = begun
+	}
+	return first
+}
+
+// ending reports whether it is not certain yet that systemd ends the system.
+func (w *Watcher) ending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end == needed || w.end == begun
 }

@@ -93,6 +93,7 @@ func TestDeadArray_1(t *testing.T) {
 		return guest.LiveCount() == 11, fmt.Sprint(guest.Controllers())
 	})
 	m.WaitUnit("nvme-fabrics-shutdown.service", "active")
+	t.Logf("%d KiB of memory for the service that watches", guest.Memory(guest.Property(m, "nvme-fabrics-shutdown.service", "MainPID")))
 	guest.Run(m, "systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/nvme-fabrics-shutdown.service")
 	disk := map[string]string{}
 	for name, volume := range volumes {
