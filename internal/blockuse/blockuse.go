@@ -61,11 +61,16 @@ func Read(root paths.Root) (Host, error) {
 	if err != nil {
 		return Host{}, fmt.Errorf("cannot tell what is mounted: %w", err)
 	}
+	return ReadWith(root, string(mountinfo))
+}
+
+// ReadWith is Read with a list of mounts, in the form of proc_pid_mountinfo(5), in place of the present one.
+func ReadWith(root paths.Root, mountinfo string) (Host, error) {
 	swaps, err := os.ReadFile(root.Swaps())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without swap has no such file
 		return Host{}, fmt.Errorf("cannot tell where the swap is: %w", err)
 	}
-	return look(root, string(mountinfo), string(swaps)), nil
+	return look(root, mountinfo, string(swaps)), nil
 }
 
 func look(root paths.Root, mountinfo, swaps string) Host {

@@ -15,8 +15,8 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
-// maps returns the devices of dm-multipath that have the given namespaces as paths.
-func maps(root paths.Root, namespaces []string) []string {
+// multipathMaps returns the devices of dm-multipath that have the given namespaces as paths.
+func multipathMaps(root paths.Root, namespaces []string) []string {
 	var found []string
 	for _, namespace := range namespaces {
 		holders, _ := os.ReadDir(filepath.Join(root.SysClassBlock(namespace), "holders"))

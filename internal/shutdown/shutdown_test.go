@@ -47,10 +47,12 @@ func TestWatch(t *testing.T) {
 		{"another one of that name", []step{{0, at("connecting"), ""}, {5, nil, ""}, {6, at("connecting"), ""}, {15, at("connecting"), ""}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWatch(patience)
+			w := newWatch()
 			begin := time.Now()
 			for _, s := range test.steps {
-				due, foreign := w.look(begin.Add(time.Duration(s.at)*time.Second), s.seen)
+				now := begin.Add(time.Duration(s.at) * time.Second)
+				w.look(now, s.seen)
+				due, foreign := w.due(now, patience)
 				var got []string
 				for _, c := range due {
 					got = append(got, c.Name)
@@ -189,7 +191,7 @@ func TestPathless(t *testing.T) {
 	h.put("sys/class/block/dm-1/dm/uuid", "LVM-x\n")
 	h.put("sys/class/block/nvme1n1/holders/dm-0", "")
 	h.put("sys/class/block/nvme1n1/holders/dm-1", "")
-	if got := maps(h.root, []string{"nvme1n1", "nvme2n1"}); len(got) != 1 || got[0] != "dm-0" {
+	if got := multipathMaps(h.root, []string{"nvme1n1", "nvme2n1"}); len(got) != 1 || got[0] != "dm-0" {
 		t.Errorf("maps: got %q", got)
 	}
 	state := map[string]bool{"nvme1n1": false, "nvme2n1": true}
@@ -325,6 +327,24 @@ func (h host) serve(answer func(*dbus.Message) any) {
 			}
 		}
 	}()
+}
+
+func TestMounts(t *testing.T) {
+	var m mounts
+	begin := time.Now()
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	m.set([]string{"a\n", "b\n"}, at(0))
+	m.set([]string{"a\n"}, at(60))
+	if got := m.recent(at(61)); got != "a\nb\n" {
+		t.Errorf("just unmounted: got %q", got)
+	}
+	if got := m.recent(at(60 + 31)); got != "a\n" {
+		t.Errorf("unmounted long ago: got %q", got)
+	}
+	m.set([]string{"a\n", "b\n"}, at(62))
+	if got := m.recent(at(62)); got != "a\nb\n" {
+		t.Errorf("mounted again: got %q", got)
+	}
 }
 
 // A place that hangs keeps nobody from speaking in another, or from the end.

@@ -6,6 +6,8 @@
 package shutdown
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -29,40 +31,48 @@ func (c Controller) lost() bool {
 	return false
 }
 
-// watch decides which controllers are given up. A controller has the whole patience from when it was first seen lost, not before
-// the shutdown: one that is lost late is not given up at once.
+// watch knows since when controllers have been lost, as far as the shutdown goes: one that is lost late is not given up at once.
 type watch struct {
-	patience time.Duration
-	lost     map[string]time.Time // when it was first seen lost, and since then without a break
-	told     map[string]bool      // foreign ones that would have been given up
+	lost map[string]loss
+	told map[string]bool // foreign ones that would have been given up
 }
 
-func newWatch(patience time.Duration) *watch {
-	return &watch{patience: patience, lost: map[string]time.Time{}, told: map[string]bool{}}
+// loss is a controller that is lost, and since when without a break.
+type loss struct {
+	Controller
+	since time.Time
 }
 
-// look takes what is there now. It returns what is to be given up, at every look until it is gone or live; and, once, those that
-// another orchestrator owns, which stay.
-func (w *watch) look(now time.Time, seen []Controller) (due, foreign []Controller) {
-	lost := map[string]time.Time{}
+func newWatch() *watch { return &watch{lost: map[string]loss{}, told: map[string]bool{}} }
+
+// look takes what is there now.
+func (w *watch) look(now time.Time, seen []Controller) {
+	lost := map[string]loss{}
 	for _, c := range seen {
 		if !c.lost() {
 			continue
 		}
-		since, before := w.lost[c.Name]
-		if !before {
-			since = now
+		since := now
+		if before, is := w.lost[c.Name]; is {
+			since = before.since
 		}
-		lost[c.Name] = since
-		switch {
-		case now.Sub(since) < w.patience:
-		case c.Owner == "":
-			due = append(due, c)
-		case !w.told[c.Name]:
-			w.told[c.Name] = true
-			foreign = append(foreign, c)
-		}
+		lost[c.Name] = loss{c, since}
 	}
 	w.lost = lost
+}
+
+// due returns what is to be given up, until it is gone or live, by name; and, once, those that another orchestrator owns, which stay.
+func (w *watch) due(now time.Time, patience time.Duration) (due, foreign []Controller) {
+	for _, name := range slices.Sorted(maps.Keys(w.lost)) {
+		l := w.lost[name]
+		switch {
+		case now.Sub(l.since) < patience:
+		case l.Owner == "":
+			due = append(due, l.Controller)
+		case !w.told[name]:
+			w.told[name] = true
+			foreign = append(foreign, l.Controller)
+		}
+	}
 	return due, foreign
 }

@@ -36,6 +36,7 @@ type Watcher struct {
 	stayInMemory func() error
 	ready        func() // tells that it is ready to be stopped
 
+	mounts mounts
 	looked map[string]bool // controllers whose use has been asked for; of the loop alone
 
 	mu   sync.Mutex      // guards what follows
@@ -83,60 +84,63 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if err := w.stayInMemory(); err != nil {
 		w.say.say("warning: %v", err)
 	}
-	w.readPatience()
+	select {
+	case w.patience = <-w.readPatience():
+	case <-time.After(readTime):
+	}
 	w.ready()
+	if err := w.mounts.follow(w.root); err != nil {
+		w.say.say("warning: cannot follow what is mounted: %v", err)
+	}
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-stop:
 	}
-	down, end := w.ask(ctx)
-	if !down {
-		return nil
-	}
-	w.readPatience()
-	if w.patience == config.Infinity {
-		return nil
-	}
-	return w.watch(ctx, end)
+	return w.watch(ctx)
 }
 
-// readPatience reads the configuration, but keeps what it knows if that cannot be read (in time).
-func (w *Watcher) readPatience() {
+// readPatience reads the configuration. Nothing comes of it where that cannot be read, or hangs: what was read before holds.
+func (w *Watcher) readPatience() <-chan time.Duration {
 	read := make(chan time.Duration, 1)
 	go func() {
 		if c, err := config.Load(w.root, ""); err == nil {
 			read <- c.Settings.ShutdownPatience
 		}
-		close(read)
 	}()
-	select {
-	case patience, ok := <-read:
-		if ok {
-			w.patience = patience
-		}
-	case <-time.After(readTime):
-	}
+	return read
 }
 
-// ask asks systemd until it answers: a wrong guess would hurry those whom nothing hurries.
-func (w *Watcher) ask(ctx context.Context) (down bool, end string) {
+// answer is what systemd says of a shutdown.
+type answer struct {
+	down bool
+	end  string // to what end, see ends
+}
+
+// ask asks systemd until it answers, which may take a while when it has a thousand units to stop: a wrong guess would hurry those
+// whom nothing hurries.
+func (w *Watcher) ask(ctx context.Context, to chan<- answer) {
 	for ctx.Err() == nil {
 		asked, cancel := context.WithTimeout(ctx, askTime)
 		down, end, err := goingDown(asked, w.root)
 		cancel()
 		if err == nil {
-			return down, end
+			to <- answer{down, end}
+			return
 		}
 		time.Sleep(lookPause)
 	}
-	return false, ""
 }
 
-func (w *Watcher) watch(ctx context.Context, end string) error {
-	decide := newWatch(w.patience)
-	off := make(chan struct{}) // the shutdown is off
-	go w.calledOff(ctx, off)
+// watch looks from the very begin, but gives nothing up before it is certain that the system shuts down.
+func (w *Watcher) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered, off := make(chan answer, 1), make(chan struct{})
+	go w.ask(ctx, answered)
+	patience := w.readPatience()
+	decide := newWatch()
+	down, end := false, ""
 	tick := time.NewTicker(lookPause)
 	defer tick.Stop()
 	for {
@@ -144,23 +148,34 @@ func (w *Watcher) watch(ctx context.Context, end string) error {
 		if err != nil {
 			return err
 		}
+		w.lookAtUse(seen)
+		decide.look(time.Now(), seen)
+		if down && w.patience < config.Infinity {
+			due, foreign := decide.due(time.Now(), w.patience)
+			for _, c := range foreign {
+				w.say.say("%s (%s) has not been live for %v of the shutdown, and may hold it up: it belongs to %s and is left alone", c.Name, c.NQN, w.patience, c.Owner)
+			}
+			for _, c := range due {
+				w.start(c)
+			}
+			w.failMaps(seen)
+		}
 		switch {
 		case w.needEnd():
 			go w.endSystem(ctx, end)
-		case len(seen) == 0 && !w.ending():
+		case down && len(seen) == 0 && !w.ending():
 			return nil
 		}
-		w.lookAtUse(seen)
-		due, foreign := decide.look(time.Now(), seen)
-		for _, c := range foreign {
-			w.say.say("%s (%s) has not been live for %v of the shutdown, and may hold it up: it belongs to %s and is left alone", c.Name, c.NQN, w.patience, c.Owner)
-		}
-		for _, c := range due {
-			w.start(c)
-		}
-		w.failMaps(seen)
 		select {
 		case <-tick.C:
+		case a := <-answered:
+			if !a.down {
+				return nil // stopped by hand
+			}
+			down, end = true, a.end
+			go w.calledOff(ctx, off)
+		case p := <-patience:
+			w.patience = p
 		case <-off:
 			w.say.say("the system does not shut down after all: no controller is given up any more")
 			return nil
@@ -190,20 +205,25 @@ func (w *Watcher) calledOff(ctx context.Context, off chan<- struct{}) {
 func (w *Watcher) lookAtUse(seen []Controller) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	host := sync.OnceValues(func() (blockuse.Host, error) { return blockuse.Read(w.root) })
+	now := sync.OnceValues(func() (blockuse.Host, error) { return blockuse.Read(w.root) })
+	recent := sync.OnceValues(func() (blockuse.Host, error) { return blockuse.ReadWith(w.root, w.mounts.recent(time.Now())) })
 	for _, c := range seen {
 		if w.looked[c.Name] {
 			continue
 		}
 		w.looked[c.Name] = true
 		go func() {
-			host, err := host()
+			host, err := now()
 			if err != nil {
 				return
 			}
 			u := use{namespaces: host.Namespaces(c.Name)}
-			found := host.On(c.Name)
-			u.by, u.needed = found.By, found.Needed
+			if found := host.On(c.Name); found.Any() {
+				u.by, u.needed = found.By, found.Needed
+				if host, err := recent(); err == nil {
+					u.by = host.On(c.Name).By // it can say more of what is just being unmounted
+				}
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.uses[c.Name] = u
@@ -220,7 +240,7 @@ func (w *Watcher) start(c Controller) {
 	}
 	w.busy[c.Name] = true
 	u := w.uses[c.Name]
-	for _, name := range maps(w.root, u.namespaces) {
+	for _, name := range multipathMaps(w.root, u.namespaces) {
 		w.maps[name] = true
 	}
 	on := "nothing was in use on it"

@@ -134,18 +134,18 @@ func TestDeadArray_2(t *testing.T) {
 	down := guest.ReadShutdown(m, "TestDeadArray_1")
 	const givenUp = `^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(`
 	for name, on := range map[string]string{
-		"netdev": `nvme\dn1 is mounted on /mnt/netdev`, "plain": `nvme\dn1 is mounted on /mnt/plain`, "lvm": `nvme\dn1 is mounted on /mnt/lvm`,
-		"swap": `nvme\dn1 is used as swap`,
+		"netdev": `nvme\d+n1 is mounted on /mnt/netdev`, "plain": `nvme\d+n1 is mounted on /mnt/plain`, "lvm": `nvme\d+n1 is mounted on /mnt/lvm`,
+		"swap": `nvme\d+n1 is used as swap`,
 	} {
 		down.InOrder(givenUp + `.*:` + name + `\).*` + on)
 		down.InOrder(`nvme-discoverctl\[\d+\]: the shutdown has waited 10s for nvme\d+ \(.*:` + name + `\)`)
 	}
-	down.InOrder(givenUp + `.*:discovery\)`)
+	down.InOrder(givenUp + `.*\.discovery\)`)
 	for _, name := range []string{"half", "living"} {
 		down.Never(givenUp + `.*:` + name)
 		down.InOrder(name+`: written at stop`, `Unmounted mnt-`+name+`\.mount`, `disconnected nvme\d+: .*:`+name+`\)`)
 	}
-	withinPatience(t, down, 1, 2)
+	withinPatience(t, down, 1, 3)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 	guest.CheckLastWords(m, guest.Slice(m, 1))
 }
@@ -214,7 +214,7 @@ func TestDeadMultipath_2(t *testing.T) {
 	}
 	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath$`)
 	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`, `disconnected nvme\d+: .*:living\)`)
-	withinPatience(t, down, 1, 2.5)
+	withinPatience(t, down, 1, 4)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
 
