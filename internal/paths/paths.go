@@ -215,8 +215,14 @@ func (r Root) Console() string { return r.Join("dev/console") }
 // SystemdPrivate is the socket on which systemd answers root without the bus.
 func (r Root) SystemdPrivate() string { return r.Join("run/systemd/private") }
 
-// Maps lists what this process has in its memory: proc_pid_maps(5).
-func (r Root) Maps() string { return r.Join("proc/self/maps") }
+// Maps lists what a process, given by its number, has in its memory: proc_pid_maps(5).
+func (r Root) Maps(pid string) string { return r.Join("proc", pid, "maps") }
+
+// SystemdShutdown is the program that PID 1 becomes at the end.
+func (r Root) SystemdShutdown() string { return r.Join("usr/lib/systemd/systemd-shutdown") }
+
+// SystemdExecutor is the program by which systemd starts others (systemd 255 and later).
+func (r Root) SystemdExecutor() string { return r.Join("usr/lib/systemd/systemd-executor") }
 
 // InitName is the name of the program that runs as PID 1.
 func (r Root) InitName() string { return r.Join("proc/1/comm") }

@@ -329,6 +329,19 @@ func (h host) serve(answer func(*dbus.Message) any) {
 	}()
 }
 
+func TestMapped(t *testing.T) {
+	got := mapped(`55d0a000-55d0b000 r--p 00000000 fd:00 1234       /usr/lib/systemd/a b
+7ffc0000-7ffd0000 rw-p 00000000 00:00 0          [stack]
+7f000000-7f001000 rw-p 00000000 00:00 0
+none
+zz-yy r--p 00000000 fd:00 1 /x
+`)
+	want := []mapping{{0x55d0a000, 0x55d0b000, "/usr/lib/systemd/a b"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mapping{})); diff != "" {
+		t.Errorf("mapped (-want +got):\n%s", diff)
+	}
+}
+
 func TestMounts(t *testing.T) {
 	var m mounts
 	begin := time.Now()

@@ -2,6 +2,7 @@ package shutdown
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -67,9 +68,15 @@ type use struct {
 func NewWatcher(root paths.Root, out io.Writer) *Watcher {
 	return &Watcher{
 		root: root, say: newSpeaker(root, out), patience: config.Defaults().ShutdownPatience,
-		stayInMemory: func() error { return stayInMemory(root) },
-		ready:        func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) },
-		looked:       map[string]bool{}, uses: map[string]use{}, busy: map[string]bool{}, maps: map[string]bool{},
+		stayInMemory: func() error {
+			err := stayInMemory(root)
+			if host, readErr := blockuse.Read(root); readErr == nil && len(host.RootControllers()) > 0 {
+				err = errors.Join(err, keepSystemd(root))
+			}
+			return err
+		},
+		ready:  func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) },
+		looked: map[string]bool{}, uses: map[string]use{}, busy: map[string]bool{}, maps: map[string]bool{},
 	}
 }
 

@@ -54,7 +54,8 @@ func waitLost(t guest.T, count int) {
 	})
 }
 
-// withinPatience fails the scenario if a shutdown took less than the patience, or more than that and what shutdowns take.
+// withinPatience fails the scenario unless a shutdown took so many times the patience. Without a patience it takes sixty times that
+// (ctrl-loss-tmo), and otherwise a few seconds, or twenty on a busy host.
 func withinPatience(t *testing.T, down *guest.Shutdown, least, most float64) {
 	t.Helper()
 	ratio := down.Took().Seconds() / patience.Seconds()
@@ -145,7 +146,7 @@ func TestDeadArray_2(t *testing.T) {
 		down.Never(givenUp + `.*:` + name)
 		down.InOrder(name+`: written at stop`, `Unmounted mnt-`+name+`\.mount`, `disconnected nvme\d+: .*:`+name+`\)`)
 	}
-	withinPatience(t, down, 1, 3)
+	withinPatience(t, down, 1, 6)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 	guest.CheckLastWords(m, guest.Slice(m, 1))
 }
@@ -213,8 +214,8 @@ func TestDeadMultipath_2(t *testing.T) {
 		down.InOrder(fmt.Sprintf(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:vol%d\).* nvme\d+n1 is mounted on /mnt/vol%d$`, i+1, i))
 	}
 	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath$`)
-	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`, `disconnected nvme\d+: .*:living\)`)
-	withinPatience(t, down, 1, 4)
+	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`)
+	withinPatience(t, down, 1, 6)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
 
@@ -263,7 +264,7 @@ func TestDeadArrayBack_2(t *testing.T) {
 	down := guest.ReadShutdown(m, "TestDeadArrayBack_1")
 	down.Never(`and gives it up|I/O error|EXT4-fs (error|warning)`)
 	down.InOrder(`back: written at stop`, `Unmounted mnt-back\.mount`, `disconnected nvme\d+: .*:back\)`)
-	withinPatience(t, down, 0.2, 3)
+	withinPatience(t, down, 0.2, 6)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
 
@@ -279,6 +280,7 @@ func TestDeadRoot_1(t *testing.T) {
 	guest.Enable(m)
 	m.WaitUnit(boot.TID(rootNQN).Unit(), "active")
 	m.WaitUnit("nvme-fabrics-shutdown.service", "active")
+	t.Logf("%d KiB of memory for the service that watches", guest.Memory(guest.Property(m, "nvme-fabrics-shutdown.service", "MainPID")))
 	guest.MirrorJournal(m)
 	if err := os.WriteFile("/var/tmp/dirty", make([]byte, 4<<20), 0o644); err != nil {
 		t.Fatal(err)
@@ -298,5 +300,5 @@ func TestDeadRoot_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestDeadRoot_1")
 	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(` + rootNQN + `\).* is mounted on /`)
-	withinPatience(t, down, 1, 8)
+	withinPatience(t, down, 1, 6)
 }
