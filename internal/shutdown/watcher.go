@@ -227,8 +227,10 @@ func (w *Watcher) lookAtUse(seen []Controller) {
 			u := use{namespaces: host.Namespaces(c.Name)}
 			if found := host.On(c.Name); found.Any() {
 				u.by, u.needed = found.By, found.Needed
-				if host, err := recent(); err == nil {
-					u.by = host.On(c.Name).By // it can say more of what is just being unmounted
+				if host, err := recent(); err == nil { // can say more of what is just being unmounted
+					if found := host.On(c.Name); found.Any() {
+						u.by = found.By
+					}
 				}
 			}
 			w.mu.Lock()
