@@ -268,6 +268,37 @@ func TestDeadArrayBack_2(t *testing.T) {
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
 
+// systemd itself does not wait for an unmount that hangs, and has killed all processes before the patience is over, but for the service that
+// watches.
+//
+//e2e:seldom
+func TestDeadArrayLate_1(t *testing.T) {
+	far := guest.NewFar(t)
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	port, volume := target.PortAt(guest.FarAddress, 8009), target.Subsystem("nqn.2024-01.com.example:late")
+	volume.Namespace(64 << 20)
+	far.There(func() { port.Link(volume) })
+	guest.Configure(m, strings.Replace(withPatience, patience.String(), (3*patience).String(), 1)+subsystemConfig(port, volume.NQN, ""))
+	guest.Enable(m)
+	disk := guest.Disk(m, guest.WaitLive(m, connectTimeout, volume.NQN)[volume.NQN])
+	guest.Run(m, "mkfs.ext4", "-q", disk)
+	guest.Run(m, "mkdir", "-p", "/mnt/late")
+	guest.InstallUnit(m, "mnt-late.mount", "[Unit]\nAfter=remote-fs-pre.target\n[Mount]\nWhat="+disk+"\nWhere=/mnt/late\nType=ext4\nTimeoutSec=2\n")
+	dirty(m, "late")
+	far.SetPort("down")
+	waitLost(m, 1)
+	guest.ShutDown(m)
+}
+
+// It gives up what holds up the very end.
+func TestDeadArrayLate_2(t *testing.T) {
+	m := guest.Begin(t)
+	down := guest.ReadShutdown(m, "TestDeadArrayLate_1")
+	down.InOrder(`nvme\d+ stays connected: nvme\d+n1 is `, `systemd-shutdown`, `^nvme-discoverd: the shutdown has waited 30s for nvme\d+ \(.*:late\).* is mounted on /mnt/late$`, `reboot: `)
+	withinPatience(t, down, 3, 9)
+}
+
 // The root file system is on an array that is gone.
 //
 //e2e:seldom
