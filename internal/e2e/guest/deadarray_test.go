@@ -299,6 +299,42 @@ func TestDeadArrayLate_2(t *testing.T) {
 	withinPatience(t, down, 3, 9)
 }
 
+// systemd cannot run the program that ends the system, as when that is on a file system that was given up.
+//
+//e2e:seldom
+func TestDeadEnd_1(t *testing.T) {
+	far := guest.NewFar(t)
+	m := guest.Begin(t)
+	target := guest.NewTarget(m)
+	port, near := target.PortAt(guest.FarAddress, 8009), target.Port(8011)
+	swap, living := target.Subsystem("nqn.2024-01.com.example:swap"), target.Subsystem("nqn.2024-01.com.example:living")
+	swap.Namespace(64 << 20)
+	living.NamespaceOn(guest.Slice(m, 0))
+	far.There(func() { port.Link(swap) })
+	near.Link(living)
+	guest.Configure(m, withPatience+subsystemConfig(port, swap.NQN, "")+subsystemConfig(near, living.NQN, ""))
+	guest.Enable(m)
+	devices := guest.WaitLive(m, connectTimeout, swap.NQN, living.NQN)
+	mountAt(m, guest.Disk(m, devices[living.NQN]), "living", true)
+	guest.LastWriter(m, "living", "")
+	guest.Run(m, "mkswap", guest.Disk(m, devices[swap.NQN]))
+	guest.Run(m, "swapon", guest.Disk(m, devices[swap.NQN]))
+	far.SetPort("down")
+	waitLost(m, 1)
+	guest.Run(m, "mount", "--bind", "/dev/null", "/usr/lib/systemd/systemd-shutdown")
+	guest.ShutDown(m)
+}
+
+// The service that watches ends it.
+func TestDeadEnd_2(t *testing.T) {
+	m := guest.Begin(t)
+	down := guest.ReadShutdown(m, "TestDeadEnd_1")
+	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:swap\).* is used as swap$`, `Failed to execute shutdown binary`,
+		`^nvme-discoverd: systemd cannot end the system .*poweroff\.target`, `reboot: Power down`)
+	withinPatience(t, down, 1, 12)
+	guest.CheckLastWords(m, guest.Slice(m, 0))
+}
+
 // The root file system is on an array that is gone.
 //
 //e2e:seldom
