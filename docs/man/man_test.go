@@ -450,7 +450,7 @@ func TestInterface(t *testing.T) {
 	}
 }
 
-// A reference to a page of ours leads to one that there is, and the service's own does too.
+// A reference to a page of ours leads to one that there is, and those of the services do too.
 func TestReferences(t *testing.T) {
 	references := map[string]bool{}
 	for _, page := range pages {
@@ -458,7 +458,8 @@ func TestReferences(t *testing.T) {
 			references[m[1]+"."+m[2]] = true
 		}
 	}
-	for _, m := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(read(t, "../../systemd/nvme-discoverd.service"), -1) {
+	units := read(t, "../../systemd/nvme-discoverd.service") + read(t, "../../systemd/nvme-fabrics-shutdown.service")
+	for _, m := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(units, -1) {
 		references[m[1]+"."+m[2]] = true
 	}
 	for reference := range references {

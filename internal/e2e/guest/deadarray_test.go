@@ -268,7 +268,7 @@ func TestDeadArrayBack_2(t *testing.T) {
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
 
-// systemd itself does not wait for an unmount that hangs, and has killed all processes before the patience is over, but for the service that
+// systemd itself does not wait for an unmount that hangs, and kills all processes before the patience is over, but for the service that
 // watches.
 //
 //e2e:seldom
@@ -295,7 +295,7 @@ func TestDeadArrayLate_1(t *testing.T) {
 func TestDeadArrayLate_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestDeadArrayLate_1")
-	down.InOrder(`Syncing filesystems`, `Sending SIGKILL to remaining processes`, `^nvme-discoverd: the shutdown has waited 1m0s for nvme\d+ \(.*:late\).* is mounted on /mnt/late$`, `reboot: `)
+	down.InOrder(`Syncing filesystems`, `Sending SIGTERM to remaining processes`, `^nvme-discoverd: the shutdown has waited 1m0s for nvme\d+ \(.*:late\).* is mounted on /mnt/late$`, `reboot: `)
 	withinPatience(t, down, 6, 12)
 }
 

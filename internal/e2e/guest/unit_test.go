@@ -38,7 +38,7 @@ func TestUnitProperties(t *testing.T) {
 				t.Error("TimeoutStartUSec: got infinity, want a bound for a stuck connect")
 			}
 			for key, units := range map[string][]string{
-				"Before": {guest.Service, "remote-fs-pre.target", "blk-availability.service"}, "After": {"network.target"}, "Wants": {"remote-fs-pre.target"},
+				"Before": {guest.Service, "remote-fs-pre.target", "blk-availability.service"}, "After": {"network.target"}, "Wants": {"remote-fs-pre.target", "nvme-fabrics-shutdown.service"},
 			} {
 				for _, want := range units {
 					if !slices.Contains(strings.Fields(got[key]), want) {
