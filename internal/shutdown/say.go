@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,12 +16,15 @@ import (
 type speaker struct {
 	places []chan string
 	ended  []chan struct{}
+
+	mu     sync.Mutex // held to send and to close
+	closed bool
 }
 
 // flushTime is how long close waits for what was said to be printed.
 const flushTime = time.Second
 
-// newSpeaker prints on out, which leads to the journal, and on the console.
+// newSpeaker returns one that prints on out, which leads to the journal, and on the console.
 func newSpeaker(root paths.Root, out io.Writer) *speaker {
 	s := &speaker{}
 	s.add(func(line string) { fmt.Fprintln(out, line) })
@@ -49,6 +53,11 @@ func (s *speaker) add(print func(string)) {
 
 func (s *speaker) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	for _, place := range s.places {
 		select {
 		case place <- line:
@@ -58,11 +67,16 @@ func (s *speaker) say(format string, args ...any) {
 }
 
 func (s *speaker) close() {
-	late := time.After(flushTime)
-	for i, place := range s.places {
+	s.mu.Lock()
+	s.closed = true
+	for _, place := range s.places {
 		close(place)
+	}
+	s.mu.Unlock()
+	late := time.After(flushTime)
+	for _, ended := range s.ended {
 		select {
-		case <-s.ended[i]:
+		case <-ended:
 		case <-late:
 			return
 		}

@@ -375,6 +375,7 @@ func TestSpeaker(t *testing.T) {
 		}
 	}
 	s.close()
+	s.say("to nobody")
 }
 
 // Stopped while the system does not go down, a Watcher ends; it gives up nothing.
