@@ -27,7 +27,7 @@ const flushTime = time.Second
 // newSpeaker returns one that prints on out, which leads to the journal, and on the console.
 func newSpeaker(root paths.Root, out io.Writer) *speaker {
 	s := &speaker{}
-	s.add(func(line string) { fmt.Fprintln(out, line) })
+	s.add(func(line string) { fmt.Fprintln(out, "<4>"+line) }) // a warning: sd-daemon(3)
 	s.add(func(line string) {
 		// Not kept open: systemd hangs the console up now and then.
 		console, err := os.OpenFile(root.Console(), os.O_WRONLY|syscall.O_NOCTTY, 0)

@@ -139,7 +139,7 @@ func TestDeadArray_2(t *testing.T) {
 		"swap": `nvme\d+n1 is used as swap`,
 	} {
 		down.InOrder(givenUp + `.*:` + name + `\).*` + on)
-		down.InOrder(`nvme-discoverctl\[\d+\]: the shutdown has waited 10s for nvme\d+ \(.*:` + name + `\)`)
+		down.InOrder(`nvme-discoverctl\[\d+\]: .*the shutdown has waited 10s for nvme\d+ \(.*:` + name + `\)`)
 	}
 	down.InOrder(givenUp + `.*\.discovery\)`)
 	for _, name := range []string{"half", "living"} {
