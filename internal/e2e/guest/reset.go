@@ -5,6 +5,7 @@ package guest
 import (
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -32,9 +33,14 @@ func reset(t T) {
 		Try(t, "systemctl", "stop", Service)
 	}
 	deleteControllers(t)
-	if units := Units(t); len(units) > 0 {
-		Run(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
-	}
+	// One whose command has just failed may be gone before it is stopped.
+	Eventually(t, commandTimeout, "no unit of a connection", func() (bool, string) {
+		units := Units(t)
+		if len(units) > 0 {
+			Try(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
+		}
+		return len(units) == 0, strings.Join(units, " ")
+	})
 	if failed := listUnits(t, "ListUnitsByPatterns", []string{"failed"}, []string{"nvme-discoverd*.service"}); len(failed) > 0 {
 		Try(t, "systemctl", "reset-failed", "nvme-discoverd*.service")
 	}
