@@ -374,8 +374,19 @@ func TestSpeaker(t *testing.T) {
 			t.Fatalf("got %q", got)
 		}
 	}
+	s.say("the last word")
+	s.flush()
+	select {
+	case got := <-heard:
+		if got != "the last word" {
+			t.Errorf("got %q", got)
+		}
+	default:
+		t.Error("flush did not wait")
+	}
 	s.close()
 	s.say("to nobody")
+	s.flush()
 }
 
 // Stopped while the system does not go down, a Watcher ends; it gives up nothing.

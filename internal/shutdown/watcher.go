@@ -260,6 +260,7 @@ func (w *Watcher) start(c Controller) {
 	}
 	w.say.say("the shutdown has waited %v for %s (%s), which is not live (%s), and gives it up; %s", w.patience, c.Name, c.NQN, c.State, on)
 	go func() {
+		w.say.flush() // before the errors that come of it
 		given, err := giveUp(w.root, c.Name)
 		w.mu.Lock()
 		defer w.mu.Unlock()
