@@ -154,8 +154,8 @@ func TestDeadArray_2(t *testing.T) {
 // queueing has dm-multipath hold back what there is no path for, for as long as it takes.
 var queueing = strings.Replace(multipathConfiguration, "defaults {\n", "defaults {\n\tno_path_retry queue\n", 1)
 
-// Ten arrays are gone at once, and both paths of a device of dm-multipath that waits for paths for as long as it takes. The daemon is
-// stopped and disabled; its connections are there.
+// Ten arrays are gone at once, and both paths of a device of dm-multipath that waits for paths for as long as it takes. The daemon was
+// killed and does not come back; its connections are there. The machine is to go on with another system (kexec).
 //
 //e2e:seldom
 //e2e:parameter nvme_core.multipath=N
@@ -179,6 +179,7 @@ func TestDeadMultipath_1(t *testing.T) {
 
 	guest.StartMultipath(m, queueing)
 	guest.Configure(m, withPatience+discoveryConfig(far1)+discoveryConfig(far2)+discoveryConfig(near))
+	guest.Override(m, "[Service]\nRestart=no\n")
 	guest.Enable(m)
 	guest.Eventually(m, connectTimeout, "3 discovery controllers and 13 others live", func() (bool, string) {
 		return guest.LiveCount() == arrays+6, fmt.Sprint(guest.Controllers())
@@ -198,10 +199,13 @@ func TestDeadMultipath_1(t *testing.T) {
 	guest.LastWriter(m, "living", "")
 	dirty(m, "multipath")
 
-	guest.Run(m, "systemctl", "disable", "--now", "--quiet", guest.Service)
+	guest.Signal(m, "SIGKILL")
+	m.WaitUnit(guest.Service, "failed")
 	far.SetPort("down")
 	waitLost(m, arrays+4)
-	guest.ShutDown(m)
+	m.WaitUnit(guest.Service, "failed")
+	guest.PrepareKexec(m)
+	guest.ShutDownBy(m, "kexec")
 }
 
 // All are given up at one time, and dm-multipath fails what it held back.
@@ -215,6 +219,7 @@ func TestDeadMultipath_2(t *testing.T) {
 	}
 	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath$`)
 	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`)
+	down.InOrder(`Rebooting with kexec`, `kexec_core: Starting new kernel`, `^`+guest.AnotherSystem+`$`)
 	withinPatience(t, down, 1, 6)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
 }
@@ -269,7 +274,7 @@ func TestDeadArrayBack_2(t *testing.T) {
 }
 
 // systemd itself does not wait for an unmount that hangs, and kills all processes before the patience is over, but for the service that
-// watches.
+// watches. The daemon is stopped and disabled.
 //
 //e2e:seldom
 func TestDeadArrayLate_1(t *testing.T) {
@@ -286,6 +291,7 @@ func TestDeadArrayLate_1(t *testing.T) {
 	guest.Run(m, "mkdir", "-p", "/mnt/late")
 	guest.InstallUnit(m, "mnt-late.mount", "[Mount]\nWhat="+disk+"\nWhere=/mnt/late\nType=ext4\nTimeoutSec=2\n")
 	dirty(m, "late")
+	guest.Run(m, "systemctl", "disable", "--now", "--quiet", guest.Service)
 	far.SetPort("down")
 	waitLost(m, 1)
 	guest.ShutDown(m)

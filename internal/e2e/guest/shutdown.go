@@ -70,11 +70,14 @@ func kernelTime(line string) float64 {
 	return seconds
 }
 
+// isEnd is the last that a kernel says, of whatever kind the end is.
+var isEnd = regexp.MustCompile(`reboot: |kexec_core: Starting new kernel`)
+
 // Took is the time from the request to the end of the machine.
 func (s *Shutdown) Took() time.Duration {
 	s.t.Helper()
 	for _, line := range s.lines {
-		if end := kernelTime(line); end > 0 && s.begin > 0 && strings.Contains(line, "reboot: ") {
+		if end := kernelTime(line); end > 0 && s.begin > 0 && isEnd.MatchString(line) {
 			return time.Duration((end - s.begin) * float64(time.Second))
 		}
 	}
