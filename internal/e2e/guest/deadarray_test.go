@@ -215,9 +215,9 @@ func TestDeadMultipath_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestDeadMultipath_1")
 	for i := range 10 {
-		down.InOrder(fmt.Sprintf(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:vol%d\).* nvme\d+n1 is mounted on /mnt/vol%d$`, i+1, i))
+		down.InOrder(fmt.Sprintf(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:vol%d\).* nvme\d+n1 is mounted on /mnt/vol%d\b`, i+1, i))
 	}
-	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath$`)
+	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:multipath\).* nvme\d+n1 is mounted on /mnt/multipath`)
 	down.InOrder(`living: written at stop`, `Unmounted mnt-living\.mount`)
 	down.InOrder(`Rebooting with kexec`, `kexec_core: Starting new kernel`, `^`+guest.AnotherSystem+`$`)
 	withinPatience(t, down, 1, 6)
@@ -301,7 +301,7 @@ func TestDeadArrayLate_1(t *testing.T) {
 func TestDeadArrayLate_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestDeadArrayLate_1")
-	down.InOrder(`Syncing filesystems`, `Sending SIGTERM to remaining processes`, `^nvme-discoverd: the shutdown has waited 1m0s for nvme\d+ \(.*:late\).* is mounted on /mnt/late$`, `reboot: `)
+	down.InOrder(`Syncing filesystems`, `Sending SIGTERM to remaining processes`, `^nvme-discoverd: the shutdown has waited 1m0s for nvme\d+ \(.*:late\).* is mounted on /mnt/late`, `reboot: `)
 	withinPatience(t, down, 6, 12)
 }
 
@@ -335,7 +335,7 @@ func TestDeadEnd_1(t *testing.T) {
 func TestDeadEnd_2(t *testing.T) {
 	m := guest.Begin(t)
 	down := guest.ReadShutdown(m, "TestDeadEnd_1")
-	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:swap\).* is used as swap$`, `Failed to execute shutdown binary`,
+	down.InOrder(`^nvme-discoverd: the shutdown has waited 10s for nvme\d+ \(.*:swap\).* is used as swap`, `Failed to execute shutdown binary`,
 		`^nvme-discoverd: systemd cannot end the system .*poweroff\.target`, `reboot: Power down`)
 	withinPatience(t, down, 1, 12)
 	guest.CheckLastWords(m, guest.Slice(m, 0))
