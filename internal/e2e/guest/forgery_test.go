@@ -20,7 +20,6 @@ import (
 // when it is decoded. Nothing changes by any of it, and the daemon goes on doing its work.
 //
 //e2e:crowded
-//e2e:seldom
 func TestForgedMessages(t *testing.T) {
 	f := guest.Scene(t, 10)
 	guest.Configure(t, "[global]\nlog-level = \"debug\"\n"+discoveryConfig(f.Port))

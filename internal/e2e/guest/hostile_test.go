@@ -47,7 +47,6 @@ while os.path.exists("/tmp/hostile"):
 // message of 100 MB was cut off early.
 //
 //e2e:crowded
-//e2e:seldom
 func TestVarlinkHostileClients(t *testing.T) {
 	f, devices := guest.Connected(t, 3)
 	wait := guest.Background(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", hostile)

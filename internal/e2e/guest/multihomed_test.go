@@ -140,7 +140,6 @@ func TestAddressAppears(t *testing.T) {
 // waits is tried when a link comes up, as ever.
 //
 //e2e:crowded
-//e2e:seldom
 func TestLinkStorm(t *testing.T) {
 	f, devices := guest.Connected(t, 2)
 	dead := f.Target.Port(8010)
