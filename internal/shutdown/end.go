@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
 // ends are the targets of systemd with which a system ends, and what the kernel is told in the end.
@@ -24,6 +26,12 @@ const (
 	remountTime = 10 * time.Second
 )
 
+// replaced reports whether systemd has made way, as process 1, for the program that ends the system (systemd-shutdown).
+func replaced(root paths.Root) bool {
+	name, err := os.ReadFile(root.InitName())
+	return err == nil && string(name) != "systemd\n"
+}
+
 // endSystem ends the system in the place of systemd where that cannot, because what it needs itself was given up. Without the root file
 // system it does all it can and then stops dead ("Failed to execute shutdown binary, freezing execution"); without its pages of
 // the swap it crashes. No job or timeout of its own ends that.
@@ -38,8 +46,7 @@ func (w *Watcher) endSystem(ctx context.Context, end string) {
 		}
 		time.Sleep(lookPause)
 	}
-	if name, err := os.ReadFile(w.root.InitName()); err == nil && string(name) != "systemd\n" {
-		// The program that it could start after all ends the system.
+	if replaced(w.root) { // it could start that program after all, which ends the system
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.end = done

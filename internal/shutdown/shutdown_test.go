@@ -414,3 +414,18 @@ func TestStoppedByHand(t *testing.T) {
 		t.Error("a controller is given up")
 	}
 }
+
+// systemd may come to the end of its work before it answers. The program in its place is the answer.
+func TestSystemdReplaced(t *testing.T) {
+	h := newHost(t)
+	h.put("proc/1/comm", "systemd\n")
+	if replaced(h.root) {
+		t.Error("systemd itself counts as replaced")
+	}
+	h.put("proc/1/comm", "systemd-shutdow\n")
+	answered := make(chan answer, 1)
+	NewWatcher(h.root, os.Stderr).ask(t.Context(), answered)
+	if got := <-answered; got != (answer{down: true}) {
+		t.Errorf("got %+v, want that the system shuts down", got)
+	}
+}

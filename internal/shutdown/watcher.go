@@ -125,7 +125,7 @@ type answer struct {
 }
 
 // ask asks systemd until it answers, which may take a while when it has a thousand units to stop: a wrong guess would hurry those
-// whom nothing hurries.
+// whom nothing hurries. It may also come to the end of its work without an answer; then the program in its place is one.
 func (w *Watcher) ask(ctx context.Context, to chan<- answer) {
 	for ctx.Err() == nil {
 		asked, cancel := context.WithTimeout(ctx, askTime)
@@ -133,6 +133,10 @@ func (w *Watcher) ask(ctx context.Context, to chan<- answer) {
 		cancel()
 		if err == nil {
 			to <- answer{down, end}
+			return
+		}
+		if replaced(w.root) {
+			to <- answer{down: true}
 			return
 		}
 		time.Sleep(lookPause)
