@@ -2,9 +2,7 @@ package connect
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -36,13 +34,9 @@ func (c *Connector) systemctlAutoconnects() (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout)
 	defer cancel()
 	args := append([]string{"list-units", "--plain", "--no-legend", "--full", "--state=active,activating,reloading"}, legacy.Services()...)
-	output, err := exec.CommandContext(ctx, c.root.Systemctl(), args...).Output()
+	output, err := c.systemctl(ctx, args...)
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
-		}
 		return false, fmt.Errorf("cannot tell whether nvme-cli's automatic connects run: %w", err)
 	}
-	return strings.TrimSpace(string(output)) != "", nil
+	return strings.TrimSpace(output) != "", nil
 }

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -27,7 +28,12 @@ func (c *Connector) goingDown() (bool, error) {
 
 // systemctlState returns what systemctl(1), is-system-running, prints.
 func (c *Connector) systemctlState() (string, error) {
-	output, err := exec.Command(c.root.Systemctl(), "is-system-running").Output()
+	return c.systemctl(context.Background(), "is-system-running")
+}
+
+// systemctl returns what systemctl(1) prints. The error is what it says itself, if it says anything.
+func (c *Connector) systemctl(ctx context.Context, args ...string) (string, error) {
+	output, err := exec.CommandContext(ctx, c.root.Systemctl(), args...).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
 		err = errors.New(strings.TrimSpace(string(exit.Stderr)))

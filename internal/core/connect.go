@@ -144,7 +144,9 @@ func (m *Machine) begin(t *target) bool {
 	}
 	t.checked = false
 	w := m.identified(t.wish)
-	m.tellHostID(t.wish)
+	if w != t.wish {
+		m.tellHostID(t.wish)
+	}
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again
 		t.phase = clearing

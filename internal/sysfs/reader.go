@@ -122,28 +122,6 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 	return func(name string) (Controller, error) { return r.read(name, ifaceOf) }
 }
 
-// Host is the identity that one controller was connected with.
-type Host struct{ Name, NQN, ID string }
-
-// Hosts returns the identities of the fabrics controllers in the order of their numbers. It reads nothing that waits for a
-// controller. One that is gone, or that does not tell, is left out.
-func (r Reader) Hosts() ([]Host, error) {
-	names, err := r.Names()
-	if err != nil {
-		return nil, err
-	}
-	var hosts []Host
-	for _, name := range names {
-		dir := filepath.Join(r.Root.SysClassNVMe(), name)
-		nqn, errNQN := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
-		id, errID := attribute(os.ReadFile, filepath.Join(dir, "hostid"))
-		if errNQN == nil && errID == nil && nqn != "" && id != "" {
-			hosts = append(hosts, Host{name, nqn, id})
-		}
-	}
-	return hosts, nil
-}
-
 // Unread is a controller that could not be read: whether it serves a wish cannot be told.
 type Unread struct {
 	Name  string
