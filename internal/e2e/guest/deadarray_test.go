@@ -259,7 +259,10 @@ func TestDeadArrayBack_1(t *testing.T) {
 		`until [ "$(systemctl is-system-running)" = stopping ]; do sleep 0.2; done; sleep 2; ip -n far link set port up`)
 	far.SetPort("down")
 	waitLost(m, 2)
-	guest.Signal(m, "SIGSTOP")
+	// Not SIGSTOP: systemd wakes with SIGCONT what it stops.
+	if err := os.WriteFile("/sys/fs/cgroup/system.slice/"+guest.Service+"/cgroup.freeze", []byte("1"), 0o644); err != nil {
+		m.Fatalf("cannot hang the daemon: %v", err)
+	}
 	guest.ShutDownBy(m, "reboot")
 }
 
