@@ -277,7 +277,7 @@ func TestDeadArrayBack_2(t *testing.T) {
 }
 
 // systemd itself does not wait for an unmount that hangs, and kills all processes before the patience is over, but for the service that
-// watches. The daemon is stopped and disabled.
+// watches. The daemon is stopped and disabled, and the kernel would try to reconnect without end (ctrl-loss-tmo off).
 //
 //e2e:seldom
 func TestDeadArrayLate_1(t *testing.T) {
@@ -287,7 +287,7 @@ func TestDeadArrayLate_1(t *testing.T) {
 	port, volume := target.PortAt(guest.FarAddress, 8009), target.Subsystem("nqn.2024-01.com.example:late")
 	volume.Namespace(64 << 20)
 	far.There(func() { port.Link(volume) })
-	guest.Configure(m, strings.Replace(withPatience, patience.String(), (6*patience).String(), 1)+subsystemConfig(port, volume.NQN, ""))
+	guest.Configure(m, strings.Replace(withPatience, patience.String(), (6*patience).String(), 1)+subsystemConfig(port, volume.NQN, "ctrl-loss-tmo = -1\n"))
 	guest.Enable(m)
 	disk := guest.Disk(m, guest.WaitLive(m, connectTimeout, volume.NQN)[volume.NQN])
 	guest.Run(m, "mkfs.ext4", "-q", disk)
