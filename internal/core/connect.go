@@ -40,7 +40,7 @@ func (m *Machine) probe(t *target) {
 	t.phase = probing
 	p.waiting = append(p.waiting, t)
 	if len(p.waiting) == 1 {
-		m.emit(Probe{Target: key.target, Mute: key.mute})
+		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0})
 	}
 }
 

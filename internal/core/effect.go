@@ -17,10 +17,12 @@ type Effect interface {
 }
 
 type (
-	// Probe tries whether a TCP peer is there; Mute asks for an answer of the protocol too, not just of the port.
+	// Probe tries whether a TCP peer is there; Mute asks for an answer of the protocol too, not just of the port. First is
+	// set for a peer that has not failed before: it is probed before those that have.
 	Probe struct {
 		Target probe.Target
 		Mute   bool
+		First  bool
 	}
 	// Resolve looks the addresses of a host up.
 	Resolve struct{ Host string }

@@ -164,8 +164,16 @@ type (
 		NoFC   bool // the kernel has no Fibre Channel, and so no port
 		Failed bool // it could not be asked
 	}
-	// Kick says that waiting targets of a transport may have better luck now. Transport "" is every one.
-	Kick struct{ Transport, Why string }
+	// LogChanged is the asynchronous event by which a discovery controller says that its log page changed. Nothing else of
+	// the controller was read.
+	LogChanged struct{ Device string }
+	// Kick says that waiting targets of a transport may connect now. Transport "" is every one.
+	Kick struct {
+		Transport string
+		Iface     string       // the interface that came up or got an address; "" is no particular one
+		Addrs     []netip.Addr // with Iface: the address that appeared, or all that it has
+		Why       string
+	}
 	// BusUp tells that systemd can be talked to.
 	BusUp struct{}
 	// BusDown tells that it cannot.
@@ -191,6 +199,7 @@ func (LogRead) event()          {}
 func (LogFailed) event()        {}
 func (FCDiscovered) event()     {}
 func (Kickstarted) event()      {}
+func (LogChanged) event()       {}
 func (Kick) event()             {}
 func (BusUp) event()            {}
 func (BusDown) event()          {}

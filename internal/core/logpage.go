@@ -47,6 +47,13 @@ func (m *Machine) readLog(t *target) {
 	}
 }
 
+// logChanged reads the log page that a DC says has changed.
+func (m *Machine) logChanged(ev LogChanged) {
+	for _, t := range m.readers(ev.Device) {
+		m.readLog(t)
+	}
+}
+
 // nextRead is when to read the log page of t's device again after a failure.
 func (m *Machine) nextRead(t *target) time.Time {
 	if d := m.devices[t.device]; d != nil && t.state == Connected && t.wish.Kind == tid.Discovery {

@@ -4,7 +4,6 @@
 package core
 
 import (
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -20,9 +19,6 @@ import (
 const (
 	auditInterval = 60 * time.Second // SPEC 7.10
 	auditRetry    = 5 * time.Second
-	kickDelay     = 200 * time.Millisecond // SPEC 7.3
-	kickQuiet     = 10 * time.Second       // for which a storm of them stays out of the journal
-	kickSpacing   = time.Second            // between two retries of all that waits: a storm of events must not be one of probes
 	probeFresh    = 3 * time.Second        // a peer that answered so recently is not probed again for its next wish
 	shortLife     = 30 * time.Second       // SPEC 7.4: a connection that lived for less counts as a failed attempt
 	ownersTurn    = time.Minute            // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
@@ -160,6 +156,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.fcDiscovered(ev)
 	case Kickstarted:
 		m.kickstarted(ev)
+	case LogChanged:
+		m.logChanged(ev)
 	case Kick:
 		m.kick(ev)
 	case Request:
@@ -315,14 +313,6 @@ func errorsIn(n int) string {
 	return strconv.Itoa(n) + " errors in the configuration"
 }
 
-// kicked says when and why the waiting targets of a transport are retried, and when they were.
-type kicked struct {
-	at   time.Time // never: nothing is pending
-	why  string
-	last time.Time // when they were retried last
-	told time.Time // and when the journal told so last
-}
-
 func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
 	m.excluded = ev.List
 	m.readmit()
@@ -364,54 +354,6 @@ func (m *Machine) release(t *target) {
 	m.transition(t, Waiting)
 	t.attempts, t.mute = 0, false
 	t.next, t.notBefore = m.now, never
-}
-
-// kick schedules one retry of everything that waits on a transport, however many reasons come within the delay.
-func (m *Machine) kick(ev Kick) {
-	transports := []string{ev.Transport}
-	if ev.Transport == "" {
-		transports = []string{tid.TCP, tid.RDMA, tid.FC, tid.Loop}
-	}
-	for _, transport := range transports {
-		k := m.kicks[transport]
-		if k.at != never {
-			continue
-		}
-		k.at, k.why = m.now.Add(kickDelay), ev.Why
-		if soonest := k.last.Add(kickSpacing); k.last != never && k.at.Before(soonest) {
-			k.at = soonest
-		}
-		m.kicks[transport] = k
-	}
-}
-
-// runKicks retries what waits on the transports whose time has come, names that could not be resolved among them.
-func (m *Machine) runKicks() {
-	for _, transport := range sortedKeys(m.kicks) {
-		k := m.kicks[transport]
-		if !m.reached(k.at) {
-			continue
-		}
-		k.at, k.last = never, m.now
-		n := 0
-		for _, t := range m.targets {
-			if t.wish.TID.Transport == transport && t.state == Waiting && t.phase == idle && !t.notBefore.After(m.now) {
-				t.attempts, t.next = 0, m.now
-				n++
-			}
-		}
-		n += m.kickNames(transport)
-		if n > 0 {
-			level := slog.LevelInfo
-			if k.told != never && m.now.Sub(k.told) < kickQuiet {
-				level = slog.LevelDebug
-			} else {
-				k.told = m.now
-			}
-			m.log(level, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
-		}
-		m.kicks[transport] = k
-	}
 }
 
 func (m *Machine) emit(e Effect) { m.effects = append(m.effects, e) }

@@ -184,10 +184,10 @@ func usable(key nameKey, ev Resolved) ([]wish.Wish, error) {
 }
 
 // kickNames asks again now for the names on a transport that stand for nothing yet, and returns how many there are.
-func (m *Machine) kickNames(transport string) int {
+func (m *Machine) kickNames(transport string, k kicked) int {
 	kicked := 0
 	m.eachName(func(n *name) {
-		if n.key.wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking {
+		if n.key.wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking && k.helps(n.tid()) {
 			m.askAgain(n)
 			kicked++
 		}

@@ -1,0 +1,117 @@
+package core
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+const (
+	kickDelay   = 200 * time.Millisecond // SPEC 7.3
+	kickSpacing = time.Second            // between two retries of all that waits: a storm of events must not be one of probes
+	kickQuiet   = 10 * time.Second       // for which a storm of them stays out of the journal
+
+	maxPendingLinks = 64 // interfaces that one retry tells apart; with more of them everything is retried
+)
+
+// kicked is the retry of what waits on one transport.
+type kicked struct {
+	at    time.Time // when it is due; never: none is pending
+	why   string    // its first reason
+	links []Kick    // what came up; nil with a pending retry: everything is retried
+	last  time.Time // when the last retry was
+	told  time.Time // when the journal last said so
+}
+
+// kick schedules one retry of what waits on a transport, however many reasons come within the delay.
+func (m *Machine) kick(ev Kick) {
+	transports := []string{ev.Transport}
+	if ev.Transport == "" {
+		transports = []string{tid.TCP, tid.RDMA, tid.FC, tid.Loop}
+	}
+	for _, transport := range transports {
+		k := m.kicks[transport]
+		pending := k.at != never
+		k.add(ev, pending)
+		if !pending {
+			k.at, k.why = m.now.Add(kickDelay), ev.Why
+			if soonest := k.last.Add(kickSpacing); k.last != never && k.at.Before(soonest) {
+				k.at = soonest
+			}
+		}
+		m.kicks[transport] = k
+	}
+}
+
+// add notes what came up. A reason without an interface, or too many of them, stand for everything.
+func (k *kicked) add(ev Kick, pending bool) {
+	switch {
+	case ev.Iface == "" || pending && (k.links == nil || len(k.links) >= maxPendingLinks):
+		k.links = nil
+	case !slices.ContainsFunc(k.links, func(have Kick) bool { return have.Iface == ev.Iface && slices.Equal(have.Addrs, ev.Addrs) }):
+		k.links = append(k.links, ev)
+	}
+}
+
+// helps reports whether a connection to t may succeed because of what came up.
+func (k *kicked) helps(t tid.TID) bool {
+	return k.links == nil || slices.ContainsFunc(k.links, func(link Kick) bool { return link.serves(t) })
+}
+
+// serves reports whether a connection to t may use the interface. A connection without a path of its own takes whichever
+// the routes lead to: any interface with an address of the same kind. An interface without addresses, as those of
+// containers often are, serves only what is bound to it.
+func (k Kick) serves(t tid.TID) bool {
+	to, err := netip.ParseAddr(t.Traddr)
+	switch {
+	case t.HostIface != "" && t.HostIface != k.Iface:
+		return false
+	case t.HostTraddr != "":
+		from, err := netip.ParseAddr(t.HostTraddr)
+		return err != nil || slices.ContainsFunc(k.Addrs, func(a netip.Addr) bool { return a.WithZone("").Unmap() == from.WithZone("").Unmap() })
+	case t.HostIface != "":
+		return true
+	case err != nil: // a host name
+		return slices.ContainsFunc(k.Addrs, netip.Addr.IsGlobalUnicast)
+	case to.Zone() != "":
+		return to.Zone() == k.Iface
+	}
+	return slices.ContainsFunc(k.Addrs, func(a netip.Addr) bool { return sameScope(a.Unmap(), to.Unmap()) })
+}
+
+// sameScope reports whether packets to an address may leave with the other as their source.
+func sameScope(from, to netip.Addr) bool {
+	return from.Is4() == to.Is4() && from.IsLoopback() == to.IsLoopback() && from.IsLinkLocalUnicast() == to.IsLinkLocalUnicast()
+}
+
+// runKicks retries what waits on the transports whose time has come, names that could not be resolved among them.
+func (m *Machine) runKicks() {
+	for _, transport := range sortedKeys(m.kicks) {
+		k := m.kicks[transport]
+		if !m.reached(k.at) {
+			continue
+		}
+		n := 0
+		for _, t := range m.targets {
+			if t.wish.TID.Transport == transport && t.state == Waiting && t.phase == idle && !t.notBefore.After(m.now) && k.helps(t.wish.TID) {
+				t.attempts, t.next = 0, m.now
+				n++
+			}
+		}
+		n += m.kickNames(transport, k)
+		if n > 0 {
+			level := slog.LevelInfo
+			if k.told != never && m.now.Sub(k.told) < kickQuiet {
+				level = slog.LevelDebug
+			} else {
+				k.told = m.now
+			}
+			m.log(level, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
+		}
+		m.kicks[transport] = kicked{last: m.now, told: k.told}
+	}
+}
