@@ -15,7 +15,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -24,11 +23,12 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Infinity is the span of time that never ends, "infinity" in a file.
-const Infinity time.Duration = math.MaxInt64
+const Infinity = timespan.Infinity
 
 // Persistence says when the connection to a discovery controller is kept (SPEC section 7.6).
 type Persistence string

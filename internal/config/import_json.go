@@ -226,7 +226,6 @@ func (i *importer) jsonPort(d *draft, nqn, persistent string, port node) {
 		case !f.value.says(), f.value.plain && text == "none":
 		case key == "persistent":
 			persistent = jsonPersistence(f.value)
-		case key == "tos" && text == "-1": // libnvme's way to say nothing
 		case key == "discovery":
 			if text == "true" {
 				kind = tid.Discovery
