@@ -39,8 +39,8 @@ func running(t testing.TB, n int) (*Daemon, context.Context) {
 	}
 	d.notify, d.reader = newNotifier(d.Log), newReader(d.Root)
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: d.Log})
-	d.effects = newExecutor(d)
-	d.api = newAPI(d)
+	d.effects = newExecutor(d.tools())
+	d.api = newAPI(d.backing())
 
 	cfg := config.Config{Settings: config.Defaults()}
 	snap := core.Snapshot{Token: 1, UnitsKnown: true}
@@ -98,8 +98,8 @@ func TestListenAtLast(t *testing.T) {
 		root := paths.Root(t.TempDir())
 		blocked := filepath.Dir(root.Socket())
 		put(t, blocked, "a file where the directory should be")
-		d, said := idle(t, root)
-		a := newAPI(d)
+		log, said := lines()
+		a := newAPI(backing{root: root, log: log})
 
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -116,8 +116,8 @@ func TestListenAtLast(t *testing.T) {
 			t.Errorf("journal of the one that ends (-want +got):\n%s", diff)
 		}
 
-		d, said = idle(t, root)
-		a = newAPI(d)
+		log, said = lines()
+		a = newAPI(backing{root: root, log: log})
 		got := make(chan *net.UnixListener)
 		go func() { got <- a.listen(t.Context()) }()
 		time.Sleep(2*listenPause + time.Second)

@@ -79,9 +79,9 @@ func Run(ctx context.Context, opts Options) error {
 		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
-	d.effects = newExecutor(d)
+	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
-	d.api = newAPI(d)
+	d.api = newAPI(d.backing())
 
 	uevents, err := uevent.Open(ueventBuffer)
 	if err != nil {
@@ -128,6 +128,17 @@ func Run(ctx context.Context, opts Options) error {
 	err = d.loop(ctx, failed)
 	d.notify.stopping()
 	return err
+}
+
+func (d *Daemon) tools() tools {
+	return tools{root: d.Root, ctl: d.Ctl, log: d.Log, reader: d.reader, units: d.units, notify: d.notify, post: d.post}
+}
+
+func (d *Daemon) backing() backing {
+	return backing{
+		root: d.Root, version: d.Version, log: d.Log, machine: d.machine, step: d.step,
+		settings: func() config.Settings { return d.effects.settings },
+	}
 }
 
 // post hands an event to the loop. It waits for room, never longer than the daemon lives.
@@ -220,7 +231,7 @@ func (d *Daemon) use(c config.Config) {
 	if !d.Debug {
 		d.Level.Set(c.Settings.LogLevel)
 	}
-	d.effects.settings, d.effects.secrets, d.effects.unusable = c.Settings, c.Secrets, c.Unusable
+	d.effects.use(c)
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.
