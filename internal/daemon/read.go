@@ -41,6 +41,9 @@ const (
 	readPatience = 5 * time.Second
 	// snapshotReads is how many controllers a snapshot reads at one time.
 	snapshotReads = 16
+	// listPatience is how long systemd may take to describe all units, as long as it answers each question in time. The
+	// first list after a start asks for each of them.
+	listPatience = time.Minute
 )
 
 func newReader(root paths.Root) *reader {
@@ -299,9 +302,12 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 
 // ask asks systemd for the units, whether the system goes down, and whether a unit of nvme-cli's automatic connects runs.
 func ask(ctx context.Context, units systemd) (list []unit.Info, down, autoconnects bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	long, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	if list, err = units.List(ctx); err == nil {
+	list, err = units.List(long)
+	ctx, cancel = context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err == nil {
 		down, err = units.ShuttingDown(ctx)
 	}
 	var running []string
