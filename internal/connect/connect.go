@@ -90,7 +90,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 			return "", err
 		}
 	}
-	unlock, err := c.lock(req.Wish)
+	unlock, err := c.lock(ctx, req.Wish)
 	if err != nil {
 		return "", err
 	}
