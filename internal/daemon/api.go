@@ -233,11 +233,9 @@ func (a *api) Reload(ctx context.Context) error {
 	}
 }
 
-// Metrics implements server.Backend.
-func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
-	var families []wire.Metric
-	err := a.ask(ctx, func(context.Context) { families = a.metrics.families(a.version, a.machine.View().Targets) })
-	return families, err
+// Metrics implements server.Backend. It does not wait for the loop.
+func (a *api) Metrics(context.Context) ([]wire.Metric, error) {
+	return a.metrics.snapshot().families(a.version), nil
 }
 
 // DeviceState implements server.Backend.

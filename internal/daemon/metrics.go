@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +15,11 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// metrics counts what happens, from the events and effects of the loop, which owns it.
-type metrics struct {
+// counters are what has been counted. Their size depends on nothing that is connected.
+type counters struct {
 	began time.Time
 
+	controllers map[tid.Kind]*byState // those that there are
 	connects    map[tid.Kind]uint64
 	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
 	losses      map[tid.Kind]uint64
@@ -28,16 +31,26 @@ type metrics struct {
 	readTime    histogram
 	waitTime    histogram
 	stepTime    histogram
-
-	connected map[tid.TID]connection
-	starts    map[string]start     // unit → its connect under way
-	reads     map[uint64]time.Time // token → when the read of a log page began
 }
 
-// connection is what a connected target had.
-type connection struct {
-	device string
+// byState counts targets by their state.
+type byState [core.Collision + 1]int
+
+// metrics counts what happens, from the events and effects of the loop. A step costs as much as it changed, and snapshot holds
+// the loop up for a moment that does not depend on how many targets there are.
+type metrics struct {
+	mu sync.Mutex
+	counters
+	targets map[tid.TID]target   // as they changed last
+	starts  map[string]start     // unit → its connect under way
+	reads   map[uint64]time.Time // token → when the read of a log page began
+}
+
+// target is what is counted of a target. Invariant: metrics.controllers counts each of metrics.targets once.
+type target struct {
 	kind   tid.Kind
+	state  core.State
+	device string
 }
 
 type start struct {
@@ -53,20 +66,46 @@ var (
 
 func newMetrics() *metrics {
 	return &metrics{
-		began:    time.Now(),
-		connects: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0}, losses: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0},
-		failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
-		connectTime: newHistogram(workBounds), readTime: newHistogram(workBounds),
-		waitTime: newHistogram(loopBounds), stepTime: newHistogram(loopBounds),
-		connected: map[tid.TID]connection{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
+		counters: counters{
+			began:       time.Now(),
+			controllers: map[tid.Kind]*byState{tid.IO: {}, tid.Discovery: {}},
+			connects:    map[tid.Kind]uint64{}, losses: map[tid.Kind]uint64{},
+			failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
+			connectTime: newHistogram(workBounds), readTime: newHistogram(workBounds),
+			waitTime: newHistogram(loopBounds), stepTime: newHistogram(loopBounds),
+		},
+		targets: map[tid.TID]target{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
 	}
 }
 
+// snapshot returns a copy of the counters. Any goroutine may call it.
+func (m *metrics) snapshot() counters {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.counters
+	c.controllers = map[tid.Kind]*byState{}
+	for kind, count := range m.controllers {
+		c.controllers[kind] = new(*count)
+	}
+	c.connects, c.losses = maps.Clone(m.connects), maps.Clone(m.losses)
+	c.failures, c.logReads, c.requests = maps.Clone(m.failures), maps.Clone(m.logReads), maps.Clone(m.requests)
+	for _, h := range []*histogram{&c.connectTime, &c.readTime, &c.waitTime, &c.stepTime} {
+		h.counts = slices.Clone(h.counts)
+	}
+	return c
+}
+
 // waited notes how long an event was in the loop's queue.
-func (m *metrics) waited(d time.Duration) { m.waitTime.observe(d) }
+func (m *metrics) waited(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waitTime.observe(d)
+}
 
 // stepped notes what came in, what is to be done about it, and what changed, in a step that began at begun.
 func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []core.TargetView, removed []tid.TID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch ev := ev.(type) {
 	case core.EventsLost:
 		m.eventsLost++
@@ -95,8 +134,8 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 			m.resyncs++
 		}
 	}
-	for _, t := range removed {
-		delete(m.connected, t)
+	for _, id := range removed {
+		m.forget(id)
 	}
 	for _, t := range changed {
 		m.changed(t)
@@ -104,21 +143,28 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 	m.stepTime.observe(time.Since(begun))
 }
 
-// changed notices that a target got a controller or lost one that nobody took from it.
+// changed counts a target under its state, and notices that it got a controller or lost one that nobody took from it.
 func (m *metrics) changed(t core.TargetView) {
-	id := t.Wish.TID
-	had, was := m.connected[id]
-	if was && had.device != t.Device && t.State != core.Stopped && t.State != core.Foreign {
-		m.losses[had.kind]++
+	id, now := t.Wish.TID, target{t.Wish.Kind, t.State, t.Device}
+	before := m.targets[id] // connected to nothing if it is new
+	held, holds := before.state == core.Connected, now.state == core.Connected
+	if held && before.device != now.device && now.state != core.Stopped && now.state != core.Foreign {
+		m.losses[before.kind]++
 	}
-	if t.State != core.Connected {
-		delete(m.connected, id)
-		return
+	if holds && (!held || before.device != now.device) {
+		m.connects[now.kind]++
 	}
-	if !was || had.device != t.Device {
-		m.connects[t.Wish.Kind]++
+	m.forget(id)
+	m.targets[id] = now
+	m.controllers[now.kind][now.state]++
+}
+
+// forget stops counting a target.
+func (m *metrics) forget(id tid.TID) {
+	if before, ok := m.targets[id]; ok {
+		m.controllers[before.kind][before.state]--
+		delete(m.targets, id)
 	}
-	m.connected[id] = connection{t.Device, t.Wish.Kind}
 }
 
 func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
@@ -153,8 +199,8 @@ func (m *metrics) read(now time.Time, token uint64, result string) {
 	}
 }
 
-// families returns the metrics. Everything but the targets is counted since the daemon started.
-func (m *metrics) families(version string, targets []core.TargetView) []wire.Metric {
+// families returns the metrics. Everything but the controllers is counted since the daemon started.
+func (c counters) families(version string) []wire.Metric {
 	return []wire.Metric{
 		{
 			Name: "nvme_discoverd_build_info", Type: "gauge", Help: "The daemon that runs.", // node_exporter knows no type info
@@ -162,57 +208,53 @@ func (m *metrics) families(version string, targets []core.TargetView) []wire.Met
 		},
 		{
 			Name: "nvme_discoverd_start_time_seconds", Type: "gauge", Unit: seconds(), Help: "When the daemon started, in Unix time.",
-			Samples: []wire.Sample{sample("", float64(m.began.UnixMilli())/1000)},
+			Samples: []wire.Sample{sample("", float64(c.began.UnixMilli())/1000)},
 		},
 		{
 			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers that are wished for.",
-			Samples: controllerSamples(targets),
+			Samples: c.controllerSamples(),
 		},
 		{
 			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
-			Samples: byKind(m.connects),
+			Samples: byKind(c.connects),
 		},
 		{
 			Name: "nvme_discoverd_connect_failures", Type: "counter",
 			Help:    "Failed attempts to connect: the kernel's error, probe for a peer that did not answer, or how the job of the unit ended.",
-			Samples: counters(m.failures, "cause"),
+			Samples: byLabel(c.failures, "cause"),
 		},
 		{
 			Name: "nvme_discoverd_losses", Type: "counter", Help: "Connected controllers that went away although nobody stopped them.",
-			Samples: byKind(m.losses),
+			Samples: byKind(c.losses),
 		},
 		{
 			Name: "nvme_discoverd_log_page_reads", Type: "counter", Help: "Reads of discovery log pages.",
-			Samples: counters(m.logReads, "result"),
+			Samples: byLabel(c.logReads, "result"),
 		},
 		{
 			Name: "nvme_discoverd_resyncs", Type: "counter", Help: "Comparisons of everything with what is remembered.",
-			Samples: []wire.Sample{sample("_total", float64(m.resyncs))},
+			Samples: []wire.Sample{sample("_total", float64(c.resyncs))},
 		},
 		{
 			Name: "nvme_discoverd_events_lost", Type: "counter", Help: "Times that events may have been missed.",
-			Samples: []wire.Sample{sample("_total", float64(m.eventsLost))},
+			Samples: []wire.Sample{sample("_total", float64(c.eventsLost))},
 		},
 		{
 			Name: "nvme_discoverd_requests", Type: "counter", Help: "Requests of administrators over varlink.",
-			Samples: counters(m.requests, "operation"),
+			Samples: byLabel(c.requests, "operation"),
 		},
-		m.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
-		m.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
-		m.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
-		m.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
+		c.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
+		c.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
+		c.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
+		c.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
 	}
 }
 
-func controllerSamples(targets []core.TargetView) []wire.Sample {
-	count := map[tid.Kind]map[core.State]int{tid.Discovery: {}, tid.IO: {}}
-	for _, t := range targets {
-		count[t.Wish.Kind][t.State]++
-	}
+func (c counters) controllerSamples() []wire.Sample {
 	var samples []wire.Sample
 	for _, kind := range []tid.Kind{tid.Discovery, tid.IO} {
 		for s := core.Waiting; s <= core.Collision; s++ {
-			samples = append(samples, sample("", float64(count[kind][s]), "kind", kindLabel(kind), "state", s.String()))
+			samples = append(samples, sample("", float64(c.controllers[kind][s]), "kind", kindLabel(kind), "state", s.String()))
 		}
 	}
 	return samples
@@ -232,7 +274,7 @@ func byKind(count map[tid.Kind]uint64) []wire.Sample {
 	}
 }
 
-func counters[K ~string](count map[K]uint64, label string) []wire.Sample {
+func byLabel[K ~string](count map[K]uint64, label string) []wire.Sample {
 	samples := []wire.Sample{}
 	for key, n := range count {
 		samples = append(samples, sample("_total", float64(n), label, string(key)))
