@@ -51,6 +51,8 @@ type Daemon struct {
 	api     *api
 	boot    *bootTables
 	losses  losses
+
+	controllers controllers
 }
 
 // arrival is an event on its way to the loop.

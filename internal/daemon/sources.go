@@ -3,26 +3,19 @@ package daemon
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
-// logChanged is the asynchronous event by which a DC tells that its log page changed: type notice, log 0x70, "discovery
-// log page change" (NVMe Base Specification 2.0, figure 151).
-const logChanged = "0x70f002"
-
-// watchDevices turns uevents into events. What a uevent is about is read from sysfs on a goroutine of its device, so that
-// one controller's events keep their order and a controller that hangs holds up no other.
+// watchDevices turns uevents into events.
 func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error {
 	for {
 		ev, err := source.Receive()
@@ -33,30 +26,21 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 		case err != nil:
 			return err
 		}
-		if ev.Subsystem == "infiniband" && ev.Action == "add" {
-			d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
-			continue
-		}
-		if ev.Subsystem == "fc" {
-			d.announced(ctx, ev)
-			continue
-		}
-		name, ok := uevent.DeviceName(ev)
-		if !ok {
-			continue
-		}
-		if ev.Action == "remove" {
-			d.effects.queue.run(name, func() { d.post(ctx, core.DeviceRemoved{Name: name, Seq: ev.Seq}) })
-			continue
-		}
-		why := ev.Vars["NVME_EVENT"]
-		if ev.Vars["NVME_AEN"] == logChanged {
-			why = "log page changed"
-		}
-		switch why {
-		case "connected", "rediscover", "log page changed":
-			d.effects.queue.run(name, func() { d.seen(ctx, name, why) })
-		}
+		d.uevent(ctx, ev)
+	}
+}
+
+func (d *Daemon) uevent(ctx context.Context, ev uevent.Event) {
+	if ev.Subsystem == "infiniband" && ev.Action == "add" {
+		d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
+		return
+	}
+	if ev.Subsystem == "fc" {
+		d.announced(ctx, ev)
+		return
+	}
+	if name, ok := uevent.DeviceName(ev); ok {
+		d.controllerEvent(ctx, name, ev)
 	}
 }
 
@@ -67,17 +51,6 @@ func (d *Daemon) announced(ctx context.Context, ev uevent.Event) {
 	}
 	if ok {
 		d.post(ctx, core.FCDiscovered{Announcement: announcement})
-	}
-}
-
-func (d *Daemon) seen(ctx context.Context, name, why string) {
-	device, err := d.reader.device(name)
-	switch {
-	case err == nil:
-		d.post(ctx, core.DeviceSeen{Device: device, Why: why, Reconnected: why == "rediscover"})
-	case !errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
-		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
-		d.losses.lost("a controller could not be read")
 	}
 }
 
