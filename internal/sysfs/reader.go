@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/netlink"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -27,6 +27,8 @@ type Reader struct {
 	// IfaceOf returns the name of the interface that holds an IP address, "" if none does. A nil IfaceOf asks the host, at
 	// most once in each call of a method and only when there is an address to look for.
 	IfaceOf func(addr string) string
+
+	dump func(protocol int, kind uint16, body []byte) ([][]byte, error) // of the kernel's network tables; nil is netlink.Dump
 }
 
 // NewReader returns a Reader that looks interfaces up on this host.
@@ -442,7 +444,11 @@ func (r Reader) lookup() func(addr string) (string, error) {
 	if r.IfaceOf != nil {
 		return func(addr string) (string, error) { return r.IfaceOf(addr), nil }
 	}
-	table := sync.OnceValues(hostInterfaces)
+	dump := r.dump
+	if dump == nil {
+		dump = netlink.Dump
+	}
+	table := sync.OnceValues(func() (map[netip.Addr]string, error) { return hostInterfaces(dump) })
 	return func(addr string) (string, error) {
 		ifaces, err := table()
 		if err != nil {
@@ -457,26 +463,4 @@ func (r Reader) lookup() func(addr string) (string, error) {
 		}
 		return ifaces[ip.Unmap()], nil
 	}
-}
-
-// hostInterfaces returns the interface of every address of this host. An address on several is with one of them.
-func hostInterfaces() (map[netip.Addr]string, error) {
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	table := make(map[netip.Addr]string)
-	for _, iface := range ifaces {
-		addrs, err := iface.Addrs()
-		if err != nil {
-			continue // it has gone since, and its addresses with it
-		}
-		for _, a := range addrs {
-			prefix, err := netip.ParsePrefix(a.String())
-			if err == nil {
-				table[prefix.Addr().Unmap()] = iface.Name
-			}
-		}
-	}
-	return table, nil
 }
