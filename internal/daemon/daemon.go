@@ -53,6 +53,8 @@ type Daemon struct {
 	losses  losses
 
 	controllers controllers
+	kicks       kicks
+	exclusions  sync.Mutex // is held while the exclusion lists are read and posted
 }
 
 // arrival is an event on its way to the loop.
@@ -103,7 +105,7 @@ func Run(ctx context.Context, opts Options) error {
 
 	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
 	d.loadExclusions(ctx)
-	d.post(ctx, d.boot.wishes())
+	d.boot.tell(func(ev core.NBFTLoaded) { d.post(ctx, ev) })
 	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 
 	var serving sync.WaitGroup
@@ -259,7 +261,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	cfg, err := d.Loader.Load()
 	d.loadExclusions(ctx)
 	d.boot.configured(cfg)
-	d.post(ctx, d.boot.wishes())
+	d.boot.tell(func(ev core.NBFTLoaded) { d.post(ctx, ev) })
 	d.postAndWait(ctx, core.ConfigLoaded{Config: cfg})
 	return err
 }

@@ -30,9 +30,11 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 	}
 }
 
+// uevent turns one uevent into an event, sooner or later. It returns at once, except where Fibre Channel announces a port while the
+// loop's queue is full.
 func (d *Daemon) uevent(ctx context.Context, ev uevent.Event) {
 	if ev.Subsystem == "infiniband" && ev.Action == "add" {
-		d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
+		d.kick(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
 		return
 	}
 	if ev.Subsystem == "fc" {
@@ -60,23 +62,13 @@ func (d *Daemon) watchLinks(ctx context.Context, source *netwatch.Source) error 
 		ev, err := source.Receive()
 		switch {
 		case errors.Is(err, netwatch.ErrLost):
-			d.kickNetwork(ctx, "network events may have been lost")
+			d.networkLost(ctx)
 		case err != nil:
 			return err
-		case ev.Kind == netwatch.AddrUp:
-			d.kickNetwork(ctx, "an address appeared on "+ev.Iface)
 		default:
-			d.kickNetwork(ctx, "link "+ev.Iface+" is up")
+			d.networkEvent(ctx, ev)
 		}
 	}
-}
-
-func (d *Daemon) kickNetwork(ctx context.Context, why string) {
-	if d.boot.any() { // an interface that they name may have come
-		d.post(ctx, d.boot.wishes())
-	}
-	d.post(ctx, core.Kick{Transport: tid.TCP, Why: why})
-	d.post(ctx, core.Kick{Transport: tid.RDMA, Why: why})
 }
 
 // watchExclusions loads the exclusion lists whenever they change on disk.
@@ -86,7 +78,10 @@ func (d *Daemon) watchExclusions(ctx context.Context, w *exclusionWatch) {
 	}
 }
 
+// loadExclusions hands the loop the exclusion lists. It is called on several goroutines; the list that was read last is posted last.
 func (d *Daemon) loadExclusions(ctx context.Context) {
+	d.exclusions.Lock()
+	defer d.exclusions.Unlock()
 	list, errs := exclusion.Load(d.Root)
 	for _, err := range errs {
 		d.Log.Error(err.Error())

@@ -96,6 +96,24 @@ func TestExclusionWatch(t *testing.T) {
 	}
 }
 
+// The lists are read when those that were read before are posted: what was read last is posted last, whoever read it.
+func TestExclusionsInOrder(t *testing.T) {
+	d, _ := idle(t, host(t))
+	file := filepath.Join(d.Root.Exclusions(), "a.conf")
+	put(t, file, "exclusion = nqn=old\n")
+	d.events = make(chan arrival)
+	load := func() { d.loadExclusions(t.Context()) }
+	change, reload := overtaking(load), overtaking(load) // the queue is full
+	put(t, file, "exclusion = nqn=new\n")
+	<-d.events
+	last := (<-d.events).Event.(core.ExclusionsLoaded)
+	if _, excluded := last.List.Match(tid.TID{NQN: "new"}); !excluded {
+		t.Errorf("loaded %+v last, want one that excludes new", last.List)
+	}
+	<-change
+	<-reload
+}
+
 // A change of the lists reaches the loop.
 func TestWatchExclusions(t *testing.T) {
 	const nqn = "nqn.2024-01.com.example:vol1"
