@@ -5,6 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -93,6 +97,54 @@ func TestExclusionWatch(t *testing.T) {
 	}
 	if w.next(t.Context()) {
 		t.Error("a change after close")
+	}
+}
+
+// A change is read when it is over, and one that is never over every second.
+func TestExclusionsSettle(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		every   time.Duration
+		changes int
+		want    time.Duration // after the first one
+	}{
+		{"one", 0, 1, quiet},
+		{"a file written in steps", quiet / 2, 3, 2 * quiet},
+		{"rewritten for ever", quiet - 10*time.Millisecond, 1000, patience},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				events, overflows := make(chan fsnotify.Event), make(chan error)
+				go func() {
+					for i := range test.changes {
+						select {
+						case <-ctx.Done():
+							return
+						default:
+						}
+						if i%2 == 0 {
+							events <- fsnotify.Event{}
+						} else {
+							overflows <- fsnotify.ErrEventOverflow
+						}
+						time.Sleep(test.every)
+					}
+				}()
+				begun, n := time.Now(), 0
+				if !settled(ctx, events, overflows, func() { n++ }) || time.Since(begun) != test.want || n == 0 {
+					t.Errorf("settled after %v and %d calls, want %v", time.Since(begun), n, test.want)
+				}
+				end()
+				for range 2 { // what is being sent
+					select {
+					case <-events:
+					case <-overflows:
+					case <-time.After(time.Second):
+					}
+				}
+			})
+		})
 	}
 }
 
