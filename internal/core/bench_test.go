@@ -76,7 +76,8 @@ func (h *host) carryOut(e Effect) {
 	case AskUnit:
 		answer(UnitState{Unit: e.Unit, Known: true, Info: UnitInfo{Name: e.Unit, Active: "active"}})
 	case ReadLog:
-		answer(LogRead{Device: e.Device, Token: e.Token, Page: discoverylog.Page{Entries: h.pages[h.dcs[e.Device]]}})
+		page := discoverylog.Page{Entries: h.pages[h.dcs[e.Device]]}
+		answer(LogRead{Device: e.Device, Token: e.Token, Pages: JudgePages(page, e.Readers)})
 	case TakeSnapshot:
 		if !h.started {
 			answer(Snapshot{Token: e.Token, UnitsKnown: true})
@@ -229,7 +230,7 @@ func BenchmarkView(b *testing.B) {
 		h := connectedHost(b, n)
 		b.ReportAllocs()
 		for b.Loop() {
-			d := h.m.devices["nvme0"].Device
+			d := h.m.devices.byName["nvme0"].Device
 			h.m.Step(h.now, DeviceSeen{Device: d})
 			h.m.View()
 		}
@@ -249,7 +250,7 @@ func BenchmarkLogPage(b *testing.B) {
 			for b.Loop() {
 				h.pages[dc] = append(h.pages[dc][:n:n], entryOf(added))
 				added++
-				h.step(DeviceSeen{Device: h.m.devices["nvme0"].Device})
+				h.step(DeviceSeen{Device: h.m.devices.byName["nvme0"].Device})
 			}
 		})
 	}

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
 // stage is a machine that is past its start, with a clock that the test moves.
@@ -33,12 +35,14 @@ func (s *stage) step(ev Event) []string {
 	s.t.Helper()
 	var words []string
 	effects := s.m.Step(s.now, ev)
-	for at := s.m.Deadline(); at != never && !at.After(s.now); at = s.m.Deadline() {
-		effects = append(effects, s.m.Step(s.now, Tick{})...)
+	if at := s.m.Deadline(); at != never && !at.After(s.now) {
+		s.t.Errorf("after %T the deadline is in the past", ev)
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
 		case Status, TakeSnapshot, Ready:
+		case Judge:
+			defer s.step(Judged{e.TID, JudgeAnew(e.Page, e.Origin)})
 		case Log:
 			words = append(words, e.String())
 		case StartUnit:
@@ -56,6 +60,15 @@ func (s *stage) expect(got []string, want ...string) {
 		s.t.Errorf("effects\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
+
+// give makes entries the log page of a DC, whatever its state is.
+func (s *stage) give(dc tid.TID, entries ...discoverylog.Entry) []string {
+	t := s.m.targets.byTID[dc]
+	t.judging = s.m.originOf(t)
+	return s.step(Judged{dc, JudgePages(discoverylog.Page{Entries: entries}, []PageReader{{t.judging, t.page}})[0]})
+}
+
+func (s *stage) viewed() []*TargetView { return slices.Collect(s.m.View().Targets.All()) }
 
 // failure is what a connect leaves that failed with errno.
 func failure(errno int) *state.Result { return &state.Result{Errno: errno, Meaning: "it failed"} }

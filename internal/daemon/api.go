@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,8 +42,7 @@ type backing struct {
 // machine is the part of a *core.Machine that the api looks at.
 type machine interface {
 	View() core.View
-	Changed() []core.TargetView
-	Targets() int
+	Changed() ([]*core.TargetView, []tid.TID)
 }
 
 // api joins the varlink server and the loop. Calls come in as queries, functions that the loop runs between two events;
@@ -58,7 +58,6 @@ type api struct {
 	// The loop's own:
 	answer core.Answer // of the last request
 	status string
-	known  map[tid.TID]struct{}
 
 	// Whoever holds the one token of copying:
 	copying chan struct{}
@@ -69,7 +68,7 @@ type api struct {
 func newAPI(b backing) *api {
 	a := &api{
 		backing: b, queries: make(chan func(context.Context)), reloads: make(chan chan<- error), metrics: newMetrics(),
-		known: map[tid.TID]struct{}{}, copying: make(chan struct{}, 1), copied: &server.State{},
+		copying: make(chan struct{}, 1), copied: &server.State{},
 	}
 	a.server = server.New(server.Config{Backend: a, Version: b.version, Since: time.Now(), Log: b.log})
 	return a
@@ -122,34 +121,11 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 			a.status = e.Text
 		}
 	}
-	changed := a.machine.Changed()
-	for _, t := range changed {
-		a.known[t.Wish.TID] = struct{}{}
-	}
-	var removed []tid.TID
-	if len(a.known) != a.machine.Targets() {
-		removed = a.forgotten()
-	}
+	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
 	if len(changed)+len(removed) > 0 {
 		a.server.Publish(&server.Changes{Step: step, Changed: changed, Removed: removed, Status: a.status})
 	}
-}
-
-// forgotten returns the targets that are not there any more, and forgets them too.
-func (a *api) forgotten() []tid.TID {
-	there := map[tid.TID]struct{}{}
-	for _, t := range a.machine.View().Targets {
-		there[t.Wish.TID] = struct{}{}
-	}
-	var removed []tid.TID
-	for t := range a.known {
-		if _, ok := there[t]; !ok {
-			removed = append(removed, t)
-			delete(a.known, t)
-		}
-	}
-	return removed
 }
 
 // ask has the loop run f, with the loop's own context, and waits until it has.
@@ -194,6 +170,7 @@ func (a *api) State(ctx context.Context) (*server.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	next.Targets = slices.Collect(next.View.Targets.All())
 	a.copied, a.begun = next, begun
 	return next, nil
 }

@@ -225,7 +225,7 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 	}
 	d.api.stepped(begun, ev, effects)
 	if _, ok := ev.(core.ConfigLoaded); ok {
-		d.effects.renew(d.machine.View().Targets)
+		d.effects.renew(d.machine.View().Targets.All())
 		d.notify.reloaded()
 	}
 }

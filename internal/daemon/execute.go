@@ -76,8 +76,8 @@ func newExecutor(with tools) *executor {
 		},
 		lookups: newPlaces(parallelLookups, parallelLookups),
 		stops:   make(chan struct{}, parallelStops),
-		logs: newLogReader(func(ctx context.Context, device string) (discoverylog.Page, error) {
-			return discoverylog.Read(ctx, with.root, device)
+		logs: newLogReader(func(ctx context.Context, device string, most int) (discoverylog.Page, error) {
+			return discoverylog.Read(ctx, with.root, device, most)
 		}),
 
 		stopping: newStops(with.reader.state),
@@ -134,6 +134,8 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 		go x.ask(ctx, e)
 	case core.ReadLog:
 		go x.readLog(ctx, e)
+	case core.Judge:
+		go func() { x.post(ctx, core.Judged{TID: e.TID, Page: core.JudgeAnew(e.Page, e.Origin)}) }()
 	case core.Kickstart:
 		go x.kickstart(ctx, e)
 	case core.TakeSnapshot:
@@ -142,6 +144,11 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 		x.queue.run(e.Unit, func() {
 			x.advise(e.Unit, x.reader.state.Forget(e.Device, e.Unit),
 				"remove the file by hand, or the next start of nvme-discoverd takes "+e.Device+" for lost meanwhile")
+		})
+	case core.RestoreDevid:
+		x.queue.run(e.Unit, func() { // not while a job's command may write it
+			x.advise(e.Unit, x.reader.restoreDevid(e),
+				"a stop of the unit does not disconnect "+e.Device+" until then: it is tried again every minute")
 		})
 	case core.RestoreOwner:
 		x.queue.run(e.Unit, func() { // not while a job's command may write the entry
@@ -198,6 +205,8 @@ func about(effect core.Effect) []slog.Attr {
 		return journal.About(e.Unit, "", tid.TID{})
 	case core.ForgetState:
 		return journal.About(e.Unit, e.Device, tid.TID{})
+	case core.RestoreDevid:
+		return journal.About(e.Unit, e.Device, e.TID)
 	case core.RestoreOwner:
 		return journal.About(e.Unit, e.Device, e.TID)
 	case core.ReadLog:
@@ -343,18 +352,24 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 		answer.Device, err = x.reader.deviceOf(e.Unit)
 		x.note(e.Unit, err)
 		answer.Unread = err != nil
+		if answer.Info.Active == "inactive" || answer.Info.Active == "failed" {
+			failure, found, err := x.reader.state.TakeResult(e.Unit)
+			if x.note(e.Unit, err); found {
+				answer.Failure = &failure
+			}
+		}
 		x.queue.run(e.Unit, func() { x.drop(ctx, e.Unit) }) // it may be gone
 	}
 	x.post(ctx, answer)
 }
 
 func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
-	page, err := x.logs.page(ctx, e.Device)
+	page, err := x.logs.page(ctx, e.Device, e.Keep)
 	if err != nil {
 		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})
 		return
 	}
-	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Page: page})
+	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Pages: core.JudgePages(page, e.Readers)})
 }
 
 // kickstart asks Fibre Channel for discovery controllers. A host without is not told so every time.

@@ -103,7 +103,7 @@ func (m *metrics) waited(d time.Duration) {
 }
 
 // stepped notes what came in, what is to be done about it, and what changed, in a step that began at begun.
-func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []core.TargetView, removed []tid.TID) {
+func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []*core.TargetView, removed []tid.TID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch ev := ev.(type) {
@@ -144,7 +144,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 }
 
 // changed counts a target under its state, and notices that it got a controller or lost one that nobody took from it.
-func (m *metrics) changed(t core.TargetView) {
+func (m *metrics) changed(t *core.TargetView) {
 	id, now := t.Wish.TID, target{t.Wish.Kind, t.State, t.Device}
 	before := m.targets[id] // connected to nothing if it is new
 	held, holds := before.state == core.Connected, now.state == core.Connected

@@ -17,15 +17,15 @@ import (
 func TestMetrics(t *testing.T) {
 	m := newMetrics()
 	id := tid.TID{Transport: tid.TCP, NQN: "nqn.a"}
-	target := func(s core.State, device string) []core.TargetView {
-		return []core.TargetView{{Wish: wish.Wish{TID: id}, Unit: "u", State: s, Device: device}}
+	target := func(s core.State, device string) []*core.TargetView {
+		return []*core.TargetView{{Wish: wish.Wish{TID: id}, Unit: "u", State: s, Device: device}}
 	}
 	now := time.Now()
 	start := []core.Effect{core.StartUnit{Unit: "u", Wish: wish.Wish{TID: id}}}
 	for _, step := range []struct {
 		ev      core.Event
 		effects []core.Effect
-		changed []core.TargetView
+		changed []*core.TargetView
 		removed []tid.TID
 	}{
 		{ev: core.ProbeDone{Err: "nobody there"}, changed: target(core.Waiting, "")},
@@ -84,19 +84,19 @@ func TestMetrics(t *testing.T) {
 // Controllers are counted by their kind and state as they change, and a snapshot does not change any more.
 func TestControllerCounts(t *testing.T) {
 	m := newMetrics()
-	step := func(changed []core.TargetView, removed ...tid.TID) counters {
+	step := func(changed []*core.TargetView, removed ...tid.TID) counters {
 		m.stepped(time.Now(), core.Tick{}, nil, changed, removed)
 		return m.snapshot()
 	}
-	target := func(i int, kind tid.Kind, s core.State) core.TargetView {
-		return core.TargetView{Wish: wish.Wish{Kind: kind, TID: tid.TID{NQN: fmt.Sprint(i)}}, State: s}
+	target := func(i int, kind tid.Kind, s core.State) *core.TargetView {
+		return &core.TargetView{Wish: wish.Wish{Kind: kind, TID: tid.TID{NQN: fmt.Sprint(i)}}, State: s}
 	}
-	var many []core.TargetView
+	var many []*core.TargetView
 	for i := range 10 {
 		many = append(many, target(i, tid.IO, core.Waiting))
 	}
 	first := step(many)
-	second := step([]core.TargetView{
+	second := step([]*core.TargetView{
 		target(0, tid.IO, core.Connected), target(1, tid.IO, core.Connecting), target(1, tid.IO, core.Connected), target(2, tid.IO, core.Waiting),
 		target(10, tid.Discovery, core.Parked),
 	}, many[3].Wish.TID, tid.TID{NQN: "unknown"})
@@ -130,8 +130,8 @@ func TestSnapshotSize(t *testing.T) {
 	allocated := func(targets int) float64 {
 		m := newMetrics()
 		for i := range targets {
-			view := core.TargetView{Wish: wish.Wish{TID: tid.TID{NQN: fmt.Sprint(i)}}, State: core.Connected, Device: "nvme1"}
-			m.stepped(time.Now(), core.Tick{}, nil, []core.TargetView{view}, nil)
+			view := &core.TargetView{Wish: wish.Wish{TID: tid.TID{NQN: fmt.Sprint(i)}}, State: core.Connected, Device: "nvme1"}
+			m.stepped(time.Now(), core.Tick{}, nil, []*core.TargetView{view}, nil)
 		}
 		return testing.AllocsPerRun(10, func() { m.snapshot().families("1.0") })
 	}

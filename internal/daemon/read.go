@@ -207,6 +207,23 @@ func (r *reader) bindDevid(unit string) error {
 	return r.state.Bind(name, unit)
 }
 
+// restoreDevid writes again the file that names the controller of a unit, provided that the controller's own file names the
+// unit, sysfs still shows what the unit connects, and the unit has no controller.
+func (r *reader) restoreDevid(e core.RestoreDevid) error {
+	name, err := r.state.Devid(e.Unit)
+	if err != nil || name != "" {
+		return err
+	}
+	device, err := r.device(e.Device)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil || device.Unit != e.Unit || !device.Serves(e.TID):
+		return err
+	}
+	return r.state.WriteDevid(e.Unit, e.Device)
+}
+
 // restoreOwner writes the owner of a controller into the registry again, provided that by the files and sysfs it is still the
 // unit's and nobody has become its owner.
 func (r *reader) restoreOwner(e core.RestoreOwner) error {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -53,7 +54,7 @@ func TestProvideSecrets(t *testing.T) {
 		t.Errorf("%+v, %q", done, from(unitA))
 	}
 	x.use(configuration(t, "two"))
-	x.renew([]core.TargetView{{Wish: w, Unit: unitA}, {Wish: w, Unit: unitB}, {Wish: w}})
+	x.renew(slices.Values([]*core.TargetView{{Wish: w, Unit: unitA}, {Wish: w, Unit: unitB}, {Wish: w}}))
 	if a, b := from(unitA), from(unitB); a != "dhchap-secret from two" || b != "" {
 		t.Errorf("after a reload: %q, %q", a, b)
 	}

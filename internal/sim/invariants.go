@@ -286,7 +286,7 @@ func (k *watch) memoryIsBounded() {
 // settled begins the time in which nothing is left to do.
 func (k *watch) settled() {
 	k.quiet, k.wanted = k.now, map[string]bool{}
-	for _, t := range k.shell.machine.View().Targets {
+	for t := range k.shell.machine.View().Targets.All() {
 		k.wanted[t.Unit] = true
 	}
 }
@@ -323,14 +323,14 @@ func (k *watch) atQuiescence() {
 	}
 	k.nothingIsLeft()
 	k.ownersAreKnown()
-	for _, t := range k.shell.machine.View().Targets {
+	for t := range k.shell.machine.View().Targets.All() {
 		k.goneIsForgotten(t)
 	}
 }
 
 // goneIsForgotten: a discovery controller on Fibre Channel whose port is gone is tried no longer than retention says, however
 // its going went unheard, if nothing else names it.
-func (k *watch) goneIsForgotten(t core.TargetView) {
+func (k *watch) goneIsForgotten(t *core.TargetView) {
 	now := epoch.Add(k.now)
 	switch p := k.fabric.port(t.Wish.TID); {
 	case !t.RetainUntil.IsZero() && (t.RetainUntil.Before(now) || k.mix.retention < config.Infinity && t.RetainUntil.After(now.Add(k.mix.retention))):
@@ -374,7 +374,7 @@ func (k *watch) nothingIsLeft() {
 	if len(left) > 0 {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
 	}
-	for _, t := range view.Targets {
+	for t := range view.Targets.All() {
 		u := k.systemd.find(t.Unit)
 		if t.State == core.Waiting || t.State == core.Connecting || t.State == core.Connected || u == nil || u.phase != exited || u.job != nil {
 			continue

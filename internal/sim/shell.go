@@ -161,6 +161,10 @@ func (s *shell) do(effect core.Effect) {
 		s.snapshot(e)
 	case core.ForgetState:
 		s.soon(e.Unit, func() { s.disk.forget(e.Device, e.Unit) })
+	case core.Judge:
+		s.within(s.latency(time.Millisecond), func() { s.post(core.Judged{TID: e.TID, Page: core.JudgeAnew(e.Page, e.Origin)}) })
+	case core.RestoreDevid:
+		s.restoreDevid(e)
 	case core.RestoreOwner:
 		s.restoreOwner(e)
 	case core.MarkStopped:
@@ -168,6 +172,18 @@ func (s *shell) do(effect core.Effect) {
 	case core.UnmarkStopped:
 		s.soon(e.Unit, func() { delete(s.disk.stopped, e.Unit) })
 	}
+}
+
+// restoreDevid is that of the daemon's reader.
+func (s *shell) restoreDevid(e core.RestoreDevid) {
+	s.queue(e.Unit, func(done func()) {
+		s.device(e.Device, func(d *core.Device) {
+			if d != nil && s.disk.devid[e.Unit] == "" && d.Unit == e.Unit && d.Serves(e.TID) {
+				s.disk.devid[e.Unit] = e.Device
+			}
+			done()
+		})
+	})
 }
 
 // restoreOwner is that of the daemon's reader, with the time between its steps.
@@ -269,6 +285,10 @@ func (s *shell) ask(e core.AskUnit) {
 		if u := s.systemd.find(e.Unit); u != nil {
 			answer.Info = u.info()
 		}
+		if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" {
+			delete(s.disk.results, e.Unit)
+			answer.Failure = &failure
+		}
 		s.within(s.latency(time.Millisecond), func() {
 			s.deviceOf(e.Unit, func(d *core.Device) {
 				answer.Device = d
@@ -353,8 +373,9 @@ func (s *shell) readLog(e core.ReadLog) {
 			return
 		}
 		page := discoverylog.Page{Generation: c.port.gen, Entries: c.port.entries}
+		pages := core.JudgePages(page, e.Readers)
 		c.aenOut = false
-		s.within(s.latency(2*time.Millisecond), func() { s.post(core.LogRead{Device: e.Device, Token: e.Token, Page: page}) })
+		s.within(s.latency(2*time.Millisecond), func() { s.post(core.LogRead{Device: e.Device, Token: e.Token, Pages: pages}) })
 	})
 }
 
@@ -460,11 +481,13 @@ func describe(ev core.Event) string {
 	case core.UnitState:
 		return fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
 	case core.LogRead:
-		s := fmt.Sprintf("log page %d of %s:", ev.Page.Generation, ev.Device)
-		for _, e := range ev.Page.Entries {
+		s := fmt.Sprintf("log page of %s:", ev.Device)
+		for _, e := range ev.Pages[0].Entries {
 			s += fmt.Sprintf(" %s %s %s", e.Subtype, e.NQN, e.Traddr)
 		}
 		return s
+	case core.Judged:
+		return "judged anew: the page of " + ev.TID.String()
 	case core.Tick:
 		return "tick"
 	}
