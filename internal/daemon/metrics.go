@@ -15,26 +15,36 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// counters are what has been counted. Their size depends on nothing that is connected.
+// counters are what has been counted. A copy of them is a copy: the maps are never changed, but replaced.
 type counters struct {
 	began time.Time
 
-	controllers map[tid.Kind]*byState // those that there are
-	connects    map[tid.Kind]uint64
+	controllers [kinds]byState // those that there are
+	connects    [kinds]uint64
+	losses      [kinds]uint64
 	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
-	losses      map[tid.Kind]uint64
 	logReads    map[string]uint64 // by result
+	requests    map[core.RequestOp]uint64
 	resyncs     uint64
 	eventsLost  uint64
-	requests    map[core.RequestOp]uint64
 	connectTime histogram
 	readTime    histogram
 	waitTime    histogram
 	stepTime    histogram
 }
 
+// kinds is the number of values of tid.Kind.
+const kinds = tid.Discovery + 1
+
 // byState counts targets by their state.
 type byState [core.Collision + 1]int
+
+// count adds one to the count of key in a map of counters. There are few keys, and most of what is counted so is rare.
+func count[K comparable](counts *map[K]uint64, key K) {
+	next := maps.Clone(*counts)
+	next[key]++
+	*counts = next
+}
 
 // metrics counts what happens, from the events and effects of the loop. A step costs as much as it changed, and snapshot holds
 // the loop up for a moment that does not depend on how many targets there are.
@@ -67,32 +77,21 @@ var (
 func newMetrics() *metrics {
 	return &metrics{
 		counters: counters{
-			began:       time.Now(),
-			controllers: map[tid.Kind]*byState{tid.IO: {}, tid.Discovery: {}},
-			connects:    map[tid.Kind]uint64{}, losses: map[tid.Kind]uint64{},
+			began:    time.Now(),
 			failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
-			connectTime: newHistogram(workBounds), readTime: newHistogram(workBounds),
-			waitTime: newHistogram(loopBounds), stepTime: newHistogram(loopBounds),
+			connectTime: histogram{bounds: workBounds}, readTime: histogram{bounds: workBounds},
+			waitTime: histogram{bounds: loopBounds}, stepTime: histogram{bounds: loopBounds},
 		},
 		targets: map[tid.TID]target{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
 	}
 }
 
-// snapshot returns a copy of the counters. Any goroutine may call it.
+// snapshot returns a copy of the counters. Any goroutine may call it. It allocates nothing while it holds the loop up: who
+// allocates may have to help the garbage collector first.
 func (m *metrics) snapshot() counters {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := m.counters
-	c.controllers = map[tid.Kind]*byState{}
-	for kind, count := range m.controllers {
-		c.controllers[kind] = new(*count)
-	}
-	c.connects, c.losses = maps.Clone(m.connects), maps.Clone(m.losses)
-	c.failures, c.logReads, c.requests = maps.Clone(m.failures), maps.Clone(m.logReads), maps.Clone(m.requests)
-	for _, h := range []*histogram{&c.connectTime, &c.readTime, &c.waitTime, &c.stepTime} {
-		h.counts = slices.Clone(h.counts)
-	}
-	return c
+	return m.counters
 }
 
 // waited notes how long an event was in the loop's queue.
@@ -111,7 +110,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 		m.eventsLost++
 	case core.ProbeDone:
 		if ev.Err != "" {
-			m.failures["probe"]++
+			count(&m.failures, "probe")
 		}
 	case core.JobDone:
 		m.jobDone(begun, ev)
@@ -120,7 +119,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 	case core.LogFailed:
 		m.read(begun, ev.Token, "failed")
 	case core.Request:
-		m.requests[ev.Op]++
+		count(&m.requests, ev.Op)
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -177,7 +176,7 @@ func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
 		m.connectTime.observe(now.Sub(begun.at))
 		return
 	}
-	m.failures[causeOf(ev)]++
+	count(&m.failures, causeOf(ev))
 }
 
 // causeOf is one of few words, so that there are few series.
@@ -192,7 +191,7 @@ func causeOf(ev core.JobDone) string {
 }
 
 func (m *metrics) read(now time.Time, token uint64, result string) {
-	m.logReads[result]++
+	count(&m.logReads, result)
 	if begun, ok := m.reads[token]; ok {
 		m.readTime.observe(now.Sub(begun))
 		delete(m.reads, token)
@@ -267,16 +266,16 @@ func kindLabel(k tid.Kind) string {
 	return "io"
 }
 
-func byKind(count map[tid.Kind]uint64) []wire.Sample {
+func byKind(count [kinds]uint64) []wire.Sample {
 	return []wire.Sample{
 		sample("_total", float64(count[tid.Discovery]), "kind", "discovery"),
 		sample("_total", float64(count[tid.IO]), "kind", "io"),
 	}
 }
 
-func byLabel[K ~string](count map[K]uint64, label string) []wire.Sample {
+func byLabel[K ~string](counts map[K]uint64, label string) []wire.Sample {
 	samples := []wire.Sample{}
-	for key, n := range count {
+	for key, n := range counts {
 		samples = append(samples, sample("_total", float64(n), label, string(key)))
 	}
 	slices.SortFunc(samples, func(a, b wire.Sample) int { return cmp.Compare(a.Labels[label], b.Labels[label]) })
@@ -302,14 +301,12 @@ func seconds() *string {
 
 // histogram counts durations by the bound that they stay within.
 type histogram struct {
-	bounds []float64 // seconds, ascending
-	counts []uint64  // one more than bounds
+	bounds []float64             // seconds, ascending, at most maxBounds; never changed
+	counts [maxBounds + 1]uint64 // by the index of the bound; len(bounds) is beyond all
 	sum    float64
 }
 
-func newHistogram(bounds []float64) histogram {
-	return histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}
-}
+const maxBounds = 12
 
 func (h *histogram) observe(d time.Duration) {
 	i, _ := slices.BinarySearch(h.bounds, d.Seconds())
@@ -320,7 +317,7 @@ func (h *histogram) observe(d time.Duration) {
 func (h *histogram) family(name, help string) wire.Metric {
 	m := wire.Metric{Name: name, Type: "histogram", Unit: seconds(), Help: help}
 	total := uint64(0)
-	for i, n := range h.counts {
+	for i, n := range h.counts[:len(h.bounds)+1] {
 		total += n
 		bound := "+Inf"
 		if i < len(h.bounds) {
