@@ -37,6 +37,7 @@ type Options struct {
 	Level   *slog.LevelVar // follows log-level unless Debug
 	Debug   bool
 	Version string
+	Hangups <-chan os.Signal // SIGHUP, which main catches before it does anything slow; each reloads the configuration
 }
 
 // Daemon is the running service.
@@ -240,14 +241,11 @@ func (d *Daemon) use(c config.Config) {
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.
 func (d *Daemon) watchReloads(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, unix.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-d.Hangups:
 			_ = d.reload(ctx) // the core logs it
 		case done := <-d.api.reloads:
 			done <- d.reload(ctx)

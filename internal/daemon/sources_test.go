@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,7 +10,10 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -190,5 +194,29 @@ func TestWatchExclusions(t *testing.T) {
 	if err := w.close(); err != nil {
 		t.Error(err)
 	}
+	<-ended
+}
+
+// A SIGHUP that came before anybody could deal with it reloads the configuration.
+func TestHangup(t *testing.T) {
+	d, _ := idle(t, host(t))
+	hangups := make(chan os.Signal, 1)
+	hangups <- unix.SIGHUP
+	d.Hangups, d.Loader, d.notify = hangups, config.NewLoader(d.Root, ""), newNotifier(d.Log)
+	d.boot, d.api = newBootTables(d.Root, d.Log, config.Config{}), &api{}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		d.watchReloads(ctx)
+		close(ended)
+	}()
+	var got []string
+	for range 3 {
+		got = append(got, fmt.Sprintf("%T", (<-d.events).Event))
+	}
+	if diff := cmp.Diff([]string{"core.ExclusionsLoaded", "core.NBFTLoaded", "core.ConfigLoaded"}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	end()
 	<-ended
 }
