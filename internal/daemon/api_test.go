@@ -250,7 +250,7 @@ func TestLoopLatencyUnderLoad(t *testing.T) {
 	const controllers, events, clients = 4000, 25, 16
 	d, ctx := running(t, controllers)
 	dial(t, ctx, d).Close() // it listens
-	views := d.machine.View().Targets
+	views := slices.Collect(d.machine.View().Targets.All())
 	next := 0
 	median := func(what string) time.Duration {
 		waits := make([]time.Duration, events)
