@@ -19,6 +19,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 PROGRAMS = nvme-discoverd nvme-discoverctl
 MANPAGES = $(wildcard docs/man/*.[578])
 DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md))
+PLOTS = $(wildcard docs/performance/*.svg)
 
 # The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
@@ -38,7 +39,7 @@ TIMEOUT ?= 1h
 VULNDB ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint vuln fuzz e2e demo bench soak check check-all clean
+.PHONY: help build install uninstall test lint vuln fuzz fleet e2e demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -58,13 +59,14 @@ install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.
 	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' docs/examples/70-nvmet-heal.rules | install -m 0644 /dev/stdin '$(EXAMPLEDIR)/70-nvmet-heal.rules'
 	install -m 0644 docs/examples/blk-availability.conf '$(EXAMPLEDIR)'
 	install -m 0644 $(DOCS) '$(DOCDIR)'
+	install -D -m 0644 -t '$(DOCDIR)/performance' $(PLOTS)
 	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
 	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
 
 uninstall: ## remove what install installed (discoverd.conf stays)
 	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UNITDIR)/nvme-fabrics-shutdown.service' \
 		'$(CATALOGDIR)/nvme-discoverd.catalog' '$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules' '$(EXAMPLEDIR)/blk-availability.conf'
-	rm -f $(DOCS:docs/%='$(DOCDIR)/%')
+	rm -f $(DOCS:docs/%='$(DOCDIR)/%') $(PLOTS:docs/%='$(DOCDIR)/%')
 	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
@@ -91,6 +93,9 @@ fuzz: ## run every fuzz test for TIME=1m each
 			echo "== $$package $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) "$$package"; \
 		done; \
 	done
+
+fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/performance.md and draw its plot
+	go run ./internal/sim/fleet/plot
 
 e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs

@@ -31,9 +31,10 @@ const (
 // Machine is the state of the daemon. One goroutine calls Step. Its parts each have a file of their own, which says what
 // always holds of them.
 type Machine struct {
-	rng  *rand.Rand
-	now  time.Time
-	step uint64 // counts calls of Step; what touched marks are made of
+	rng    *rand.Rand
+	policy Backoff
+	now    time.Time
+	step   uint64 // counts calls of Step; what touched marks are made of
 
 	cfg        config.Config
 	configured bool
@@ -94,6 +95,7 @@ type Machine struct {
 func New(seed uint64) *Machine {
 	m := &Machine{
 		rng:     rand.New(rand.NewPCG(seed, 0)),
+		policy:  FullJitter,
 		targets: newTargets(), devices: newDevices(), units: newUnits(), desired: newDesired(), kicks: newKicks(),
 		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
 		fc:      fibreChannel{byName: map[fc.Announcement]*fcPort{}},

@@ -115,8 +115,10 @@ type command struct {
 
 func newWorld(t *testing.T) *world {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := New(1)
+	m.SetBackoff(steady)
 	return &world{
-		t: t, m: New(1), start: start, now: start, seq: 100, root: t.TempDir(),
+		t: t, m: m, start: start, now: start, seq: 100, root: t.TempDir(),
 		names: map[string]wish.Wish{}, devices: map[string]Device{}, units: map[string]UnitInfo{}, devids: map[string]string{},
 		stopped: map[string]bool{}, removed: map[string]uint64{}, jobs: map[string]Effect{}, reads: map[string][]ReadLog{},
 		standing: map[string]command{},

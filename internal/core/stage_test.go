@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ type stage struct {
 
 func newStage(t *testing.T, events ...Event) *stage {
 	s := &stage{t, New(1), time.Unix(1000, 0)}
+	s.m.SetBackoff(steady)
 	for _, ev := range events {
 		s.step(ev)
 	}
@@ -59,6 +61,11 @@ func (s *stage) expect(got []string, want ...string) {
 	if !slices.Equal(got, want) {
 		s.t.Errorf("effects\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
+}
+
+// steady is a back-off that is within a tenth of the exponential one: what a story is about does not depend on chance.
+func steady(rng *rand.Rand, n int, limit time.Duration) time.Duration {
+	return time.Duration(float64(Exponential(n, limit)) * (0.9 + 0.2*rng.Float64()))
 }
 
 // give makes entries the log page of a DC, whatever its state is.
