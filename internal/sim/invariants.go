@@ -77,9 +77,11 @@ func (k *watch) effect(e core.Effect) {
 	}
 }
 
-// stepped looks at the machine after a step.
-func (k *watch) stepped(ev core.Event) {
+// stepped looks at the machine after a step that had so many effects.
+func (k *watch) stepped(ev core.Event, effects int) {
+	k.noPastDeadline(ev, effects)
 	k.neverBusy(ev)
+	k.workIsBounded()
 	k.memoryIsBounded()
 }
 
@@ -253,6 +255,38 @@ func (k *watch) reading(c *controller) {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)
+}
+
+// noPastDeadline: a tick at the time that the machine asked for does something, or moves that time into the future. A time that
+// stays in the past without an effect makes the loop spin.
+func (k *watch) noPastDeadline(ev core.Event, effects int) {
+	if _, tick := ev.(core.Tick); !tick || effects > 0 {
+		return
+	}
+	if at := k.shell.machine.Deadline(); !at.IsZero() && at.Sub(epoch) <= k.now {
+		k.violate("noPastDeadline", "a tick does nothing and leaves the deadline at %s", stamp(at.Sub(epoch)))
+	}
+}
+
+// worker is a machine that counts what a step touched, for a kind of event whose work must not grow with the host: event names
+// the kind, touched is how many targets, devices and units the step looked at. It is "" for a kind that may look at all of them,
+// which are a comparison, a reload and a listing.
+type worker interface {
+	Work() (event string, touched int)
+}
+
+// maxWork bounds what a step touches, whatever there is on the host: a few dozen for each thing that the event is about.
+const maxWork = 500
+
+// workIsBounded: a step looks at what its event is about, not at everything there is.
+func (k *watch) workIsBounded() {
+	w, counts := any(k.shell.machine).(worker)
+	if !counts {
+		return
+	}
+	if event, touched := w.Work(); event != "" && touched > maxWork {
+		k.violate("workIsBounded", "a step for %s touched %d things", event, touched)
+	}
 }
 
 // neverBusy: the machine does not ask for one tick after the other.

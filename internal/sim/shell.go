@@ -80,14 +80,15 @@ func (s *shell) step(ev core.Event) {
 	if s.tracing != nil {
 		s.tracef("-> %s", describe(ev))
 	}
-	for _, effect := range s.advance(ev) {
+	effects := s.advance(ev)
+	for _, effect := range effects {
 		if s.tracing != nil {
 			s.tracef("   <- %v", effect)
 		}
 		s.watch.effect(effect)
 		s.do(effect)
 	}
-	s.watch.stepped(ev)
+	s.watch.stepped(ev, len(effects))
 	s.tick++
 	tick := s.tick
 	if at := s.machine.Deadline(); !at.IsZero() {
