@@ -171,7 +171,7 @@ func (c *connectCommand) record(device string, own bool) {
 	seq := c.kernel.seq
 	c.then(tiny(), func() {
 		if own {
-			c.disk.registry[device] = ownership{"discoverd", seq}
+			c.disk.registry[device] = ownership{string(c.wish.Owner), seq}
 		}
 		c.then(tiny(), func() {
 			c.disk.devid[c.unit] = device

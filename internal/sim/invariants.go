@@ -186,7 +186,7 @@ func (k *watch) disconnecting(c *controller, unit string, j *job) {
 // foreignIsUntouched: no controller of another orchestrator is disconnected.
 func (k *watch) foreignIsUntouched(c *controller, unit string) {
 	owner := k.disk.registry[c.Name].owner
-	if c.maker == makerStas && owner != "discoverd" && !c.disowned ||
+	if c.orchestrated() && !wish.Owner(owner).Ours() && !c.disowned ||
 		owner == makerAutoconnect && k.foreign(c.Name) && k.disk.switched < k.now-hindsight {
 		k.violate("foreignIsUntouched", "%s disconnects %v", short(unit), c)
 	}

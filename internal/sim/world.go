@@ -53,6 +53,7 @@ type world struct {
 
 	mix     mix
 	fabric  fabric
+	network network
 	kernel  kernel
 	disk    disk
 	systemd systemd
@@ -65,6 +66,7 @@ type world struct {
 func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation) {
 	w := &world{lab: l, rng: rand.New(rand.NewPCG(seed, 1)), tracing: trace}
 	w.mix = w.newMix()
+	w.network.init(w)
 	w.kernel.init(w)
 	w.disk.init()
 	w.systemd.init(w)
