@@ -21,6 +21,8 @@ type watch struct {
 	exclusions int                      // the list that the machine was given last
 	changed    time.Duration            // when the list on disk last changed
 	marked     map[string]bool          // units that the machine said an administrator stopped
+	touched    map[string]bool          // units that an administrator ever stopped, and those that are remembered with them
+	byAdmin    bool                     // the step remembers a stop by an administrator
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
 	wishes     map[string]wish.Wish     // of every unit that there ever was
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
@@ -33,6 +35,7 @@ type watch struct {
 
 func (k *watch) init(w *world) {
 	k.world = w
+	k.touched = map[string]bool{}
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
 }
 
@@ -71,6 +74,7 @@ func (k *watch) effect(e core.Effect) {
 		k.staysCalm(e.Unit, e)
 	case core.MarkStopped:
 		k.marked[e.Unit] = true
+		k.onlyWhatWasStopped(e.Unit)
 	case core.UnmarkStopped:
 		delete(k.marked, e.Unit)
 		delete(k.stopped, e.Unit)
@@ -79,6 +83,7 @@ func (k *watch) effect(e core.Effect) {
 
 // stepped looks at the machine after a step that had so many effects.
 func (k *watch) stepped(ev core.Event, effects int) {
+	k.byAdmin = false
 	k.noPastDeadline(ev, effects)
 	k.neverBusy(ev)
 	k.workIsBounded()
@@ -92,9 +97,23 @@ func (k *watch) stoppedStays(unit string) {
 	}
 }
 
+// onlyWhatWasStopped: no unit is said to have been stopped by an administrator that none has ever stopped. A target that uses the unit of
+// another one is remembered by its own too, in the same step.
+func (k *watch) onlyWhatWasStopped(unit string) {
+	switch {
+	case k.touched[unit]:
+		k.byAdmin = true
+	case k.byAdmin:
+		k.touched[unit] = true
+	default:
+		k.violate("onlyWhatWasStopped", "%s is said to have been stopped by an administrator, and none did", short(unit))
+	}
+}
+
 // adminStops takes note of a stop by an administrator.
 func (k *watch) adminStops(u *service) {
 	delete(k.stopped, u.name)
+	k.touched[u.name] = true
 	if j := u.job; j != nil && (j.kind == "stop" || j.foreign) { // it becomes part of a job that is there
 		return
 	}

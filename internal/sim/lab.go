@@ -23,6 +23,9 @@ var rules = [...]string{
 // Lab holds what all runs share and none changes.
 type Lab struct {
 	exclusions []exclusion.List // by the bits of the rules that are in force
+
+	// Ignore names invariants that may be broken: to look behind a fault that is known and not mended yet.
+	Ignore map[string]bool
 }
 
 // NewLab prepares runs. dir is an empty directory that is only needed meanwhile: lists are read from files, as always.

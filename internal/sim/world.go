@@ -101,7 +101,7 @@ func (w *world) after(d time.Duration, do func()) { w.agenda.push(w.now+max(d, 1
 
 // violate ends the run. The first violation counts.
 func (w *world) violate(invariant, format string, args ...any) {
-	if w.broken == nil {
+	if w.broken == nil && !w.lab.Ignore[invariant] {
 		w.broken = &Violation{invariant, fmt.Sprintf(format, args...), w.now}
 		w.tracef("VIOLATION %v", w.broken)
 	}
