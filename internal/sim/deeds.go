@@ -47,6 +47,9 @@ func deeds() []deed {
 		{"the system was suspended", 0.2, func(w *world) { w.shell.postIf(core.EventsLost{Why: "the system was suspended"}) }},
 		{"an interface goes down", 1, func(w *world) { w.network.linkFails() }},
 		{"an address goes away", 0.7, func(w *world) { w.network.addressGoes() }},
+		{"an interface of the boot firmware comes or goes", 0.5, func(w *world) { w.boot.interfaceIsNamed() }},
+		{"a host name changes", 1, func(w *world) { w.names.nameChanges() }},
+		{"the resolver goes away", 0.5, func(w *world) { w.names.resolverFails() }},
 		{"containers start", 0.5, func(w *world) { w.network.containersStart() }},
 		{"network events are lost", 0.3, func(w *world) { w.network.eventsAreLost() }},
 	}
@@ -327,6 +330,12 @@ func (w *world) reload() {
 	if w.chance(0.6) {
 		w.newConfig()
 	}
+	switch { // the tables are those of this boot, but the configuration says whether they count, and has the defaults of their parameters
+	case w.mix.boots > 0 && w.chance(0.2):
+		w.boot.off = !w.boot.off
+	case w.mix.boots > 0 && w.chance(0.3):
+		w.boot.newTables()
+	}
 	w.reloadSame()
 }
 
@@ -343,6 +352,7 @@ func (w *world) load(cfg config.Config) {
 	if w.shell.running {
 		w.shell.loadExclusions()
 		w.watch.reloading()
+		w.shell.loadTables()
 		w.shell.post(core.ConfigLoaded{Config: cfg})
 	}
 }
@@ -390,6 +400,7 @@ func (w *world) calmDown() {
 			w.enterFabric(p)
 		}
 	}
+	w.names.heal()
 	w.network.heal()
 	if !w.systemd.bus {
 		w.systemd.bus = true
@@ -410,5 +421,6 @@ func (w *world) calmDown() {
 // bound is how long after the faults ceased everything must be connected: the longest back-off, one comparison, a job that
 // was begun before and hangs until its result is given up, and connects that wait for their turn.
 func (w *world) bound() time.Duration {
-	return w.mix.reconnectMax*11/10 + time.Minute + (2*time.Minute + jobGrace) + 70*time.Second + 30*time.Second
+	return w.mix.reconnectMax*11/10 + time.Minute + (2*time.Minute + jobGrace) + 70*time.Second + 30*time.Second +
+		time.Minute // addresses of a name that nobody has, one after the other
 }

@@ -149,6 +149,8 @@ func (w *world) newFabric() {
 			w.newPage(p)
 		}
 	}
+	w.names.newNames()
+	w.boot.newTables()
 	w.newConfig()
 }
 
@@ -250,15 +252,23 @@ func (w *world) newConfig() {
 	s.FCKickstartInterval = w.mix.kickstart
 	*c = config.Config{Settings: s, HostNQN: hostNQN, HostID: hostID}
 	c.Discovered.IO, c.Discovered.Discovery = w.params(), w.params()
-	there := map[tid.TID]bool{}
+	there := map[config.Connection]bool{}
 	for _, p := range w.fabric.ports {
 		for w.chance(0.6) {
 			if !p.discovery && w.chance(0.5) {
 				break
 			}
-			if wanted := w.wishFor(p); !there[wanted.TID] {
-				there[wanted.TID] = true
-				connection := config.Connection{Wish: wanted, Discovered: c.Discovered, From: "discoverd.conf:" + strconv.Itoa(len(there))}
+			wanted := w.wishFor(p)
+			connection := config.Connection{Wish: wanted, Host: w.names.of(p), Discovered: c.Discovered}
+			if connection.Host != "" && w.chance(0.7) {
+				wanted.TID.Traddr = ""
+				connection.Wish = wanted
+			} else {
+				connection.Host = ""
+			}
+			if key := (config.Connection{Wish: wish.Wish{TID: wanted.TID}, Host: connection.Host}); !there[key] {
+				there[key] = true
+				connection.From = "discoverd.conf:" + strconv.Itoa(len(there))
 				if p.kept != "" && w.chance(0.7) {
 					connection.Persistence = p.kept
 				}
@@ -281,8 +291,21 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
-	for _, c := range w.fabric.config.Connections {
+	for _, c := range w.boot.wishes() {
 		add(c.Wish)
+	}
+	for _, c := range w.fabric.config.Connections {
+		if c.Host != "" { // what it names is judged apart; the address by which it is connected leads on
+			for _, x := range wishes(c, w.names.find(c.Host).ever) {
+				if slices.ContainsFunc(w.kernel.all(), func(c *controller) bool { return c.Serves(x.TID) && w.disk.unitOf[c.Name] == x.TID.UnitName() }) {
+					add(x)
+				}
+			}
+			continue
+		}
+		if !w.boot.covers(c.Wish) {
+			add(c.Wish)
+		}
 	}
 	for _, p := range w.fabric.ports {
 		for _, hba := range p.seenBy {
@@ -314,7 +337,7 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			if e.Transport == tid.TCP { // the only one that is bound to an interface
 				t.HostIface = parent.HostIface
 			}
-			if t, err := tid.New(t, kind); err == nil {
+			if t, err := tid.New(t, kind); err == nil && !w.boot.covers(wish.Wish{Kind: kind, TID: t}) {
 				add(wish.Wish{Kind: kind, TID: t})
 			}
 		}

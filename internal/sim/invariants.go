@@ -330,7 +330,10 @@ func (k *watch) neverBusy(ev core.Event) {
 // memoryIsBounded: what the machine remembers is bounded by what there is.
 func (k *watch) memoryIsBounded() {
 	wishes := len(k.fabric.config.Connections)
-	limit := 40 * (wishes + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
+	for _, h := range k.names.hosts {
+		wishes += len(h.ever)
+	}
+	limit := 40 * (wishes + len(k.boot.tables) + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
 	if size := k.shell.machine.Size(); size > limit {
 		k.violate("memoryIsBounded", "the machine remembers %d things of %d ports", size, len(k.fabric.ports))
 	}
@@ -358,7 +361,7 @@ func (k *watch) staysCalm(unit string, e core.Effect) {
 // polled tells whether a DC may be parked: it is connected now and then.
 func (k *watch) polled(x wish.Wish) bool {
 	p := k.fabric.port(x.TID)
-	if !p.discovery {
+	if p == nil || !p.discovery {
 		return false
 	}
 	policies := k.policies(p)
@@ -373,6 +376,9 @@ func (k *watch) atQuiescence() {
 	}
 	for _, x := range k.desired(k.fit) {
 		k.comesBack(x)
+	}
+	for _, c := range k.fabric.config.Connections {
+		k.namedComesBack(c)
 	}
 	k.nothingIsLeft()
 	k.ownersAreKnown()
@@ -441,14 +447,16 @@ func (k *watch) nothingIsLeft() {
 // fit tells whether nothing stands against a wish.
 func (k *watch) fit(x wish.Wish) bool {
 	p := k.fabric.port(x.TID)
-	if p == nil || !p.serves(x.TID) || k.parked(x) {
-		return false
-	}
+	return p != nil && p.serves(x.TID) && !k.parked(x) && k.permitted(x)
+}
+
+// permitted tells whether neither the exclusion list nor another orchestrator nor an administrator stands against a wish.
+func (k *watch) permitted(x wish.Wish) bool {
 	if _, excluded := k.lab.exclusions[k.disk.exclusions].Match(x.TID); excluded {
 		return false
 	}
 	for _, c := range k.kernel.all() {
-		if c.Serves(x.TID) && k.foreign(c.Name) {
+		if k.serves(c, x) && k.foreign(c.Name) {
 			return false
 		}
 	}
@@ -472,9 +480,45 @@ func (k *watch) parked(x wish.Wish) bool {
 // comesBack: when the faults have ceased, what is wished for and can be connected is connected, by a unit that is active and
 // on record.
 func (k *watch) comesBack(x wish.Wish) {
+	if why := k.missing(x); why != "" {
+		k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
+	}
+}
+
+// namedComesBack: the same of a connection with a host name, by any address that the name stands for, or stood for when it was connected. It
+// must not come back while something stands against one of them: that is the one that may have been tried last.
+func (k *watch) namedComesBack(c config.Connection) {
+	if c.Host == "" {
+		return
+	}
+	h := k.names.find(c.Host)
+	for _, x := range wishes(c, h.ever) {
+		if k.missing(x) == "" || !k.permitted(x) || k.parked(x) || k.boot.covers(x) {
+			return
+		}
+	}
+	for _, x := range wishes(c, h.addrs) {
+		if k.fit(x) {
+			k.violate("namedComesBack", "%s (%s) is wanted and there at %s: %s", c.Host, c.Wish.TID.NQN, x.TID.Traddr, k.missing(x))
+		}
+	}
+}
+
+// serves tells whether a controller serves a wish. One of the boot firmware may have to do without its source address.
+func (k *watch) serves(c *controller, x wish.Wish) bool {
+	if c.Serves(x.TID) {
+		return true
+	}
+	anywhere := x.TID
+	anywhere.HostTraddr = ""
+	return k.boot.fromAnywhere(x) && c.Serves(anywhere)
+}
+
+// missing tells why a wish is not connected as it should be, "" if it is.
+func (k *watch) missing(x wish.Wish) string {
 	why := "no controller serves it"
 	for _, c := range k.kernel.all() {
-		if !c.Serves(x.TID) || c.State != "live" {
+		if !k.serves(c, x) || c.State != "live" {
 			continue
 		}
 		unit := k.disk.unitOf[c.Name]
@@ -487,10 +531,10 @@ func (k *watch) comesBack(x wish.Wish) {
 		case k.disk.devid[unit] != c.Name:
 			why = c.String() + " serves it and " + short(unit) + " does not know"
 		default:
-			return
+			return ""
 		}
 	}
-	k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
+	return why
 }
 
 // claiming: a controller that one unit holds is not taken by another, except for an administrator, whose restart takes what

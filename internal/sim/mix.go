@@ -24,6 +24,8 @@ type mix struct {
 	dead         float64 // a port that never comes up
 	ending       float64 // a DC that does not keep its connections
 	pins         float64 // a wish that pins an interface or source address
+	names        float64 // a port with a name
+	boots        float64 // a port that the firmware boots from
 	transports   bool    // not only tcp
 
 	reconnectMax time.Duration
@@ -79,6 +81,10 @@ func (w *world) newMix() mix {
 	some(&m.dead, 0.4)
 	some(&m.ending, 0.6)
 	some(&m.pins, 0.7)
+	some(&m.names, 0.8)
+	if w.chance(0.15) {
+		m.boots = 0.5 * w.rng.Float64()
+	}
 	all := deeds()
 	if w.chance(0.3) { // calm, one or two kinds
 		for range 1 + w.rng.IntN(2) {

@@ -142,6 +142,7 @@ func (n *network) kick(iface string, addrs []netip.Addr, why string) {
 		return
 	}
 	n.shell.within(n.latency(time.Millisecond), func() {
+		n.shell.postTables() // an interface that they name may have come
 		for _, transport := range []string{tid.TCP, tid.RDMA} {
 			n.shell.post(core.Kick{Transport: transport, Iface: iface, Addrs: slices.Clone(addrs), Why: why})
 		}

@@ -54,6 +54,8 @@ type world struct {
 	mix     mix
 	fabric  fabric
 	network network
+	names   names
+	boot    boot
 	kernel  kernel
 	disk    disk
 	systemd systemd
@@ -67,6 +69,8 @@ func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation)
 	w := &world{lab: l, rng: rand.New(rand.NewPCG(seed, 1)), tracing: trace}
 	w.mix = w.newMix()
 	w.network.init(w)
+	w.names.init(w)
+	w.boot.init(w)
 	w.kernel.init(w)
 	w.disk.init()
 	w.systemd.init(w)
