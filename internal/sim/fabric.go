@@ -291,14 +291,15 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
+	targets := w.shell.machine.View().Targets
 	for _, c := range w.boot.wishes() {
 		add(c.Wish)
 	}
 	for _, c := range w.fabric.config.Connections {
-		if c.Host != "" { // what it names is judged apart; the address by which it is connected leads on
-			for _, x := range wishes(c, w.names.find(c.Host).ever) {
-				if slices.ContainsFunc(w.kernel.all(), func(c *controller) bool { return c.Serves(x.TID) && w.disk.unitOf[c.Name] == x.TID.UnitName() }) {
-					add(x)
+		if c.Host != "" { // by the address that the daemon has come to; namedComesBack judges whether that is right
+			for _, t := range targets {
+				if slices.Contains(t.Sources, c.From+" ("+c.Host+")") {
+					add(t.Wish)
 				}
 			}
 			continue

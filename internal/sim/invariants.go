@@ -180,7 +180,9 @@ func (k *watch) excludedIsNotConnected(wr *write) {
 // neverTwice: nothing is connected for a wish that a controller of ours serves.
 func (k *watch) neverTwice(wr *write) {
 	for _, c := range k.kernel.all() {
-		if c.Transport == tid.FC && c.liveSince > wr.begun { // nothing tells what it is while it associates
+		// What a controller is that associates for the first time on Fibre Channel, or what path one without a pin takes when it
+		// reconnects, nothing tells: the command looked at it before, and the kernel cannot be told to look.
+		if c.liveSince > wr.begun {
 			continue
 		}
 		if c == wr.made || c.removing || c.theirs() {

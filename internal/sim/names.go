@@ -69,7 +69,7 @@ func (n *names) resolveTo(h *host) {
 		}
 	}
 	for _, p := range n.fabric.ports {
-		same := p.nqn == h.port.nqn && p.transport == h.port.transport && p.trsvcid == h.port.trsvcid
+		same := p.nqn == h.port.nqn && p.transport == h.port.transport && p.trsvcid == h.port.trsvcid && p.kept == h.port.kept
 		if p == h.port && n.chance(0.9) || p != h.port && same && n.chance(0.6) {
 			add(p.traddr)
 		}
