@@ -287,7 +287,7 @@ func (w *world) ownerVanishes() {
 }
 
 func (w *world) changeExclusions() {
-	w.disk.exclusions ^= 1 << w.rng.IntN(len(rules))
+	w.disk.exclusions ^= 1 << w.rng.IntN(len(rules)-1)
 	w.watch.changed = w.now
 	w.tracef("exclusions: %v", excluded(w.disk.exclusions))
 	if w.shell.running {

@@ -27,6 +27,7 @@ type ownership struct {
 }
 
 func (d *disk) init() {
+	d.exclusions = 1 << (len(rules) - 1)
 	d.registry = map[string]ownership{}
 	d.devid, d.unitOf = map[string]string{}, map[string]string{}
 	d.results, d.stopped, d.stopping = map[string]state.Result{}, map[string]bool{}, map[string]bool{}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -43,6 +44,7 @@ type port struct {
 	absent                          bool     // fc: it is not in the fabric
 
 	entries   []discoverylog.Entry
+	tail      []discoverylog.Entry // of a huge page
 	gen       uint64
 	epcsd     bool
 	own       bool               // the page has an entry for the DC itself
@@ -125,7 +127,11 @@ func (w *world) newFabric() {
 		}
 		w.fabric.ports = append(w.fabric.ports, p)
 	}
-	for i := range 1 + w.rng.IntN(3) {
+	dcs := 1 + w.rng.IntN(3)
+	if w.mix.tail > 0 {
+		dcs = hugeDCs
+	}
+	for i := range dcs {
 		p := &port{discovery: true, nqn: tid.DiscoveryNQN, gen: 1, epcsd: w.chance(0.3), own: w.chance(0.7)}
 		if w.chance(0.4) {
 			p.nqn = fmt.Sprintf("nqn.2024-01.com.example:dc%d", i)
@@ -136,6 +142,7 @@ func (w *world) newFabric() {
 		if w.chance(0.3) {
 			p.kept = []config.Persistence{config.PersistenceNever, config.PersistenceAuto, config.PersistenceAlways}[w.rng.IntN(3)]
 		}
+		p.tail = tail(i, w.mix.tail)
 		add(p, 10+i)
 	}
 	for i := range 1 + w.rng.IntN(w.mix.size) {
@@ -194,6 +201,7 @@ func (w *world) newPage(dc *port) {
 		}
 		dc.entries = append(dc.entries, e)
 	}
+	dc.entries = append(dc.entries, dc.tail...)
 	if w.chance(0.1) { // nonsense
 		dc.entries = append(dc.entries, discoverylog.Entry{Subtype: 9, Transport: "tcp", Traddr: "192.0.2.9", Trsvcid: "1", NQN: "x"},
 			discoverylog.Entry{Subtype: discoverylog.NVM, Traddr: "nowhere", NQN: "y"})
@@ -291,7 +299,10 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
-	targets := w.shell.machine.View().Targets
+	var targets []core.TargetView
+	if len(w.names.hosts) > 0 {
+		targets = w.shell.machine.View().Targets
+	}
 	for _, c := range w.boot.wishes() {
 		add(c.Wish)
 	}
@@ -317,6 +328,7 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
+	static := len(list)
 	for i := 0; i < len(list); i++ {
 		if list[i].Kind != tid.Discovery {
 			continue
@@ -342,6 +354,9 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 				add(wish.Wish{Kind: kind, TID: t})
 			}
 		}
+	}
+	if len(seen) > mostWanted { // which of them are left out is nobody's promise
+		return list[:static]
 	}
 	return list
 }

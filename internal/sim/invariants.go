@@ -335,7 +335,14 @@ func (k *watch) memoryIsBounded() {
 	for _, h := range k.names.hosts {
 		wishes += len(h.ever)
 	}
-	limit := 40 * (wishes + len(k.boot.tables) + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
+	entries := 0
+	for _, p := range k.fabric.ports {
+		entries += len(p.entries)
+	}
+	if n := k.shell.machine.Targets(); n > mostWanted+40*(wishes+len(k.wishes)) {
+		k.violate("memoryIsBounded", "there are %d targets", n)
+	}
+	limit := 40 * (entries + wishes + len(k.boot.tables) + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
 	if size := k.shell.machine.Size(); size > limit {
 		k.violate("memoryIsBounded", "the machine remembers %d things of %d ports", size, len(k.fabric.ports))
 	}

@@ -18,6 +18,7 @@ var rules = [...]string{
 	"host-iface=eth1",
 	"traddr=192.0.2.22;nqn=nqn.2024-01.com.example:s2",
 	"nqn=nqn.2014-08.org.nvmexpress.discovery;traddr=192.0.2.11",
+	"traddr=" + hugeAddress, // it is in force from the beginning and stays
 }
 
 // Lab holds what all runs share and none changes.

@@ -27,6 +27,7 @@ type mix struct {
 	names        float64 // a port with a name
 	boots        float64 // a port that the firmware boots from
 	transports   bool    // not only tcp
+	tail         int     // entries that nine log pages have each beside what there is
 
 	reconnectMax time.Duration
 	retention    time.Duration
@@ -65,6 +66,16 @@ func (w *world) newMix() mix {
 	}
 	if w.chance(0.1) {
 		m.length = w.between(3*time.Minute, 10*time.Minute)
+	}
+	// What costs a daemon a second costs a simulation of it many, so pages of this kind are rare.
+	switch at := w.rng.Float64(); {
+	case at < 1./40_000:
+		m.tail = hugeTail
+	case at < 1./1500:
+		m.tail = longTail
+	}
+	if m.tail > 0 {
+		m.length, m.reconnectMax, m.interval = 20*time.Second, time.Minute, max(m.interval, time.Second)
 	}
 	some := func(p *float64, most float64) {
 		if w.chance(0.35) {
