@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -82,7 +83,14 @@ func (b *boot) covers(x wish.Wish) bool {
 	})
 }
 
-// fromAnywhere tells whether a wish is of the tables and may go without its host-traddr, which was not this host's at some time.
+// fromAnywhere tells whether a wish is of the tables and may go without its host-traddr, which was not this host's at some time; or whether
+// it inherited that from such a discovery controller.
 func (b *boot) fromAnywhere(x wish.Wish) bool {
-	return slices.ContainsFunc(b.wishes(), func(c nbft.Connection) bool { return c.DHCP && c.Wish.TID == x.TID })
+	if slices.ContainsFunc(b.fabric.config.Connections, func(c config.Connection) bool { return c.Wish.TID == x.TID }) {
+		return false
+	}
+	return slices.ContainsFunc(b.wishes(), func(c nbft.Connection) bool {
+		t := c.Wish.TID
+		return c.DHCP && (t == x.TID || c.Wish.Kind == tid.Discovery && t.HostTraddr != "" && t.HostTraddr == x.TID.HostTraddr)
+	})
 }
