@@ -114,7 +114,7 @@ func (k *watch) onlyWhatWasStopped(unit string) {
 func (k *watch) adminStops(u *service) {
 	delete(k.stopped, u.name)
 	k.touched[u.name] = true
-	if j := u.job; j != nil && (j.kind == "stop" || j.foreign) { // it becomes part of a job that is there
+	if j := u.job; j != nil && j.kind == "stop" { // it becomes part of a job that is there, and systemd tells nobody
 		return
 	}
 	if k.shell.running && k.systemd.bus {
@@ -185,7 +185,7 @@ func (k *watch) neverTwice(wr *write) {
 		if c.liveSince > wr.begun {
 			continue
 		}
-		if c == wr.made || c.removing || c.theirs() {
+		if c == wr.made || c.removing {
 			continue
 		}
 		real := c.Controller
@@ -223,8 +223,7 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 	if stop, ok := is.effect.(core.StopUnit); ok && c.port.discovery && k.mayPark(c.port, stop.Why) {
 		return
 	}
-	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
-		// Even a daemon that has just begun looks at what it restarts.
+	if c.liveSince > is.at-hindsight { // it came up when the daemon had decided, or shortly before
 		if _, restart := is.effect.(core.RestartUnit); !restart || c.liveSince > is.at-time.Second {
 			return
 		}
@@ -374,7 +373,7 @@ func (k *watch) polled(x wish.Wish) bool {
 		return false
 	}
 	policies := k.policies(p)
-	return slices.Contains(policies, config.PersistenceNever) || slices.Contains(policies, config.PersistenceAuto) ||
+	return slices.Contains(policies, config.PersistenceNever) || slices.Contains(policies, config.PersistenceAuto) && k.endsOften(p) ||
 		slices.Contains(policies, config.PersistenceEPCSD) && (!p.own || !p.epcsd)
 }
 
@@ -469,12 +468,12 @@ func (k *watch) permitted(x wish.Wish) bool {
 			return false
 		}
 	}
-	for unit := range k.disk.stopped { // it may be the unit of this wish by adoption
-		if s := k.wishes[unit].TID; unit == x.TID.UnitName() || s.Traddr == x.TID.Traddr && s.Trsvcid == x.TID.Trsvcid {
-			return false
-		}
+	if k.disk.stopped[x.TID.UnitName()] {
+		return false
 	}
-	return true
+	return !slices.ContainsFunc(k.shell.machine.View().Targets, func(t core.TargetView) bool { // by a unit that it has adopted
+		return t.Wish.TID == x.TID && t.State == core.Stopped && k.disk.stopped[t.Unit]
+	})
 }
 
 // parked tells whether a DC may be waiting to be polled.
