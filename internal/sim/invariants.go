@@ -161,7 +161,6 @@ func (k *watch) excludedIsNotTried(unit string) {
 // made looks at a controller that came up.
 func (k *watch) made(wr *write) {
 	if wr.made.theirs() {
-		wr.made.misfiled = k.disk.unitOf[wr.made.Name] != ""
 		return
 	}
 	k.stats.Connects++
@@ -271,7 +270,7 @@ func (k *watch) endsOften(p *port) bool {
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
 func (k *watch) reading(c *controller) {
-	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || !c.theirs() || c.misfiled || c.liveSince > k.now-hindsight {
+	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || !c.theirs() || c.liveSince > k.now-hindsight {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)

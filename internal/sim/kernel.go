@@ -34,7 +34,6 @@ type controller struct {
 	aenOut           bool // an AEN was sent and the page not read since: the target sends no other
 	outage           int  // counts losses of the association, to tell timers of earlier ones
 	disowned         bool // another program removed its owner from the registry
-	misfiled         bool // when it came up, a record that outlived an earlier controller of its name gave it to a unit
 	removing         bool
 	removed          []func() // who waits for the end of delete_controller
 }

@@ -130,7 +130,7 @@ func (s *shell) step(ev core.Event) {
 func (s *shell) advance(ev core.Event) (effects []core.Effect) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.violate("neverPanics", "%v", r)
+			s.violate(invariantOfPanic, "%v", r)
 		}
 	}()
 	return s.machine.Step(epoch.Add(s.now), ev)

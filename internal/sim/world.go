@@ -108,8 +108,28 @@ func (w *world) violate(invariant, format string, args ...any) {
 	if w.broken == nil && !w.lab.Ignore[invariant] {
 		w.broken = &Violation{invariant, fmt.Sprintf(format, args...), w.now}
 		w.tracef("VIOLATION %v", w.broken)
+		w.dump()
 	}
 }
+
+// dump traces what the daemon knows and what there is.
+func (w *world) dump() {
+	if w.tracing == nil || invariantOfPanic == w.broken.Invariant {
+		return
+	}
+	for _, t := range w.shell.machine.View().Targets {
+		w.tracef("target %v: %v, %s, unit %s, device %s, sources %v, next %v, error %q", t.Wish.TID, t.State, t.Phase, short(t.Unit), t.Device, t.Sources, t.Next.Sub(epoch), t.LastError)
+	}
+	for _, c := range w.kernel.all() {
+		w.tracef("controller %v: source %s, owner %q, by the files of %s", c, c.source, w.disk.registry[c.Name].owner, short(w.disk.unitOf[c.Name]))
+	}
+	for _, u := range w.systemd.units {
+		w.tracef("unit %s: %s", short(u.name), u.active())
+	}
+}
+
+// invariantOfPanic is the one after which the machine is not to be looked at.
+const invariantOfPanic = "neverPanics"
 
 func (w *world) tracef(format string, args ...any) {
 	if w.tracing != nil {
