@@ -467,11 +467,18 @@ func (k *watch) permitted(x wish.Wish) bool {
 			return false
 		}
 	}
-	if k.disk.stopped[x.TID.UnitName()] {
-		return false
+	ids := []tid.TID{x.TID}
+	if k.boot.fromAnywhere(x) {
+		ids = append(ids, x.TID)
+		ids[1].HostTraddr = ""
 	}
-	return !slices.ContainsFunc(k.shell.machine.View().Targets, func(t core.TargetView) bool { // by a unit that it has adopted
-		return t.Wish.TID == x.TID && t.State == core.Stopped && k.disk.stopped[t.Unit]
+	return !slices.ContainsFunc(ids, k.isStopped)
+}
+
+// isStopped tells whether an administrator stopped a target, by its own unit or one that it has adopted.
+func (k *watch) isStopped(id tid.TID) bool {
+	return k.disk.stopped[id.UnitName()] || slices.ContainsFunc(k.shell.machine.View().Targets, func(t core.TargetView) bool {
+		return t.Wish.TID == id && t.State == core.Stopped && k.disk.stopped[t.Unit]
 	})
 }
 
