@@ -5,7 +5,8 @@
 // What is simulated follows what was measured of the real ones, their untidiness most of all: answers take time and
 // overtake each other, a reading of many things is not of one moment, names are given out again at once. shell.go stands
 // for internal/daemon, command.go for internal/connect, systemd.go for systemd and internal/unit; each must do what its
-// original does.
+// original does. Around them are the kernel, the network of this host, its resolver (names.go), what its firmware left
+// (boot.go) and the targets (fabric.go); deeds.go is what others do to all of that.
 //
 // invariants.go says what must hold whatever happens.
 package sim
