@@ -500,14 +500,16 @@ func (k *watch) comesBack(x wish.Wish) {
 }
 
 // namedComesBack: the same of a connection with a host name, by any address that the name stands for, or stood for when it was connected. It
-// must not come back while something stands against one of them: that is the one that may have been tried last.
+// must not come back while something stands against one of them: that is the one that may have been tried last. Nor while the kernel
+// still reconnects it at an address that does not answer any more.
 func (k *watch) namedComesBack(c config.Connection) {
 	if c.Host == "" {
 		return
 	}
 	h := k.names.find(c.Host)
 	for _, x := range wishes(c, h.ever) {
-		if k.missing(x) == "" || !k.permitted(x) || k.parked(x) || k.boot.covers(x) {
+		reconnecting := slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return c.State != "live" && k.serves(c, x) })
+		if reconnecting || k.missing(x) == "" || !k.permitted(x) || k.parked(x) || k.boot.covers(x) {
 			return
 		}
 	}
