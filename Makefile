@@ -34,12 +34,15 @@ ALL ?=
 REPEAT ?=
 MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
 	$(if $(KEEP),-keep '$(KEEP)')
+# Of the simulation: how many seeds, and the first one.
+SEEDS ?= 1000000
+FROM ?= 1
 TIME ?= 1m
 TIMEOUT ?= 1h
 VULNDB ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint vuln fuzz fleet e2e demo bench soak check check-all clean
+.PHONY: help build install uninstall test sim lint vuln fuzz fleet e2e demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -73,6 +76,9 @@ test: ## unit tests, the seeds of the fuzz tests among them, under the race dete
 	@.ci/setup gcc dbus-daemon ip
 	CGO_ENABLED=1 go test -race ./...
 	go test ./internal/sim
+
+sim: ## simulate SEEDS=1000000 hosts from number FROM=1 on, on every processor; names the first ten that fail, each with its replay
+	go test ./internal/sim -run '^TestSeeds$$' -sim.seeds=$(SEEDS) -sim.from=$(FROM) -sim.progress=10s -count=1 -timeout 0 -v
 
 lint: ## formatting, vet and staticcheck, the end-to-end code included
 	@unformatted="$$($(GOFUMPT) -l cmd docs internal)"; \

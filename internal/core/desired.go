@@ -82,7 +82,7 @@ func (d *desired) claimants(id tid.TID) []*target {
 // refresh makes the desired set anew when something changed that it is made of, and the targets agree with it.
 func (m *Machine) refresh() {
 	for m.audited && m.stale { // the pages of DCs that go are gone with them
-		m.stale = false
+		m.stale, m.refreshed = false, m.step
 		m.syncNames()
 		list := m.follow(m.wantStatic())
 		before := map[tid.TID]bool{}

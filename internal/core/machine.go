@@ -86,8 +86,9 @@ type Machine struct {
 	ready   bool
 	effects []Effect
 
-	work   int // how many targets, devices, units and the like the last Step looked at
-	brakes int // timers that fired too often
+	refreshed uint64 // step in which the desired set was last made anew
+	work      int    // how many targets, devices, units and the like the last Step looked at
+	brakes    int    // timers that fired too often
 }
 
 // New returns a machine that knows nothing yet. seed makes the jitter of its back-off; equal seeds and equal events give
@@ -238,9 +239,18 @@ func (m *Machine) Deadline() time.Time {
 	return m.timers.next()
 }
 
-// Work returns how many targets, devices, units and the like the last Step looked at, and how many timers have fired too
-// often so far: for tests that hold the machine to a bound.
-func (m *Machine) Work() (touched, brakes int) { return m.work, m.brakes }
+// Work is what the last Step did, for tests that hold the machine to a bound.
+type Work struct {
+	Touched   int  // targets, devices, units and the like that it looked at
+	Changed   int  // targets that it changed
+	Refreshed bool // it made the desired set anew
+	Brakes    int  // timers that were put off because they fired too often, in all steps so far
+}
+
+// Work returns what the last Step did.
+func (m *Machine) Work() Work {
+	return Work{m.work, len(m.targets.changed), m.refreshed == m.step, m.brakes}
+}
 
 func (m *Machine) configLoaded(ev ConfigLoaded) {
 	reload := m.configured
