@@ -281,8 +281,8 @@ func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 		m.compareAssociating(t)
 	case t.is(unknown) && unitsKnown:
 		m.inspect(t, afterExists)
-	case t.is(inspecting) && m.bus:
-		m.emit(AskUnit{Unit: t.unit})
+	case t.is(inspecting):
+		m.ask(t.unit)
 	}
 }
 

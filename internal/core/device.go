@@ -389,7 +389,7 @@ func (m *Machine) decide(t *target) {
 		if t.attempts > 0 {
 			m.shortLived(t)
 		} else {
-			m.in(&t.timer, m.backoff(1, m.cfg.Settings.ReconnectMaxDelay))
+			m.in(&t.timer, kickstartDelay+m.backoff(1, m.cfg.Settings.ReconnectMaxDelay)) // after the kickstart
 		}
 	default:
 		m.connect(t)

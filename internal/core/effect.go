@@ -39,7 +39,10 @@ type (
 	// StopUnit stops a unit.
 	StopUnit struct{ Unit, Why string }
 	// AskUnit asks systemd about a unit and reads the device that it is said to have.
-	AskUnit struct{ Unit string }
+	AskUnit struct {
+		Unit  string
+		Token uint64 // for the answer
+	}
 	// ReadLog reads the discovery log page of a DC and judges it for each reader (JudgePages), of which there is one at least.
 	ReadLog struct {
 		Device  string

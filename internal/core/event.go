@@ -137,6 +137,7 @@ type (
 	// UnitState answers AskUnit.
 	UnitState struct {
 		Unit         string
+		Token        uint64 // of AskUnit
 		Known        bool // false: systemd could not be asked
 		Info         UnitInfo
 		Device       *Device       // as in JobDone

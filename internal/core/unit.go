@@ -22,6 +22,7 @@ type unit struct {
 	op      Op       // our job on it; setOp alone changes it
 	had     bool     // this daemon has started it or has seen it hold a controller
 	foreign string   // type of the last job that was not ours, since our last one
+	jobbed  uint64   // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
 	touched uint64   // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
 
@@ -66,7 +67,7 @@ func (m *Machine) setOp(u *unit, op Op) {
 		return 0
 	}
 	m.units.running += connects(op) - connects(u.op)
-	u.op = op
+	u.op, u.jobbed = op, m.step
 }
 
 // unitHolds reports whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
@@ -118,8 +119,13 @@ func (m *Machine) inspect(t *target, why inspection) {
 	m.await(t, why)
 	m.in(&t.timer, inspectAgain)
 	m.enterGroup(t)
+	m.ask(t.unit)
+}
+
+// ask asks systemd about a unit, if it can be talked to.
+func (m *Machine) ask(unit string) {
 	if m.bus {
-		m.emit(AskUnit{Unit: t.unit})
+		m.emit(AskUnit{Unit: unit, Token: m.step})
 	}
 }
 
@@ -140,7 +146,7 @@ func (m *Machine) foreignJob(ev ForeignJob) {
 	if ev.Type == "stop" && !ev.Removed { // begun now, so it is not one of ours whose end was not heard
 		delete(m.stopping, ev.Unit)
 	}
-	m.emit(AskUnit{Unit: ev.Unit})
+	m.emit(AskUnit{Unit: ev.Unit, Token: m.step})
 }
 
 func (m *Machine) unitState(ev UnitState) {
@@ -154,11 +160,19 @@ func (m *Machine) unitState(ev UnitState) {
 		m.shutdown = true
 		return
 	}
+	if m.units.byName[ev.Unit] == nil && m.user(ev.Unit) == nil { // it went since it was asked about
+		return
+	}
 	u := m.unitOf(ev.Unit)
-	if u.op != OpNone { // our own job: its end tells
+	switch {
+	case u.op != OpNone: // our own job: its end tells
+		return
+	case ev.Token != 0 && ev.Token < u.jobbed:
+		m.ask(ev.Unit)
 		return
 	}
 	u.touched, u.unsure = m.step, false
+	begun := u.begins
 	u.begins = ev.Info.begins()
 	var d *device
 	if ev.Device != nil {
@@ -201,7 +215,7 @@ func (m *Machine) unitState(ev UnitState) {
 			u.foreign = "stop"
 		}
 		m.setActive(u, false, nil)
-		m.stoppedOutside(ev, t, u)
+		m.stoppedOutside(ev, t, u, begun)
 		m.tidy(ev.Unit)
 	}
 }
@@ -221,8 +235,8 @@ func (m *Machine) stoppedBefore(ev UnitState, t *target, u *unit) {
 }
 
 // stoppedOutside handles a unit that is inactive, or about to be, without our doing. A connect that failed leaves a result,
-// a stop does not.
-func (m *Machine) stoppedOutside(ev UnitState, t *target, u *unit) {
+// a stop does not. begun is set if the unit was being started when it was last asked about.
+func (m *Machine) stoppedOutside(ev UnitState, t *target, u *unit, begun bool) {
 	switch {
 	case t == nil:
 		if u.foreign == "stop" && !m.stopped[u.name] {
@@ -235,7 +249,7 @@ func (m *Machine) stoppedOutside(ev UnitState, t *target, u *unit) {
 	case !t.is(inspecting):
 	case ev.Failure != nil && ev.Failure.Meaning != "":
 		m.fail(t, ev.Failure.Meaning, ev.Failure.Errno)
-	case t.attempt.why == afterExists, u.foreign != "": // it ended, or somebody's own attempt to start it failed: ours comes next
+	case t.attempt.why == afterExists, u.foreign != "", begun: // it ended, or somebody's own attempt to start it failed: ours comes next
 		m.fail(t, "the unit ended meanwhile", 0)
 	default:
 		m.byAdmin(t, u.name+" is inactive without our doing, as if an administrator had stopped it")
@@ -249,7 +263,7 @@ func (m *Machine) jobDone(ev JobDone) {
 	}
 	m.setOp(u, OpNone)
 	u.begins, u.touched, u.unsure = false, m.step, ev.Outcome == Lost
-	if u.unsure && ev.Op != OpStart {
+	if u.unsure && ev.Op != OpStart && u.foreign != "stop" {
 		m.stopping[ev.Unit] = true
 	}
 	var d *device
@@ -346,8 +360,8 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 func (m *Machine) inspectStopped(t *target) {
 	if t.state == Connecting || t.is(inspecting) {
 		m.inspect(t, afterCancel)
-	} else if m.bus {
-		m.emit(AskUnit{Unit: t.unit})
+	} else {
+		m.ask(t.unit)
 	}
 }
 

@@ -338,7 +338,7 @@ func (x *executor) done(j job, result unit.Result) core.JobDone {
 func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answer := core.UnitState{Unit: e.Unit}
+	answer := core.UnitState{Unit: e.Unit, Token: e.Token}
 	down, err := x.units.ShuttingDown(limited)
 	answer.ShuttingDown = down
 	var info unit.Info

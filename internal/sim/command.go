@@ -79,6 +79,7 @@ type connectCommand struct {
 
 func (c *connectCommand) start() {
 	c.then(c.latency(20*time.Millisecond), func() {
+		c.disk.results[c.unit] = state.Result{Meaning: "the connect was ended before it had a result"} // said in advance
 		if !c.calm && c.chance(c.mix.commandFails) {
 			switch c.rng.IntN(3) {
 			case 0:

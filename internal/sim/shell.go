@@ -348,7 +348,7 @@ func (s *shell) settleStops(snap *core.Snapshot) []string {
 }
 
 func (s *shell) ask(e core.AskUnit) {
-	answer := core.UnitState{Unit: e.Unit}
+	answer := core.UnitState{Unit: e.Unit, Token: e.Token}
 	session := s.systemd.session
 	s.within(s.latency(2*time.Millisecond), func() {
 		if !s.systemd.bus || s.systemd.session != session {
