@@ -209,7 +209,6 @@ func (m *Machine) begin(t *target) {
 		return
 	}
 	u.foreign = "" // a stop that is heard from now on is of this job
-	delete(m.stopping, t.unit)
 	m.proceed(t, job)
 	t.begun = m.step
 }

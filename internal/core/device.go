@@ -364,6 +364,8 @@ func (m *Machine) lose(t *target, d *device) (forgotten bool) {
 		m.park(t)
 	case m.unitOf(t.unit).op != OpNone: // the end of our job tells
 		m.await(t, afterLoss)
+	case m.unitOf(t.unit).ended: // by us, for a target that went
+		m.at(&t.timer, m.now)
 	default:
 		m.inspect(t, afterLoss)
 	}

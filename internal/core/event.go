@@ -138,7 +138,7 @@ type (
 	UnitState struct {
 		Unit         string
 		Token        uint64 // of AskUnit
-		Known        bool // false: systemd could not be asked
+		Known        bool   // false: systemd could not be asked
 		Info         UnitInfo
 		Device       *Device       // as in JobDone
 		Unread       bool          // as in JobDone

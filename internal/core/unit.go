@@ -18,6 +18,7 @@ type unit struct {
 	active  bool     // setActive alone changes it
 	begins  bool     // it was seen while somebody started it, or was about to
 	argv    []string // its command, nil if unknown
+	ended   bool     // our last job on it was a stop, and it was carried out
 	unsure  bool     // the end of a job of ours was not heard: what it holds is what its files say until systemd tells
 	op      Op       // our job on it; setOp alone changes it
 	had     bool     // this daemon has started it or has seen it hold a controller
@@ -68,6 +69,7 @@ func (m *Machine) setOp(u *unit, op Op) {
 	}
 	m.units.running += connects(op) - connects(u.op)
 	u.op, u.jobbed = op, m.step
+	u.ended = false
 }
 
 // unitHolds reports whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
@@ -286,6 +288,7 @@ func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
 	switch ev.Outcome {
 	case Done, NoUnit:
 		m.setActive(u, false, nil)
+		u.ended = u.foreign != "stop"
 	case Lost:
 		m.audit("the end of a job was not heard")
 	default:
@@ -318,7 +321,8 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 	switch ev.Outcome {
 	case Done:
 		m.setActive(u, true, u.argv)
-		if u.foreign == "stop" { // begun during our job, and over perhaps: nobody can tell from its end
+		delete(m.stopping, ev.Unit) // it has been started since
+		if u.foreign == "stop" {    // begun during our job, and over perhaps: nobody can tell from its end
 			m.inspectStopped(t)
 			return
 		}

@@ -25,6 +25,8 @@ type watch struct {
 	byAdmin    bool                     // the step remembers a stop by an administrator
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
 	wishes     map[string]wish.Wish     // of every unit that there ever was
+	missed     time.Duration            // when the kernel last dropped a uevent that no comparison has made up for; 0 is never
+	asked      time.Duration            // when the last comparison began
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
 	wanted     map[string]bool          // the units of all targets at that time
@@ -84,6 +86,9 @@ func (k *watch) effect(e core.Effect) {
 // stepped looks at the machine after a step that had so many effects.
 func (k *watch) stepped(ev core.Event, effects int) {
 	k.byAdmin = false
+	if _, compared := ev.(core.Snapshot); compared && k.asked >= k.missed {
+		k.missed = 0
+	}
 	k.noPastDeadline(ev, effects)
 	k.neverBusy(ev)
 	k.workIsBounded(ev)
@@ -565,6 +570,9 @@ func (k *watch) claiming(c *controller, unit string) {
 		return
 	}
 	at := u.job.ours[0].at - hindsight
+	if k.missed != 0 { // uevents were dropped, and the comparison that makes up for them is not over
+		return
+	}
 	if !u.job.foreign && holder.since < at && k.unheard < at && c.liveSince < at {
 		k.violate("heldIsNotTaken", "%s claims %v from %s", short(unit), c, short(holder.name))
 	}

@@ -370,6 +370,7 @@ func (k *kernel) uevent(c *controller, what string) {
 		return
 	}
 	if k.deaf {
+		k.watch.missed = k.now
 		k.tracef("kernel: uevent %d %s of %s is dropped", seq, what, name)
 		return
 	}

@@ -364,7 +364,7 @@ func (s *shell) ask(e core.AskUnit) {
 			delete(s.disk.results, e.Unit)
 			answer.Failure = &failure
 		}
-		s.within(s.latency(time.Millisecond), func() {
+		s.within(max(s.latency(time.Millisecond), s.systemd.announced-s.now), func() {
 			s.deviceOf(e.Unit, func(d *core.Device) {
 				answer.Device = d
 				s.post(answer)
@@ -469,6 +469,7 @@ func (s *shell) kickstart(e core.Kickstart) {
 
 // snapshot reads everything, one thing after the other, while the world goes on.
 func (s *shell) snapshot(e core.TakeSnapshot) {
+	s.watch.asked = s.now
 	snap := core.Snapshot{Token: e.Token, Devids: map[string]string{}}
 	if !s.calm && s.chance(s.mix.readFails) {
 		s.within(s.latency(time.Millisecond), func() { s.post(core.SnapshotFailed{Token: e.Token, Err: "permission denied"}) })
