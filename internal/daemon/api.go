@@ -210,9 +210,14 @@ func (a *api) Reload(ctx context.Context) error {
 	}
 }
 
-// Metrics implements server.Backend. It does not wait for the loop.
-func (a *api) Metrics(context.Context) ([]wire.Metric, error) {
-	return a.metrics.snapshot().families(a.version), nil
+// Metrics implements server.Backend. The targets are counted in the view that all share: it has the names too that have no
+// address yet, of which no step tells.
+func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
+	state, err := a.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.metrics.snapshot().families(a.version, state.Targets), nil
 }
 
 // DeviceState implements server.Backend.

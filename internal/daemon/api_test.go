@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -192,6 +194,31 @@ func TestAPI(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics: %s", diff)
+	}
+}
+
+// A host name that has no address is a controller that waits.
+func TestMetricsOfNames(t *testing.T) {
+	d, ctx := running(t, 0)
+	d.effects.lookUp = func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("no such host") }
+	id := tid.TID{Transport: tid.TCP, Trsvcid: "8009", NQN: tid.DiscoveryNQN}
+	d.postAndWait(ctx, core.ConfigLoaded{Config: config.Config{Settings: config.Defaults(), Connections: []config.Connection{
+		{Wish: wish.Wish{Kind: tid.Discovery, TID: id, Owner: wish.OwnerDiscoverd}, Host: "array.example", From: "discoverd.conf:3"},
+	}}})
+	metrics, err := d.api.Metrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, m := range metrics {
+		for _, s := range m.Samples {
+			if m.Name == "nvme_discoverd_controllers" && s.Value != 0 {
+				got[s.Labels["kind"]+" "+s.Labels["state"]] = s.Value
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]float64{"discovery waiting": 1}, got); diff != "" {
+		t.Errorf("controllers (-want +got):\n%s", diff)
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 type counters struct {
 	began time.Time
 
-	controllers [kinds]byState // those that there are
 	connects    [kinds]uint64
 	losses      [kinds]uint64
 	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
@@ -36,9 +35,6 @@ type counters struct {
 // kinds is the number of values of tid.Kind.
 const kinds = tid.Discovery + 1
 
-// byState counts targets by their state.
-type byState [core.Collision + 1]int
-
 // count adds one to the count of key in a map of counters. There are few keys, and most of what is counted so is rare.
 func count[K comparable](counts *map[K]uint64, key K) {
 	next := maps.Clone(*counts)
@@ -51,16 +47,15 @@ func count[K comparable](counts *map[K]uint64, key K) {
 type metrics struct {
 	mu sync.Mutex
 	counters
-	targets map[tid.TID]target   // as they changed last
-	starts  map[string]start     // unit → its connect under way
-	reads   map[uint64]time.Time // token → when the read of a log page began
+	connected map[tid.TID]connection
+	starts    map[string]start     // unit → its connect under way
+	reads     map[uint64]time.Time // token → when the read of a log page began
 }
 
-// target is what is counted of a target. Invariant: metrics.controllers counts each of metrics.targets once.
-type target struct {
-	kind   tid.Kind
-	state  core.State
+// connection is what a connected target had.
+type connection struct {
 	device string
+	kind   tid.Kind
 }
 
 type start struct {
@@ -82,7 +77,7 @@ func newMetrics() *metrics {
 			connectTime: histogram{bounds: workBounds}, readTime: histogram{bounds: workBounds},
 			waitTime: histogram{bounds: loopBounds}, stepTime: histogram{bounds: loopBounds},
 		},
-		targets: map[tid.TID]target{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
+		connected: map[tid.TID]connection{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
 	}
 }
 
@@ -134,7 +129,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 		}
 	}
 	for _, id := range removed {
-		m.forget(id)
+		delete(m.connected, id)
 	}
 	for _, t := range changed {
 		m.changed(t)
@@ -142,28 +137,21 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 	m.stepTime.observe(time.Since(begun))
 }
 
-// changed counts a target under its state, and notices that it got a controller or lost one that nobody took from it.
+// changed notices that a target got a controller or lost one that nobody took from it.
 func (m *metrics) changed(t *core.TargetView) {
-	id, now := t.Wish.TID, target{t.Wish.Kind, t.State, t.Device}
-	before := m.targets[id] // connected to nothing if it is new
-	held, holds := before.state == core.Connected, now.state == core.Connected
-	if held && before.device != now.device && now.state != core.Stopped && now.state != core.Foreign {
-		m.losses[before.kind]++
+	id := t.Wish.TID
+	had, was := m.connected[id]
+	if was && had.device != t.Device && t.State != core.Stopped && t.State != core.Foreign {
+		m.losses[had.kind]++
 	}
-	if holds && (!held || before.device != now.device) {
-		m.connects[now.kind]++
+	if t.State != core.Connected {
+		delete(m.connected, id)
+		return
 	}
-	m.forget(id)
-	m.targets[id] = now
-	m.controllers[now.kind][now.state]++
-}
-
-// forget stops counting a target.
-func (m *metrics) forget(id tid.TID) {
-	if before, ok := m.targets[id]; ok {
-		m.controllers[before.kind][before.state]--
-		delete(m.targets, id)
+	if !was || had.device != t.Device {
+		m.connects[t.Wish.Kind]++
 	}
+	m.connected[id] = connection{t.Device, t.Wish.Kind}
 }
 
 func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
@@ -198,8 +186,8 @@ func (m *metrics) read(now time.Time, token uint64, result string) {
 	}
 }
 
-// families returns the metrics. Everything but the controllers is counted since the daemon started.
-func (c counters) families(version string) []wire.Metric {
+// families returns the metrics. Everything but the targets is counted since the daemon started.
+func (c counters) families(version string, targets []*core.TargetView) []wire.Metric {
 	return []wire.Metric{
 		{
 			Name: "nvme_discoverd_build_info", Type: "gauge", Help: "The daemon that runs.", // node_exporter knows no type info
@@ -211,7 +199,7 @@ func (c counters) families(version string) []wire.Metric {
 		},
 		{
 			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers that are wished for.",
-			Samples: c.controllerSamples(),
+			Samples: controllerSamples(targets),
 		},
 		{
 			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
@@ -249,11 +237,15 @@ func (c counters) families(version string) []wire.Metric {
 	}
 }
 
-func (c counters) controllerSamples() []wire.Sample {
+func controllerSamples(targets []*core.TargetView) []wire.Sample {
+	var count [kinds][core.Collision + 1]int
+	for _, t := range targets {
+		count[t.Wish.Kind][t.State]++
+	}
 	var samples []wire.Sample
 	for _, kind := range []tid.Kind{tid.Discovery, tid.IO} {
 		for s := core.Waiting; s <= core.Collision; s++ {
-			samples = append(samples, sample("", float64(c.controllers[kind][s]), "kind", kindLabel(kind), "state", s.String()))
+			samples = append(samples, sample("", float64(count[kind][s]), "kind", kindLabel(kind), "state", s.String()))
 		}
 	}
 	return samples

@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 		m.stepped(now, step.ev, step.effects, step.changed, step.removed)
 	}
 	got := map[string]float64{}
-	for _, f := range m.snapshot().families("1.0") {
+	for _, f := range m.snapshot().families("1.0", nil) {
 		for _, s := range f.Samples {
 			if f.Type == "counter" && s.Value != 0 || f.Type == "histogram" && s.Suffix != nil && *s.Suffix == "_count" {
 				got[fmt.Sprint(f.Name, s.Labels)] = s.Value
@@ -76,52 +76,8 @@ func TestMetrics(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if n := len(m.targets) + len(m.starts) + len(m.reads); n != 0 {
+	if n := len(m.connected) + len(m.starts) + len(m.reads); n != 0 {
 		t.Errorf("remembered of what is over: got %d things, want none", n)
-	}
-}
-
-// Controllers are counted by their kind and state as they change, and a snapshot does not change any more.
-func TestControllerCounts(t *testing.T) {
-	m := newMetrics()
-	step := func(changed []*core.TargetView, removed ...tid.TID) counters {
-		m.stepped(time.Now(), core.Tick{}, nil, changed, removed)
-		return m.snapshot()
-	}
-	target := func(i int, kind tid.Kind, s core.State) *core.TargetView {
-		return &core.TargetView{Wish: wish.Wish{Kind: kind, TID: tid.TID{NQN: fmt.Sprint(i)}}, State: s}
-	}
-	var many []*core.TargetView
-	for i := range 10 {
-		many = append(many, target(i, tid.IO, core.Waiting))
-	}
-	first := step(many)
-	second := step([]*core.TargetView{
-		target(0, tid.IO, core.Connected), target(1, tid.IO, core.Connecting), target(1, tid.IO, core.Connected), target(2, tid.IO, core.Waiting),
-		target(10, tid.Discovery, core.Parked),
-	}, many[3].Wish.TID, tid.TID{NQN: "unknown"})
-	step(nil, many[0].Wish.TID)
-	count := func(c counters) map[string]float64 {
-		got := map[string]float64{}
-		for _, s := range c.controllerSamples() {
-			if s.Value != 0 {
-				got[s.Labels["kind"]+" "+s.Labels["state"]] = s.Value
-			}
-		}
-		return got
-	}
-	for _, test := range []struct {
-		name string
-		got  counters
-		want map[string]float64
-	}{
-		{"first", first, map[string]float64{"io waiting": 10}},
-		{"second", second, map[string]float64{"io waiting": 7, "io connected": 2, "discovery parked": 1}},
-		{"third", m.snapshot(), map[string]float64{"io waiting": 7, "io connected": 1, "discovery parked": 1}},
-	} {
-		if diff := cmp.Diff(test.want, count(test.got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", test.name, diff)
-		}
 	}
 }
 
