@@ -306,7 +306,7 @@ func (m *Machine) gone(d *device) {
 	m.endReading(d)
 	m.deviceChanged(d)
 	m.unitChanged(d.Unit)
-	forgotten := d.Unit == "" || m.foreign(d)
+	forgotten := d.Unit == "" // what is on record of a controller that is gone must not seem to be of the next one of its name
 	for _, t := range slices.Clone(d.users) {
 		switch {
 		case t.state == Foreign:
