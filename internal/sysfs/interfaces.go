@@ -2,54 +2,60 @@ package sysfs
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netlink"
 )
 
-// hostInterfaces returns the interface of every IP address of the host. Where several interfaces hold one address, it is with
-// one of them. dump is netlink.Dump, or a stand-in in tests. It is called twice, however many interfaces there are: Addrs of
-// net.Interface dumps all addresses of the host for each interface.
-func hostInterfaces(dump func(protocol int, kind uint16, body []byte) ([][]byte, error)) (map[netip.Addr]string, error) {
-	addrs, err := dump(unix.NETLINK_ROUTE, unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
+// network asks for the interfaces of this host: those of kernelNetwork ask the kernel, tests have stand-ins.
+type network struct {
+	dump   func(protocol int, kind uint16, body []byte) ([][]byte, error)
+	nameOf func(index uint32) (string, error) // "" if there is no such interface
+}
+
+func kernelNetwork() network { return network{netlink.Dump, interfaceName} }
+
+// interfaces returns the index of the interface that holds each IP address of the host. Where several interfaces hold one
+// address, it is one of them. It dumps the addresses once, however many there are: Addrs of net.Interface does so for each
+// interface. The interfaces themselves are not dumped: that takes the kernel ten times as long.
+func (n network) interfaces() (map[netip.Addr]uint32, error) {
+	addrs, err := n.dump(unix.NETLINK_ROUTE, unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot list the addresses of this host: %w", err)
 	}
-	links, err := dump(unix.NETLINK_ROUTE, unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg))
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[uint32]string, len(links))
-	for _, link := range links {
-		if index, name := parseLink(link); name != "" {
-			names[index] = name
-		}
-	}
-	table := make(map[netip.Addr]string, len(addrs))
+	table := make(map[netip.Addr]uint32, len(addrs))
 	for _, addr := range addrs {
-		index, ip := parseAddr(addr)
-		if name := names[index]; name != "" && ip.IsValid() { // an interface without a name has gone since
-			table[ip] = name
+		if index, ip := parseAddr(addr); ip.IsValid() {
+			table[ip] = index
 		}
 	}
 	return table, nil
 }
 
-// parseLink reads the body of an RTM_NEWLINK message: struct ifinfomsg, whose index is at 4, and attributes. The name is "" if
-// the message has none.
-func parseLink(body []byte) (index uint32, name string) {
-	if len(body) < unix.SizeofIfInfomsg {
-		return 0, ""
+// interfaceName returns the name of the interface with an index (netdevice(7)), "" if there is none.
+func interfaceName(index uint32) (string, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return "", fmt.Errorf("cannot open a netlink socket: %w", err)
 	}
-	for kind, value := range netlink.Attributes(body[unix.SizeofIfInfomsg:]) {
-		if kind == unix.IFLA_IFNAME {
-			name = strings.TrimRight(string(value), "\x00")
-		}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq("unknown") // the answer replaces it
+	if err != nil {
+		return "", err
 	}
-	return binary.NativeEndian.Uint32(body[4:]), name
+	request.SetUint32(index)
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, request)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("cannot get the name of interface %d: %w", index, err)
+	}
+	return request.Name(), nil
 }
 
 // parseAddr reads the body of an RTM_NEWADDR message: struct ifaddrmsg, whose index is at 4, and attributes. The address is

@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/netlink"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -28,7 +27,7 @@ type Reader struct {
 	// most once in each call of a method and only when there is an address to look for.
 	IfaceOf func(addr string) string
 
-	dump func(protocol int, kind uint16, body []byte) ([][]byte, error) // of the kernel's network tables; nil is netlink.Dump
+	network *network // nil is kernelNetwork
 }
 
 // NewReader returns a Reader that looks interfaces up on this host.
@@ -444,13 +443,13 @@ func (r Reader) lookup() func(addr string) (string, error) {
 	if r.IfaceOf != nil {
 		return func(addr string) (string, error) { return r.IfaceOf(addr), nil }
 	}
-	dump := r.dump
-	if dump == nil {
-		dump = netlink.Dump
+	network := kernelNetwork()
+	if r.network != nil {
+		network = *r.network
 	}
-	table := sync.OnceValues(func() (map[netip.Addr]string, error) { return hostInterfaces(dump) })
+	table := sync.OnceValues(network.interfaces)
 	return func(addr string) (string, error) {
-		ifaces, err := table()
+		indexes, err := table()
 		if err != nil {
 			return "", err
 		}
@@ -461,6 +460,10 @@ func (r Reader) lookup() func(addr string) (string, error) {
 		if ip.Zone() != "" {
 			return ip.Zone(), nil
 		}
-		return ifaces[ip.Unmap()], nil
+		index, found := indexes[ip.Unmap()]
+		if !found {
+			return "", nil
+		}
+		return network.nameOf(index)
 	}
 }
