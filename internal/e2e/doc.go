@@ -3,6 +3,7 @@
 //
 //   - machine builds what is booted (base image, QEMU) and boots it: the host side.
 //   - run is the command behind `make e2e`, `make demo`, `make bench` and `make soak`.
+//   - follow follows what happens inside, so that scenarios wait for events and seldom poll.
 //   - guest has the scenarios, ordinary Go tests that run as root inside, and the hands and eyes that they use.
 //   - demo, bench and soak are more programs for the inside.
 //

@@ -81,10 +81,9 @@ func TestReloadOfBadConfiguration(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("systemctl reload took %v", took)
 	}
-	guest.Eventually(t, connectTimeout, "the journal names the mistake", func() (bool, string) {
-		text := f.Journal(mark)
-		return strings.Contains(text, "discoverd.conf:2:"), text
-	})
+	f.WaitLogged(connectTimeout, "the journal names the mistake", func(text string) bool {
+		return strings.Contains(text, "discoverd.conf:2:")
+	}, mark)
 	guest.WaitActive(t)
 	if ok, seen := unchanged(devices)(); !ok {
 		t.Errorf("controllers: %s\nwant %v", seen, devices)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // pristine keeps /etc/nvme as it was when the first scenario began.
@@ -34,7 +36,7 @@ func reset(t T) {
 	}
 	deleteControllers(t)
 	// One whose command has just failed may be gone before it is stopped.
-	Eventually(t, commandTimeout, "no unit of a connection", func() (bool, string) {
+	eventually(t, follow.Units, commandTimeout, "no unit of a connection", func() (bool, string) {
 		units := Units(t)
 		if len(units) > 0 {
 			Try(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
@@ -73,7 +75,7 @@ func identify(t T) {
 func deleteControllers(t T) {
 	t.Helper()
 	deleted := map[string]bool{}
-	Eventually(t, 3*time.Minute, "no controllers left", func() (bool, string) {
+	eventually(t, follow.Kernel, 3*time.Minute, "no controllers left", func() (bool, string) {
 		left := Controllers()
 		detail := ""
 		for _, c := range left {

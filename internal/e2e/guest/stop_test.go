@@ -5,7 +5,6 @@ package guest_test
 import (
 	"maps"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -46,10 +45,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 		}
 		return true, ""
 	})
-	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 stopped"), status
-	})
+	guest.WaitStatus(t, "1 stopped")
 	if _, err := os.Stat(guest.StoppedFile(unit)); err != nil {
 		t.Errorf("it is not remembered that the unit was stopped: %v", err)
 	}

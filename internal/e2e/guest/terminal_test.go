@@ -65,10 +65,7 @@ func TestRegistrySetOwner(t *testing.T) {
 		t.Errorf("registry get: got %q, want stas", got)
 	}
 	guest.Run(t, "systemctl", "restart", guest.Service)
-	guest.Eventually(t, connectTimeout, "it is another's", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 of other owners"), status
-	})
+	guest.WaitStatus(t, "1 of other owners")
 	guest.Ctl(t, "disconnect-all", "--owner=somebody")
 	guest.Ctl(t, "disconnect-all")
 	guest.Always(t, quietSpan, "hands off", unchanged(devices))
