@@ -13,7 +13,7 @@ import (
 // An administrator stops a unit. It stays stopped over a restart and a crash of the daemon; a reload of the service takes
 // the stop back and connects it again.
 func TestStopUntilReload(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	nqn := f.Subsystems[0].NQN
 	guest.Run(t, "systemctl", "stop", f.Unit(nqn))
 	delete(devices, nqn)
@@ -31,7 +31,7 @@ func TestStopUntilReload(t *testing.T) {
 // An administrator stops the unit of the discovery controller: what it led to stays connected and is still looked after;
 // what is added to the log page meanwhile is connected after a reload.
 func TestStopDiscoveryController(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Run(t, "systemctl", "stop", f.Unit(guest.DiscoveryNQN))
 	delete(devices, guest.DiscoveryNQN)
 	guest.Always(t, quietSpan, "the rest stays connected", unchanged(devices))

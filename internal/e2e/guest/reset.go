@@ -25,6 +25,7 @@ const wanted = "/etc/systemd/system/multi-user.target.wants/" + Service
 // connection, no controller over fabrics, no target, no state files, the configuration as installed.
 func reset(t T) {
 	t.Helper()
+	kept = nil
 	if !exists(pristine) {
 		Run(t, "cp", "-a", "/etc/nvme", pristine)
 	}

@@ -57,7 +57,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 // Stopping the daemon disconnects nothing. Started again, it adopts what is there: no unit is started anew, no controller
 // reconnected.
 func TestRestartAdopts(t *testing.T) {
-	f, devices := guest.Connected(t, 3)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Stop(t)
 	guest.Always(t, quietSpan, "connections stay while the daemon is stopped", unchanged(devices))
@@ -82,7 +82,7 @@ func invocations(f *guest.Fixture) map[string]string {
 
 // The daemon is killed: systemd starts it again, and it carries on with the same connections.
 func TestKilledDaemon(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Run(t, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", guest.Service)
 	guest.Eventually(t, connectTimeout, "service restarted and active", func() (bool, string) {
@@ -98,7 +98,7 @@ func TestKilledDaemon(t *testing.T) {
 // While the daemon is stopped, one controller is lost and a subsystem is added to the target. Back again, the daemon
 // reconnects the one and connects the other.
 func TestChangesWhileAway(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Stop(t)
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
 	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) {
