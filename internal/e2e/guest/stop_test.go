@@ -5,7 +5,6 @@ package guest_test
 import (
 	"maps"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -46,10 +45,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 		}
 		return true, ""
 	})
-	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 stopped"), status
-	})
+	guest.WaitStatus(t, "1 stopped")
 	if _, err := os.Stat(guest.StoppedFile(unit)); err != nil {
 		t.Errorf("it is not remembered that the unit was stopped: %v", err)
 	}
@@ -61,7 +57,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 // Stopping the daemon disconnects nothing. Started again, it adopts what is there: no unit is started anew, no controller
 // reconnected.
 func TestRestartAdopts(t *testing.T) {
-	f, devices := guest.Connected(t, 3)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Stop(t)
 	guest.Always(t, quietSpan, "connections stay while the daemon is stopped", unchanged(devices))
@@ -86,7 +82,7 @@ func invocations(f *guest.Fixture) map[string]string {
 
 // The daemon is killed: systemd starts it again, and it carries on with the same connections.
 func TestKilledDaemon(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Run(t, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", guest.Service)
 	guest.Eventually(t, connectTimeout, "service restarted and active", func() (bool, string) {
@@ -102,7 +98,7 @@ func TestKilledDaemon(t *testing.T) {
 // While the daemon is stopped, one controller is lost and a subsystem is added to the target. Back again, the daemon
 // reconnects the one and connects the other.
 func TestChangesWhileAway(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Stop(t)
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
 	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) {
