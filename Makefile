@@ -3,22 +3,44 @@
 SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 
+# Where things go; packagers set these like DESTDIR. The same values for build, install and uninstall.
 PREFIX ?= /usr
 DESTDIR ?=
 SYSCONFDIR ?= /etc
-SBINDIR = $(DESTDIR)$(PREFIX)/sbin
-UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
-CATALOGDIR = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
-UDEVDIR = $(DESTDIR)$(PREFIX)/lib/udev/rules.d
-MANDIR = $(DESTDIR)$(PREFIX)/share/man
-DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/nvme-discoverd
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+PRESETDIR ?= $(PREFIX)/lib/systemd/system-preset
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/nvme-discoverd
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 EXAMPLEDIR = $(DOCDIR)/examples
-CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
+CONFDIR = $(SYSCONFDIR)/nvme
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Where build leaves what install takes.
+BIN = bin
+# The linker's options; `make build LDFLAGS=` keeps symbols. Options of the C linker, which distributions put there, are left out.
+LDFLAGS ?= -s -w
+GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
+
+# A tarball of `make dist` has its version in a file.
+VERSION ?= $(or $(shell cat .version 2>/dev/null),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
+UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
-DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md))
+DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)
+EXAMPLES = $(wildcard docs/examples/*)
+COMPLETIONS = bash zsh fish
+
+# place TEXT,DIRECTORY installs a text, with the paths of this installation in place of the usual ones (man pages write hyphens
+# as "\-").
+place = sed -e 's|/usr/sbin/nvme-discoverd|$(SBINDIR)/nvme-discoverd|g' -e 's|/usr/bin/nvme-discoverctl|$(BINDIR)/nvme-discoverctl|g' \
+	-e 's|/usr/share/doc/nvme-discoverd|$(DOCDIR)|g' -e 's|/usr/share/doc/nvme\\-discoverd|$(subst -,\\-,$(DOCDIR))|g' \
+	'$(1)' | install -D -m 0644 /dev/stdin '$(DESTDIR)$(2)/$(notdir $(1))'
 
 # The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
@@ -43,29 +65,43 @@ VULNDB ?=
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-build: ## compile both programs, static, into bin/
-	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ $(PROGRAMS:%=./cmd/%)
+build: ## compile both programs, static, into bin/ (GOFLAGS=, LDFLAGS=, GOARCH= as usual)
+	@mkdir -p '$(BIN)'
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS) -X main.version=$(VERSION)' -o '$(BIN)/' $(PROGRAMS:%=./cmd/%)
+	@unset GOOS GOARCH; for shell in $(COMPLETIONS); do \
+		CGO_ENABLED=0 go run -trimpath ./cmd/nvme-discoverctl completion $$shell >'$(BIN)'/completion.$$shell; done
 
-install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
-	install -d '$(SBINDIR)' '$(UNITDIR)' '$(CATALOGDIR)' '$(UDEVDIR)' '$(CONFDIR)'
-	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-discoverd.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-discoverd.service'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-fabrics-shutdown.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-fabrics-shutdown.service'
-	install -m 0644 systemd/nvme-discoverd.catalog '$(CATALOGDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' udev/70-nvme-discoverd-registry.rules | install -m 0644 /dev/stdin '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
-	install -d '$(EXAMPLEDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' docs/examples/70-nvmet-heal.rules | install -m 0644 /dev/stdin '$(EXAMPLEDIR)/70-nvmet-heal.rules'
-	install -m 0644 docs/examples/blk-availability.conf '$(EXAMPLEDIR)'
-	install -m 0644 $(DOCS) '$(DOCDIR)'
-	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
-	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
+install: ## install what build made, below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
+	@for file in $(PROGRAMS) $(COMPLETIONS:%=completion.%); do [ -e '$(BIN)'/$$file ] || \
+		{ echo "cannot install: there is no $(BIN)/$$file: call 'make build' first" >&2; exit 1; }; done
+	install -D -m 0755 -t '$(DESTDIR)$(SBINDIR)' '$(BIN)/nvme-discoverd'
+	install -D -m 0755 -t '$(DESTDIR)$(BINDIR)' '$(BIN)/nvme-discoverctl'
+# Units that an earlier build started, when it had both programs in sbin, run nvme-discoverctl from there to disconnect.
+	@[ '$(DESTDIR)$(SBINDIR)' -ef '$(DESTDIR)$(BINDIR)' ] || ln -sfrT '$(DESTDIR)$(BINDIR)/nvme-discoverctl' '$(DESTDIR)$(SBINDIR)/nvme-discoverctl'
+	@$(foreach unit,$(UNITS),$(call place,systemd/$(unit),$(UNITDIR));)
+	@$(call place,systemd/90-nvme-discoverd.preset,$(PRESETDIR))
+	@$(call place,systemd/nvme-discoverd.catalog,$(CATALOGDIR))
+	@$(call place,udev/70-nvme-discoverd-registry.rules,$(UDEVDIR))
+	@$(foreach text,$(DOCS),$(call place,$(text),$(DOCDIR));)
+	@$(foreach text,$(EXAMPLES),$(call place,$(text),$(EXAMPLEDIR));)
+	@$(foreach page,$(MANPAGES),$(call place,$(page),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page))));)
+	install -D -m 0644 '$(BIN)/completion.bash' '$(DESTDIR)$(BASHCOMPDIR)/nvme-discoverctl'
+	install -D -m 0644 '$(BIN)/completion.zsh' '$(DESTDIR)$(ZSHCOMPDIR)/_nvme-discoverctl'
+	install -D -m 0644 '$(BIN)/completion.fish' '$(DESTDIR)$(FISHCOMPDIR)/nvme-discoverctl.fish'
+	@[ -e '$(DESTDIR)$(CONFDIR)/discoverd.conf' ] || { $(call place,systemd/discoverd.conf,$(CONFDIR)); }
 
-uninstall: ## remove what install installed (discoverd.conf stays)
-	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UNITDIR)/nvme-fabrics-shutdown.service' \
-		'$(CATALOGDIR)/nvme-discoverd.catalog' '$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules' '$(EXAMPLEDIR)/blk-availability.conf'
-	rm -f $(DOCS:docs/%='$(DOCDIR)/%')
-	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
+uninstall: ## remove what install installed (a discoverd.conf that was changed stays)
+	cd '$(DESTDIR)/' && rm -f $(foreach file,$(PROGRAMS:%=$(SBINDIR)/%) $(BINDIR)/nvme-discoverctl $(UNITS:%=$(UNITDIR)/%) \
+		$(PRESETDIR)/90-nvme-discoverd.preset $(CATALOGDIR)/nvme-discoverd.catalog $(UDEVDIR)/70-nvme-discoverd-registry.rules \
+		$(addprefix $(DOCDIR)/,$(notdir $(DOCS))) $(addprefix $(EXAMPLEDIR)/,$(notdir $(EXAMPLES))) \
+		$(foreach page,$(notdir $(MANPAGES)),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(page)) \
+		$(BASHCOMPDIR)/nvme-discoverctl $(ZSHCOMPDIR)/_nvme-discoverctl $(FISHCOMPDIR)/nvme-discoverctl.fish,'.$(file)')
+	@! cmp -s systemd/discoverd.conf '$(DESTDIR)$(CONFDIR)/discoverd.conf' || rm '$(DESTDIR)$(CONFDIR)/discoverd.conf'
+# Directories: on a host only those of ours, in a DESTDIR all that are empty.
+	@cd '$(DESTDIR)/' && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty '.$(EXAMPLEDIR)' '.$(DOCDIR)' '.$(CONFDIR)' 2>/dev/null || :
+	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
+		$(foreach section,$(sort $(suffix $(MANPAGES))),$(MANDIR)/man$(section:.%=%)) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(FISHCOMPDIR)); do \
+		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
 	@.ci/setup gcc dbus-daemon ip

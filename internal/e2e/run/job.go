@@ -61,7 +61,7 @@ func (j job) run(ctx context.Context) error {
 
 	out.host("building and installing the tree")
 	stage, path := filepath.Join(dir, "stage"), filepath.Join(dir, "program")
-	if err := command(ctx, nil, "make", "--no-print-directory", "install", "DESTDIR="+stage, "PREFIX=/usr"); err != nil {
+	if err := command(ctx, nil, "make", "--no-print-directory", "build", "install", "DESTDIR="+stage, "PREFIX=/usr"); err != nil {
 		return err
 	}
 	if j.program.file != "" {
