@@ -27,8 +27,8 @@ BIN = bin
 LDFLAGS ?= -s -w
 GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
 
-# A tarball of `make dist` has its version in a file.
-VERSION ?= $(or $(shell cat .version 2>/dev/null),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+# A tarball of `make dist` has its version in a file, and the time of its commit.
+VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
 UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
@@ -58,16 +58,20 @@ MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(ALL)
 TIME ?= 1m
 TIMEOUT ?= 1h
 VULNDB ?=
+# Of packages: where they go, and the architectures that they are for.
+PACKAGES = bin/packages
+ARCHS ?= amd64 arm64
+export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test lint vuln fuzz e2e demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test lint vuln fuzz e2e demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## compile both programs, static, into bin/ (GOFLAGS=, LDFLAGS=, GOARCH= as usual)
 	@mkdir -p '$(BIN)'
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS) -X main.version=$(VERSION)' -o '$(BIN)/' $(PROGRAMS:%=./cmd/%)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(GO_LDFLAGS) -X main.version=$(VERSION)' -o '$(BIN)/' $(PROGRAMS:%=./cmd/%)
 	@unset GOOS GOARCH; for shell in $(COMPLETIONS); do \
 		CGO_ENABLED=0 go run -trimpath ./cmd/nvme-discoverctl completion $$shell >'$(BIN)'/completion.$$shell; done
 
@@ -102,6 +106,12 @@ uninstall: ## remove what install installed (a discoverd.conf that was changed s
 	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
 		$(foreach section,$(sort $(suffix $(MANPAGES))),$(MANDIR)/man$(section:.%=%)) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(FISHCOMPDIR)); do \
 		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
+
+dist: ## make a tarball of the last commit, with all modules, that builds offline: bin/dist/
+	@internal/packaging/make-dist bin/dist
+
+packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64', MAINTAINER='Name <address>')
+	@internal/packaging/make-packages '$(VERSION)' '$(PACKAGES)' $(ARCHS)
 
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
 	@.ci/setup gcc dbus-daemon ip
