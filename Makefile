@@ -10,6 +10,7 @@ SYSCONFDIR ?= /etc
 SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+GENERATORDIR ?= $(PREFIX)/lib/systemd/system-generators
 PRESETDIR ?= $(PREFIX)/lib/systemd/system-preset
 CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
@@ -46,14 +47,16 @@ place = sed -e 's|/usr/sbin/nvme-discoverd|$(SBINDIR)/nvme-discoverd|g' -e 's|/u
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
 STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
-# Of the end-to-end targets: RUN picks scenarios by name, ALL=1 takes those too that seldom run, COUNT repeats all, REPEAT=1
-# gives one that fails a second chance, KEEP names a directory for the consoles.
+# Of the end-to-end targets: SUITE is the Debian release inside (bookworm, trixie, sid), RUN picks scenarios by name, ALL=1 takes
+# those too that seldom run, COUNT repeats all, REPEAT=1 gives one that fails a second chance, KEEP names a directory for the consoles.
 RUN ?=
 COUNT ?=
 KEEP ?=
 ALL ?=
 REPEAT ?=
-MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
+SUITE ?= trixie
+MATRIX ?= bookworm trixie sid
+MACHINE = go run ./internal/e2e/run -suite '$(SUITE)' $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
 	$(if $(KEEP),-keep '$(KEEP)')
 TIME ?= 1m
 TIMEOUT ?= 1h
@@ -64,7 +67,7 @@ ARCHS ?= amd64 arm64
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test lint vuln fuzz e2e demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test lint vuln fuzz e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -83,6 +86,7 @@ install: ## install what build made, below DESTDIR= and PREFIX=/usr (an existing
 # Units that an earlier build started, when it had both programs in sbin, run nvme-discoverctl from there to disconnect.
 	@[ '$(DESTDIR)$(SBINDIR)' -ef '$(DESTDIR)$(BINDIR)' ] || ln -sfrT '$(DESTDIR)$(BINDIR)/nvme-discoverctl' '$(DESTDIR)$(SBINDIR)/nvme-discoverctl'
 	@$(foreach unit,$(UNITS),$(call place,systemd/$(unit),$(UNITDIR));)
+	install -D -m 0755 -t '$(DESTDIR)$(GENERATORDIR)' systemd/nvme-discoverd-generator
 	@$(call place,systemd/90-nvme-discoverd.preset,$(PRESETDIR))
 	@$(call place,systemd/nvme-discoverd.catalog,$(CATALOGDIR))
 	@$(call place,udev/70-nvme-discoverd-registry.rules,$(UDEVDIR))
@@ -96,14 +100,14 @@ install: ## install what build made, below DESTDIR= and PREFIX=/usr (an existing
 
 uninstall: ## remove what install installed (a discoverd.conf that was changed stays)
 	cd '$(DESTDIR)/' && rm -f $(foreach file,$(PROGRAMS:%=$(SBINDIR)/%) $(BINDIR)/nvme-discoverctl $(UNITS:%=$(UNITDIR)/%) \
-		$(PRESETDIR)/90-nvme-discoverd.preset $(CATALOGDIR)/nvme-discoverd.catalog $(UDEVDIR)/70-nvme-discoverd-registry.rules \
+		$(GENERATORDIR)/nvme-discoverd-generator $(PRESETDIR)/90-nvme-discoverd.preset $(CATALOGDIR)/nvme-discoverd.catalog $(UDEVDIR)/70-nvme-discoverd-registry.rules \
 		$(addprefix $(DOCDIR)/,$(notdir $(DOCS))) $(addprefix $(EXAMPLEDIR)/,$(notdir $(EXAMPLES))) \
 		$(foreach page,$(notdir $(MANPAGES)),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(page)) \
 		$(BASHCOMPDIR)/nvme-discoverctl $(ZSHCOMPDIR)/_nvme-discoverctl $(FISHCOMPDIR)/nvme-discoverctl.fish,'.$(file)')
 	@! cmp -s systemd/discoverd.conf '$(DESTDIR)$(CONFDIR)/discoverd.conf' || rm '$(DESTDIR)$(CONFDIR)/discoverd.conf'
 # Directories: on a host only those of ours, in a DESTDIR all that are empty.
 	@cd '$(DESTDIR)/' && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty '.$(EXAMPLEDIR)' '.$(DOCDIR)' '.$(CONFDIR)' 2>/dev/null || :
-	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
+	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(GENERATORDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
 		$(foreach section,$(sort $(suffix $(MANPAGES))),$(MANDIR)/man$(section:.%=%)) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(FISHCOMPDIR)); do \
 		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
 
@@ -138,9 +142,14 @@ fuzz: ## run every fuzz test for TIME=1m each
 		done; \
 	done
 
-e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, KEEP=dir keeps the consoles)
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) -timeout $(TIMEOUT) scenarios
+
+matrix: ## run a selection of the scenarios on each Debian release of MATRIX='bookworm trixie sid'
+	@.ci/setup mmdebstrap mke2fs
+	@for suite in $(MATRIX); do echo "== $$suite"; go run ./internal/e2e/run -suite $$suite -matrix $(if $(RUN),-run '$(value RUN)') \
+		$(if $(KEEP),-keep '$(KEEP)'/$$suite) -timeout $(TIMEOUT) scenarios; done
 
 demo: ## boot the machine and show what the service does, as it happens
 	@.ci/setup mmdebstrap mke2fs

@@ -13,6 +13,8 @@ import (
 
 // The unit of a connection is described and ordered so that file systems on it are unmounted before it is disconnected, and
 // so that the daemon stops first; its commands are the product's own and show every parameter of the connection.
+//
+//e2e:everywhere
 func TestUnitProperties(t *testing.T) {
 	f, _ := guest.Connected(t, 1)
 	volume := f.Subsystems[0].NQN
