@@ -27,12 +27,12 @@ func ParseSuite(name string) (Suite, error) {
 	return Suite(name), nil
 }
 
+// missing are packages that a suite does not have: scenarios that need them are not for it.
+var missing = map[Suite][]string{Bookworm: {"ktls-utils", "nvme-stas", "python3-varlink"}}
+
 // packages are those of the list that the suite has.
 func (s Suite) packages(all []string) []string {
-	if s == Bookworm {
-		return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == "ktls-utils" })
-	}
-	return all
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(missing[s], name) })
 }
 
 // mmdebstrapOptions are what unpacking the suite takes beside what all need.
