@@ -3,36 +3,61 @@
 SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 
+# Where things go; packagers set these like DESTDIR. The same values for build, install and uninstall.
 PREFIX ?= /usr
 DESTDIR ?=
 SYSCONFDIR ?= /etc
-SBINDIR = $(DESTDIR)$(PREFIX)/sbin
-UNITDIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
-CATALOGDIR = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
-UDEVDIR = $(DESTDIR)$(PREFIX)/lib/udev/rules.d
-MANDIR = $(DESTDIR)$(PREFIX)/share/man
-DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/nvme-discoverd
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+GENERATORDIR ?= $(PREFIX)/lib/systemd/system-generators
+PRESETDIR ?= $(PREFIX)/lib/systemd/system-preset
+CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/nvme-discoverd
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 EXAMPLEDIR = $(DOCDIR)/examples
-CONFDIR = $(DESTDIR)$(SYSCONFDIR)/nvme
+CONFDIR = $(SYSCONFDIR)/nvme
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Where build leaves what install takes.
+BIN = bin
+# The linker's options; `make build LDFLAGS=` keeps symbols. Options of the C linker, which distributions put there, are left out.
+LDFLAGS ?= -s -w
+GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
+
+# A tarball of `make dist` has its version in a file, and the time of its commit.
+VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
+UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
-DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md))
 PLOTS = $(wildcard docs/performance/*.svg)
+DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)
+EXAMPLES = $(wildcard docs/examples/*)
+COMPLETIONS = bash zsh fish
+
+# place TEXT,DIRECTORY installs a text, with the paths of this installation in place of the usual ones (man pages write hyphens
+# as "\-").
+place = sed -e 's|/usr/sbin/nvme-discoverd|$(SBINDIR)/nvme-discoverd|g' -e 's|/usr/bin/nvme-discoverctl|$(BINDIR)/nvme-discoverctl|g' \
+	-e 's|/usr/share/doc/nvme-discoverd|$(DOCDIR)|g' -e 's|/usr/share/doc/nvme\\-discoverd|$(subst -,\\-,$(DOCDIR))|g' \
+	'$(1)' | install -D -m 0644 /dev/stdin '$(DESTDIR)$(2)/$(notdir $(1))'
 
 # The tools of `make lint`, which Go itself fetches and builds in exactly the versions that tools.mod names.
 GOFUMPT = go tool -modfile=.ci/tools.mod gofumpt
 STATICCHECK = go tool -modfile=.ci/tools.mod staticcheck
 
-# Of the end-to-end targets: RUN picks scenarios by name, ALL=1 takes those too that seldom run, COUNT repeats all, REPEAT=1
-# gives one that fails a second chance, KEEP names a directory for the consoles.
+# Of the end-to-end targets: SUITE is the Debian release inside (bookworm, trixie, sid), RUN picks scenarios by name, ALL=1 takes
+# those too that seldom run, COUNT repeats all, REPEAT=1 gives one that fails a second chance, KEEP names a directory for the consoles.
 RUN ?=
 COUNT ?=
 KEEP ?=
 ALL ?=
 REPEAT ?=
-MACHINE = go run ./internal/e2e/run $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
+SUITE ?= trixie
+MATRIX ?= bookworm trixie sid
+MACHINE = go run ./internal/e2e/run -suite '$(SUITE)' $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
 	$(if $(KEEP),-keep '$(KEEP)')
 # Of the simulation: how many seeds, and the first one.
 SEEDS ?= 1000000
@@ -40,42 +65,81 @@ FROM ?= 1
 TIME ?= 1m
 TIMEOUT ?= 1h
 VULNDB ?=
+# Of packages: where they go, and the architectures that they are for.
+PACKAGES = bin/packages
+ARCHS ?= amd64 arm64
+export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall test sim lint vuln fuzz fleet e2e demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test sim lint vuln fuzz fleet e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-build: ## compile both programs, static, into bin/
-	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ $(PROGRAMS:%=./cmd/%)
+build: ## compile both programs, static, into bin/ (GOFLAGS=, LDFLAGS=, GOARCH= as usual)
+	@mkdir -p '$(BIN)'
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(GO_LDFLAGS) -X main.version=$(VERSION)' -o '$(BIN)/' $(PROGRAMS:%=./cmd/%)
+	@unset GOOS GOARCH; for shell in $(COMPLETIONS); do \
+		CGO_ENABLED=0 go run -trimpath ./cmd/nvme-discoverctl completion $$shell >'$(BIN)'/completion.$$shell; done
 
-install: build ## install below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
-	install -d '$(SBINDIR)' '$(UNITDIR)' '$(CATALOGDIR)' '$(UDEVDIR)' '$(CONFDIR)'
-	install -m 0755 $(PROGRAMS:%=bin/%) '$(SBINDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-discoverd.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-discoverd.service'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' systemd/nvme-fabrics-shutdown.service | install -m 0644 /dev/stdin '$(UNITDIR)/nvme-fabrics-shutdown.service'
-	install -m 0644 systemd/nvme-discoverd.catalog '$(CATALOGDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' udev/70-nvme-discoverd-registry.rules | install -m 0644 /dev/stdin '$(UDEVDIR)/70-nvme-discoverd-registry.rules'
-	install -d '$(EXAMPLEDIR)'
-	sed 's|/usr/sbin/nvme-discover|$(PREFIX)/sbin/nvme-discover|' docs/examples/70-nvmet-heal.rules | install -m 0644 /dev/stdin '$(EXAMPLEDIR)/70-nvmet-heal.rules'
-	install -m 0644 docs/examples/blk-availability.conf '$(EXAMPLEDIR)'
-	install -m 0644 $(DOCS) '$(DOCDIR)'
-	install -D -m 0644 -t '$(DOCDIR)/performance' $(PLOTS)
-	for page in $(MANPAGES); do install -D -m 0644 -t '$(MANDIR)'/man"$${page##*.}" "$$page"; done
-	[ -e '$(CONFDIR)/discoverd.conf' ] || install -m 0644 systemd/discoverd.conf '$(CONFDIR)'
+install: ## install what build made, below DESTDIR= and PREFIX=/usr (an existing discoverd.conf stays as it is)
+	@for file in $(PROGRAMS) $(COMPLETIONS:%=completion.%); do [ -e '$(BIN)'/$$file ] || \
+		{ echo "cannot install: there is no $(BIN)/$$file: call 'make build' first" >&2; exit 1; }; done
+	install -D -m 0755 -t '$(DESTDIR)$(SBINDIR)' '$(BIN)/nvme-discoverd'
+	install -D -m 0755 -t '$(DESTDIR)$(BINDIR)' '$(BIN)/nvme-discoverctl'
+# Units that an earlier build started, when it had both programs in sbin, run nvme-discoverctl from there to disconnect.
+	@[ '$(DESTDIR)$(SBINDIR)' -ef '$(DESTDIR)$(BINDIR)' ] || ln -sfrT '$(DESTDIR)$(BINDIR)/nvme-discoverctl' '$(DESTDIR)$(SBINDIR)/nvme-discoverctl'
+	@$(foreach unit,$(UNITS),$(call place,systemd/$(unit),$(UNITDIR));)
+	install -D -m 0755 -t '$(DESTDIR)$(GENERATORDIR)' systemd/nvme-discoverd-generator
+	@$(call place,systemd/90-nvme-discoverd.preset,$(PRESETDIR))
+	@$(call place,systemd/nvme-discoverd.catalog,$(CATALOGDIR))
+	@$(call place,udev/70-nvme-discoverd-registry.rules,$(UDEVDIR))
+	@$(foreach text,$(DOCS),$(call place,$(text),$(DOCDIR));)
+	@$(foreach text,$(EXAMPLES),$(call place,$(text),$(EXAMPLEDIR));)
+	install -D -m 0644 -t '$(DESTDIR)$(DOCDIR)/performance' $(PLOTS)
+	@$(foreach page,$(MANPAGES),$(call place,$(page),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page))));)
+	install -D -m 0644 '$(BIN)/completion.bash' '$(DESTDIR)$(BASHCOMPDIR)/nvme-discoverctl'
+	install -D -m 0644 '$(BIN)/completion.zsh' '$(DESTDIR)$(ZSHCOMPDIR)/_nvme-discoverctl'
+	install -D -m 0644 '$(BIN)/completion.fish' '$(DESTDIR)$(FISHCOMPDIR)/nvme-discoverctl.fish'
+	@[ -e '$(DESTDIR)$(CONFDIR)/discoverd.conf' ] || { $(call place,systemd/discoverd.conf,$(CONFDIR)); }
 
-uninstall: ## remove what install installed (discoverd.conf stays)
-	rm -f $(PROGRAMS:%='$(SBINDIR)/%') '$(UNITDIR)/nvme-discoverd.service' '$(UNITDIR)/nvme-fabrics-shutdown.service' \
-		'$(CATALOGDIR)/nvme-discoverd.catalog' '$(UDEVDIR)/70-nvme-discoverd-registry.rules' '$(EXAMPLEDIR)/70-nvmet-heal.rules' '$(EXAMPLEDIR)/blk-availability.conf'
-	rm -f $(DOCS:docs/%='$(DOCDIR)/%') $(PLOTS:docs/%='$(DOCDIR)/%')
-	for page in $(notdir $(MANPAGES)); do rm -f '$(MANDIR)'/man"$${page##*.}/$$page"; done
+uninstall: ## remove what install installed (a discoverd.conf that was changed stays)
+	cd '$(DESTDIR)/' && rm -f $(foreach file,$(PROGRAMS:%=$(SBINDIR)/%) $(BINDIR)/nvme-discoverctl $(UNITS:%=$(UNITDIR)/%) \
+		$(GENERATORDIR)/nvme-discoverd-generator $(PRESETDIR)/90-nvme-discoverd.preset $(CATALOGDIR)/nvme-discoverd.catalog $(UDEVDIR)/70-nvme-discoverd-registry.rules \
+		$(addprefix $(DOCDIR)/,$(notdir $(DOCS))) $(addprefix $(EXAMPLEDIR)/,$(notdir $(EXAMPLES))) \
+		$(PLOTS:docs/%=$(DOCDIR)/%) \
+		$(foreach page,$(notdir $(MANPAGES)),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(page)) \
+		$(BASHCOMPDIR)/nvme-discoverctl $(ZSHCOMPDIR)/_nvme-discoverctl $(FISHCOMPDIR)/nvme-discoverctl.fish,'.$(file)')
+	@! cmp -s systemd/discoverd.conf '$(DESTDIR)$(CONFDIR)/discoverd.conf' || rm '$(DESTDIR)$(CONFDIR)/discoverd.conf'
+# Directories: on a host only those of ours, in a DESTDIR all that are empty.
+	@cd '$(DESTDIR)/' && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty '.$(EXAMPLEDIR)' '.$(DOCDIR)/performance' '.$(DOCDIR)' '.$(CONFDIR)' 2>/dev/null || :
+	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(GENERATORDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
+		$(foreach section,$(sort $(suffix $(MANPAGES))),$(MANDIR)/man$(section:.%=%)) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(FISHCOMPDIR)); do \
+		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
 
-test: ## unit tests, the seeds of the fuzz tests among them, under the race detector
+dist: ## make a tarball of the last commit, with all modules, that builds offline: bin/dist/
+	@internal/packaging/make-dist bin/dist
+
+packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64', MAINTAINER='Name <address>')
+	@internal/packaging/make-packages '$(VERSION)' '$(PACKAGES)' $(ARCHS)
+
+ifneq ($(origin ARCH),command line)
+test: ## unit tests, the seeds of the fuzz tests among them, under the race detector (ARCH=s390x: what reads bytes, emulated)
 	@.ci/setup gcc dbus-daemon ip
 	CGO_ENABLED=1 go test -race ./...
 	go test ./internal/sim
+else
+# What reads bytes of others, on another machine (s390x is big-endian), in QEMU's user emulation. Left out is what that cannot do:
+# netlink messages that it does not know, ioctls that it does not know, and a test that compiles a program and runs it.
+QEMU = qemu-$(or $(patsubst arm64,aarch64,$(filter arm64,$(ARCH))),$(ARCH))-static
+READERS = $(addprefix ./internal/,api/... atomicfile blockuse config exclusion fabrics fc journal keyring nbft netlink netwatch param probe psk \
+	rdma registry secret state sysfs tid uevent unit wish)
+EMULATED = CGO_ENABLED=0 GOARCH=$(ARCH) go test -exec $(QEMU)
+test:
+	@.ci/setup dbus-daemon ip $(QEMU)
+	$(EMULATED) -skip '^(TestDumpRefused|TestKernel|TestHostInterfaces|TestGeneratedCodeIsFresh)$$' $(READERS)
+	$(EMULATED) -skip '^TestRead$$' ./internal/discoverylog
+endif
 
 sim: ## simulate SEEDS=1000000 hosts from number FROM=1 on, on every processor; names the first ten that fail, each with its replay
 	go test ./internal/sim -run '^TestSeeds$$' -sim.seeds=$(SEEDS) -sim.from=$(FROM) -sim.progress=10s -count=1 -timeout 0 -v
@@ -103,9 +167,14 @@ fuzz: ## run every fuzz test for TIME=1m each
 fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/performance.md and draw its plot
 	go run ./internal/sim/fleet/plot
 
-e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, KEEP=dir keeps the consoles)
+e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) -timeout $(TIMEOUT) scenarios
+
+matrix: ## run a selection of the scenarios on each Debian release of MATRIX='bookworm trixie sid'
+	@.ci/setup mmdebstrap mke2fs
+	@for suite in $(MATRIX); do echo "== $$suite"; go run ./internal/e2e/run -suite $$suite -matrix $(if $(RUN),-run '$(value RUN)') \
+		$(if $(KEEP),-keep '$(KEEP)'/$$suite) -timeout $(TIMEOUT) scenarios; done
 
 demo: ## boot the machine and show what the service does, as it happens
 	@.ci/setup mmdebstrap mke2fs

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -68,9 +67,9 @@ func run() int {
 	}
 	loader := config.NewLoader(paths.Root(*root), *file)
 	cfg, _ := loader.Load() // its errors are logged with what comes of it
-	self, err := os.Executable()
+	ctl, err := ctlOfThis()
 	if err != nil {
-		stderr.Error("cannot tell where nvme-discoverctl is installed: " + err.Error())
+		stderr.Error(err.Error())
 		return exitRunning
 	}
 	log := stderr
@@ -85,7 +84,7 @@ func run() int {
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
 		Root: paths.Root(*root), Loader: loader, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version, Hangups: hangups,
-		Ctl: filepath.Join(filepath.Dir(self), "nvme-discoverctl"), // installed side by side
+		Ctl: ctl,
 	})
 	switch {
 	case errors.Is(err, daemon.ErrRunning):

@@ -1,4 +1,4 @@
-// Package e2e holds the end-to-end machine: a Debian system with systemd as PID 1 in a software-emulated computer, into
+// Package e2e holds the end-to-end machine: a Debian system (SUITE=, usually trixie) with systemd as PID 1 in a software-emulated computer, into
 // which the tree is installed as `make install` installs it, and in which scenarios run against a real kernel target.
 //
 //   - machine builds what is booted (base image, QEMU) and boots it: the host side.
@@ -16,6 +16,8 @@
 //   - //e2e:apart: it leaves things in the kernel that cannot be removed; such scenarios (Fibre Channel) share a computer.
 //   - //e2e:ordinary: it needs Debian's ordinary kernel (RDMA). All others run under the cloud kernel, which boots quickest.
 //   - //e2e:previous: it needs an earlier build of the programs.
+//   - //e2e:packages: it needs this tree as packages, of two versions.
+//   - //e2e:everywhere: it runs in `make matrix`, on every Debian release that the machine can be made of (machine/suite.go).
 //   - //e2e:seldom: it runs in `make check-all` and when RUN= names it, not in `make check`.
 //   - //e2e:parameter WORD and //e2e:on-fabric (only for stages): a word for the kernel's command line; a root file system on a
 //     fabric, which the ordinary kernel's initial RAM disk connects (machine/initrd/fabric).

@@ -160,7 +160,7 @@ func TestParseFails(t *testing.T) {
 		{"no length", make([]byte, 16), "cannot parse a netlink datagram of 16 bytes: a message claims 0 of the last 16"},
 		{"link too short", nlmsg(unix.RTM_NEWLINK, make([]byte, 8)), "cannot parse a netlink message of type 16, 8 bytes: it is shorter than its header of 16 bytes"},
 		{"address too short", nlmsg(unix.RTM_NEWADDR, make([]byte, 4)), "cannot parse a netlink message of type 20, 4 bytes: it is shorter than its header of 8 bytes"},
-		{"attribute too long", nlmsg(unix.RTM_NEWADDR, make([]byte, 8), []byte{99, 0, 1, 0}), "cannot parse a netlink message of type 20, 12 bytes: an attribute claims 99 of the last 4 bytes"},
+		{"attribute too long", nlmsg(unix.RTM_NEWADDR, make([]byte, 8), binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, 99), 1)), "cannot parse a netlink message of type 20, 12 bytes: an attribute claims 99 of the last 4 bytes"},
 		{"attribute without a length", nlmsg(unix.RTM_NEWADDR, make([]byte, 12)), "cannot parse a netlink message of type 20, 12 bytes: an attribute claims 0 of the last 4 bytes"},
 	}
 	for _, test := range tests {

@@ -360,7 +360,7 @@ func TestRule(t *testing.T) {
 	root := paths.Root("")
 	want := []string{
 		`ACTION=="remove", SUBSYSTEM=="nvme", KERNEL=="nvme[0-9]*", TEST=="` + root.Registry() + `/%k", ` +
-			`RUN+="/usr/sbin/nvme-discoverctl registry prune %k"`,
+			`RUN+="/usr/bin/nvme-discoverctl registry prune %k"`,
 	}
 	if diff := cmp.Diff(want, rules); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)

@@ -40,7 +40,7 @@ func wishFor(t *testing.T, kind tid.Kind, id tid.TID, owner wish.Owner, params .
 }
 
 func TestForWish(t *testing.T) {
-	cfg := Config{Ctl: "/usr/sbin/nvme-discoverctl"}
+	cfg := Config{Ctl: "/usr/bin/nvme-discoverctl"}
 	before := []string{"nvme-discoverd.service", "remote-fs-pre.target", "blk-availability.service"}
 	wants := []string{"remote-fs-pre.target", "nvme-fabrics-shutdown.service"}
 
@@ -66,18 +66,18 @@ func TestForWish(t *testing.T) {
 				Name:        "nvme-discoverd-UNIT.service",
 				Description: "NVMe I/O Controller nqn.2024-01.com.example:vol$1 @ 192.0.2.20:4420",
 				ExecStart: []string{
-					"/usr/sbin/nvme-discoverctl", "connect",
+					"/usr/bin/nvme-discoverctl", "connect",
 					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol$1",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--host-traddr=192.0.2.1", "--host-iface=eth0",
 					"--ctrl-loss-tmo=600", "--hdr-digest", "--idempotent", "--owner=discoverd",
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol$1",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--host-traddr=192.0.2.1", "--host-iface=eth0",
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				After:        []string{"network.target"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
@@ -95,15 +95,15 @@ func TestForWish(t *testing.T) {
 				Name:        "nvme-discoverd-UNIT.service",
 				Description: "NVMe I/O Controller nqn.a @ ",
 				ExecStart: []string{
-					"/usr/sbin/nvme-discoverctl", "connect", "--transport=loop", "--nqn=nqn.a", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
+					"/usr/bin/nvme-discoverctl", "connect", "--transport=loop", "--nqn=nqn.a", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
 					"--idempotent", "--owner=discoverd", "--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid",
 					"--secrets-file=/run/nvme/discoverd/secrets/nvme-discoverd-UNIT.service", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=loop", "--nqn=nqn.a", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
 			},
@@ -118,18 +118,18 @@ func TestForWish(t *testing.T) {
 				Name:        "nvme-discoverd-UNIT.service",
 				Description: "NVMe Discovery Controller nqn.2024-01.com.example:discovery @ 2001:db8::1:8009",
 				ExecStart: []string{
-					"/usr/sbin/nvme-discoverctl", "connect",
+					"/usr/bin/nvme-discoverctl", "connect",
 					"--transport=tcp", "--traddr=2001:db8::1", "--trsvcid=8009", "--nqn=nqn.2024-01.com.example:discovery",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--keep-alive-tmo=30", "--discovery",
 					"--idempotent", "--owner=nbft",
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=tcp", "--traddr=2001:db8::1", "--trsvcid=8009", "--nqn=nqn.2024-01.com.example:discovery",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID,
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				After:        []string{"network.target"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 30 * time.Second, TimeoutStop: time.Minute,
@@ -143,17 +143,17 @@ func TestForWish(t *testing.T) {
 				Name:        "nvme-discoverd-UNIT.service",
 				Description: "NVMe I/O Controller nqn.2024-01.com.example:vol1 @ 192.0.2.30:4420",
 				ExecStart: []string{
-					"/usr/sbin/nvme-discoverctl", "connect",
+					"/usr/bin/nvme-discoverctl", "connect",
 					"--transport=rdma", "--traddr=192.0.2.30", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol1",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--idempotent", "--owner=discoverd",
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=rdma", "--traddr=192.0.2.30", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol1",
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID,
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				After:        []string{"network.target"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
@@ -171,19 +171,19 @@ func TestForWish(t *testing.T) {
 				Description: "NVMe Discovery Controller nqn.2014-08.org.nvmexpress.discovery @ " +
 					"nn-0x20000000c9a1b2c3:pn-0x10000000c9a1b2c3",
 				ExecStart: []string{
-					"/usr/sbin/nvme-discoverctl", "connect",
+					"/usr/bin/nvme-discoverctl", "connect",
 					"--transport=fc", "--traddr=nn-0x20000000c9a1b2c3:pn-0x10000000c9a1b2c3",
 					"--nqn=nqn.2014-08.org.nvmexpress.discovery", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
 					"--host-traddr=nn-0x20000000c9d4e5f6:pn-0x10000000c9d4e5f6", "--idempotent", "--owner=discoverd",
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=fc", "--traddr=nn-0x20000000c9a1b2c3:pn-0x10000000c9a1b2c3",
 					"--nqn=nqn.2014-08.org.nvmexpress.discovery", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
 					"--host-traddr=nn-0x20000000c9d4e5f6:pn-0x10000000c9d4e5f6",
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
 			},
@@ -201,10 +201,10 @@ func TestForWish(t *testing.T) {
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid",
 				},
 				ExecStop: []string{
-					"/usr/sbin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
 					"--transport=loop", "--nqn=nqn.2024-01.com.example:discovery", "--hostnqn=" + hostNQN, "--hostid=" + hostID,
 				},
-				ExecStopPost: []string{"/usr/sbin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
+				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
 				Before:       before, Wants: wants,
 				TimeoutStart: 120 * time.Second, TimeoutStop: 300 * time.Second,
 			},

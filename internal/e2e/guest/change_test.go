@@ -10,6 +10,8 @@ import (
 
 // A subsystem is added to the target while all is connected: the discovery controller tells (an asynchronous event), and the
 // new subsystem is connected. Several times, one after the other: no event is lost.
+//
+//e2e:everywhere
 func TestSubsystemAdded(t *testing.T) {
 	f, devices := guest.Connected(t, 1)
 	for _, name := range []string{"first", "second", "third"} {
@@ -60,6 +62,8 @@ func TestSubsystemHidden(t *testing.T) {
 
 // A controller is deleted behind the daemon's back, as `nvme disconnect -d` does: that is a loss, not a wish. It comes back,
 // under the same unit, and the others are not touched. The discovery controller too.
+//
+//e2e:everywhere
 func TestDeletedComesBack(t *testing.T) {
 	f, devices := guest.Connected(t, 3)
 	for _, nqn := range []string{f.Subsystems[0].NQN, guest.DiscoveryNQN} {

@@ -49,6 +49,8 @@ func TestBadConfiguration(t *testing.T) {
 
 // A reload finds a configuration that does not parse: the service says where the mistake is and carries on with the last good
 // one, as a whole.
+//
+//e2e:everywhere
 func TestReloadOfBadConfiguration(t *testing.T) {
 	f, devices := guest.Shared(t, 2)
 	mark := f.Mark()
@@ -72,6 +74,8 @@ func TestReloadOfBadConfiguration(t *testing.T) {
 
 // A subsystem is added to the configuration: `systemctl reload` returns at once, and the subsystem is connected. One is taken
 // out: it stays connected.
+//
+//e2e:everywhere
 func TestReload(t *testing.T) {
 	f := guest.Scene(t, 2)
 	first, second := f.Subsystems[0].NQN, f.Subsystems[1].NQN

@@ -68,6 +68,8 @@ func withinPatience(t *testing.T, down *guest.Shutdown, least, most float64) {
 // The array behind a cable is gone, with all that can be on it, when the machine is to be switched off: a file system with _netdev and
 // dirty data, by two paths; one without _netdev; swap in use; LVM; and its discovery controllers. Another file system has a path
 // there and one that lives, and a third one lives.
+//
+//e2e:everywhere
 func TestDeadArray_1(t *testing.T) {
 	far := guest.NewFar(t)
 	m := guest.Begin(t)

@@ -43,13 +43,13 @@ func LastEvent() string { return read("/sys/kernel/uevent_seqnum") }
 // Ctl runs nvme-discoverctl, which has to succeed.
 func Ctl(t T, args ...string) string {
 	t.Helper()
-	return Run(t, "/usr/sbin/nvme-discoverctl", args...)
+	return Run(t, ctlProgram, args...)
 }
 
 // TryCtl runs nvme-discoverctl and returns how it ended.
 func TryCtl(t T, args ...string) Outcome {
 	t.Helper()
-	return Try(t, "/usr/sbin/nvme-discoverctl", args...)
+	return Try(t, ctlProgram, args...)
 }
 
 // HoldUdev keeps the service that answers to uevents from running for a while: the events wait for it. Release lets it go on

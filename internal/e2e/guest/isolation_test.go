@@ -56,7 +56,7 @@ func TestNoShellNoNvmeCli(t *testing.T) {
 	f.WaitAllLive()
 	guest.Run(t, "systemctl", "stop", f.Unit(f.Subsystems[1].NQN))
 	programs := trace.Programs()
-	if programs["/usr/sbin/nvme-discoverctl"] < 3 {
+	if programs["/usr/bin/nvme-discoverctl"] < 3 {
 		t.Errorf("the recording misses connects: %v", programs)
 	}
 	forbidden := []string{"sh", "dash", "bash", "nvme"}
@@ -67,7 +67,7 @@ func TestNoShellNoNvmeCli(t *testing.T) {
 	}
 	for _, unit := range guest.Units(t) {
 		for _, property := range []string{"ExecStart", "ExecStop", "ExecStopPost"} {
-			if argv := guest.Argv(t, unit, property); len(argv) > 0 && !strings.HasPrefix(argv[0], "/usr/sbin/nvme-discoverctl") {
+			if argv := guest.Argv(t, unit, property); len(argv) > 0 && !strings.HasPrefix(argv[0], "/usr/bin/nvme-discoverctl") {
 				t.Errorf("%s of %s: %v", property, unit, argv)
 			}
 		}

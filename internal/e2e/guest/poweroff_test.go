@@ -11,6 +11,8 @@ import (
 )
 
 // What one stage of a scenario leaves behind, the next one finds: the content of the data drive and the console.
+//
+//e2e:everywhere
 func TestPowerOff_1(t *testing.T) {
 	guest.Begin(t)
 	guest.Run(t, "mkfs.ext4", "-q", guest.DataDrive)

@@ -12,6 +12,8 @@ import (
 
 // An administrator stops one unit: exactly its controller is disconnected, its files and registry entry are gone, and it
 // stays away, also when the daemon is restarted. The stop job itself succeeds.
+//
+//e2e:everywhere
 func TestStopOneUnit(t *testing.T) {
 	f, devices := guest.Connected(t, 3)
 	checkStop(f, devices, f.Subsystems[1].NQN)
@@ -56,6 +58,8 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 
 // Stopping the daemon disconnects nothing. Started again, it adopts what is there: no unit is started anew, no controller
 // reconnected.
+//
+//e2e:everywhere
 func TestRestartAdopts(t *testing.T) {
 	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
@@ -81,6 +85,8 @@ func invocations(f *guest.Fixture) map[string]string {
 }
 
 // The daemon is killed: systemd starts it again, and it carries on with the same connections.
+//
+//e2e:everywhere
 func TestKilledDaemon(t *testing.T) {
 	f, devices := guest.Shared(t, 2)
 	before := invocations(f)

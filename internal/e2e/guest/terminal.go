@@ -26,7 +26,7 @@ func OnTerminal(t T, typed string, args ...string) Outcome {
 	defer person.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/usr/sbin/nvme-discoverctl", args...)
+	cmd := exec.CommandContext(ctx, ctlProgram, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
 	err = cmd.Start()
 	terminal.Close()

@@ -156,7 +156,7 @@ func TestExclusionEditBesideOthers(t *testing.T) {
 		guest.Run(t, "chmod", "+x", "/run/e2e/editor")
 	}
 	edit := func() guest.Outcome {
-		return guest.Try(t, "env", "EDITOR=/run/e2e/editor", "/usr/sbin/nvme-discoverctl", "exclusion", "edit")
+		return guest.Try(t, "env", "EDITOR=/run/e2e/editor", "/usr/bin/nvme-discoverctl", "exclusion", "edit")
 	}
 	mine := "echo 'exclusion = " + entryOf(f, nqn) + "' >> \"$1\"\n"
 	editor(mine + "nvme-discoverctl exclusion add --entry=nqn=nqn.2024-01.com.example:theirs\n")

@@ -13,6 +13,8 @@ import (
 
 // The unit of a connection is described and ordered so that file systems on it are unmounted before it is disconnected, and
 // so that the daemon stops first; its commands are the product's own and show every parameter of the connection.
+//
+//e2e:everywhere
 func TestUnitProperties(t *testing.T) {
 	f, _ := guest.Shared(t, 2)
 	volume := f.Subsystems[0].NQN
@@ -48,8 +50,8 @@ func TestUnitProperties(t *testing.T) {
 			}
 			checkExecStart(t, f, unit, test.nqn)
 			for _, property := range []string{"ExecStop", "ExecStopPost"} {
-				if argv := guest.Argv(t, unit, property); len(argv) == 0 || argv[0] != "/usr/sbin/nvme-discoverctl" {
-					t.Errorf("%s: got %q, want a command of /usr/sbin/nvme-discoverctl", property, argv)
+				if argv := guest.Argv(t, unit, property); len(argv) == 0 || argv[0] != "/usr/bin/nvme-discoverctl" {
+					t.Errorf("%s: got %q, want a command of /usr/bin/nvme-discoverctl", property, argv)
 				}
 			}
 		})
@@ -60,8 +62,8 @@ func TestUnitProperties(t *testing.T) {
 func checkExecStart(t *testing.T, f *guest.Fixture, unit, nqn string) {
 	t.Helper()
 	argv := guest.Argv(t, unit, "ExecStart")
-	if len(argv) < 2 || argv[0] != "/usr/sbin/nvme-discoverctl" || argv[1] != "connect" {
-		t.Fatalf("ExecStart: got %q, want /usr/sbin/nvme-discoverctl connect …", argv)
+	if len(argv) < 2 || argv[0] != "/usr/bin/nvme-discoverctl" || argv[1] != "connect" {
+		t.Fatalf("ExecStart: got %q, want /usr/bin/nvme-discoverctl connect …", argv)
 	}
 	want := map[string]string{
 		"transport": "tcp", "traddr": f.Port.Traddr, "trsvcid": f.Port.Trsvcid, "nqn": nqn,

@@ -15,13 +15,17 @@ const (
 	PreviousBuild = "/usr/lib/e2e/previous"
 )
 
-const sbin = "/usr/sbin"
+// daemonProgram and ctlProgram are the programs where they are installed.
+const (
+	daemonProgram = "/usr/sbin/nvme-discoverd"
+	ctlProgram    = "/usr/bin/nvme-discoverctl"
+)
 
 // KeepBuild sets the build under test aside, and has it back when the scenario ends.
 func KeepBuild(t T) {
 	t.Helper()
 	Run(t, "mkdir", "-p", CurrentBuild)
-	Run(t, "cp", filepath.Join(sbin, "nvme-discoverd"), filepath.Join(sbin, "nvme-discoverctl"), CurrentBuild)
+	Run(t, "cp", daemonProgram, ctlProgram, CurrentBuild)
 	t.Cleanup(func() { InstallBuild(t, CurrentBuild) })
 }
 
@@ -29,9 +33,9 @@ func KeepBuild(t T) {
 // theirs. It returns what the build calls itself.
 func InstallBuild(t T, build string) string {
 	t.Helper()
-	for _, name := range []string{"nvme-discoverd", "nvme-discoverctl"} {
-		Run(t, "cp", filepath.Join(build, name), filepath.Join(sbin, name+".new"))
-		if err := os.Rename(filepath.Join(sbin, name+".new"), filepath.Join(sbin, name)); err != nil {
+	for _, program := range []string{daemonProgram, ctlProgram} {
+		Run(t, "cp", filepath.Join(build, filepath.Base(program)), program+".new")
+		if err := os.Rename(program+".new", program); err != nil {
 			t.Fatalf("cannot install %s: %v", build, err)
 		}
 	}

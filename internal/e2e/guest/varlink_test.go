@@ -205,7 +205,7 @@ func TestVarlinkPython(t *testing.T) {
 // The commands of people: what they print when all is well, when nothing runs, and what they end with.
 func TestDiscoverctlStatus(t *testing.T) {
 	f, devices := guest.Connected(t, 2)
-	out := asNobody(t, "/usr/sbin/nvme-discoverctl", "status")
+	out := asNobody(t, "/usr/bin/nvme-discoverctl", "status")
 	if out.Status != 0 || !strings.Contains(out.Stdout, "3 of 3 controllers connected") {
 		t.Errorf("status by a user: exit status %d\n%s%s", out.Status, out.Stdout, out.Stderr)
 	}

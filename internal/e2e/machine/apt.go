@@ -13,9 +13,6 @@ import (
 var errNoMirror = errors.New("cannot find a Debian mirror: no Debian archive in /etc/apt/sources.list or " +
 	"/etc/apt/sources.list.d (name one in the environment variable DEBIAN_MIRROR)")
 
-// suite is the Debian release inside the machine: the first with a kernel and a systemd that the product is made for.
-const suite = "trixie"
-
 // mirror returns the URI from which this host gets Debian's packages, so that the machine's come from there too.
 func mirror() (string, error) {
 	if uri := os.Getenv("DEBIAN_MIRROR"); uri != "" {

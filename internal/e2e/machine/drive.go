@@ -67,7 +67,7 @@ func NewData(path string) error {
 
 // CopyRoot makes a data drive that has the machine's root file system on its one partition, for boots with RootOnFabric.
 func (m *Machine) CopyRoot(path string) error {
-	image, err := baseImage(m.Progress)
+	image, err := baseImage(m.Suite, m.Progress)
 	if err != nil {
 		return err
 	}

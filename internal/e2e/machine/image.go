@@ -78,15 +78,15 @@ const imageSize = "2G"
 // rootDisk is the root file system in the directory of an image, never written to.
 const rootDisk = "root.ext4"
 
-// baseImage returns the directory with the root file system and the kernels, made if need be.
-func baseImage(progress func(string)) (string, error) {
-	ingredients, err := imageIngredients()
+// baseImage returns the directory with the root file system of a suite and its kernels, made if need be.
+func baseImage(suite Suite, progress func(string)) (string, error) {
+	ingredients, err := imageIngredients(suite)
 	if err != nil {
 		return "", err
 	}
 	dir, err := cached("image", ingredients, func(dir string) error {
-		progress("building the machine's root file system (once, about two minutes)")
-		return buildImage(dir)
+		progress(fmt.Sprintf("building the machine's root file system, Debian %s (once, about two minutes)", suite))
+		return buildImage(suite, dir)
 	})
 	if err != nil {
 		return "", fmt.Errorf("cannot build root file system: %w", err)
@@ -95,8 +95,8 @@ func baseImage(progress func(string)) (string, error) {
 }
 
 // imageIngredients lists everything that decides what the image contains.
-func imageIngredients() ([]string, error) {
-	all := slices.Concat([]string{"1", suite, imageSize, makeInitrd, initrdInit, initrdFabric}, packages, dropped, masked, disabled)
+func imageIngredients(suite Suite) ([]string, error) {
+	all := slices.Concat([]string{"1", string(suite), imageSize, makeInitrd, initrdInit, initrdFabric}, suite.packages(packages), dropped, masked, disabled)
 	for _, name := range slices.Sorted(maps.Keys(enabled)) {
 		all = append(all, name, enabled[name])
 	}
@@ -111,7 +111,7 @@ func imageIngredients() ([]string, error) {
 	return all, err
 }
 
-func buildImage(dir string) error {
+func buildImage(suite Suite, dir string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("cannot unpack packages: this needs root")
 	}
@@ -120,7 +120,7 @@ func buildImage(dir string) error {
 		return err
 	}
 	tree := filepath.Join(dir, "tree")
-	if err := bootstrap(tree, uri, "minbase", packages, dropped); err != nil {
+	if err := bootstrap(suite, tree, uri, "minbase", suite.packages(packages), dropped); err != nil {
 		return err
 	}
 	for _, kernel := range []Kernel{Cloud, Ordinary} {
@@ -145,12 +145,12 @@ func buildImage(dir string) error {
 }
 
 // bootstrap makes a Debian tree from the packages given.
-func bootstrap(tree, uri, variant string, packages, drop []string) error {
-	args := []string{"--quiet", "--variant=" + variant, "--include=" + strings.Join(packages, ",")}
+func bootstrap(suite Suite, tree, uri, variant string, packages, drop []string) error {
+	args := append([]string{"--quiet", "--variant=" + variant, "--include=" + strings.Join(packages, ",")}, suite.mmdebstrapOptions()...)
 	for _, pattern := range drop {
 		args = append(args, "--dpkgopt=path-exclude="+pattern)
 	}
-	return run("mmdebstrap", append(args, suite, tree, fmt.Sprintf("deb %s %s main", uri, suite))...)
+	return run("mmdebstrap", append(args, string(suite), tree, fmt.Sprintf("deb %s %s main", uri, suite))...)
 }
 
 // furnish turns Debian's tree into the machine's.

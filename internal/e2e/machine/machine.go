@@ -13,6 +13,8 @@ import (
 
 // Machine is the computer of one run: what is installed and run inside. It may boot several times.
 type Machine struct {
+	// Suite is the Debian release inside.
+	Suite Suite
 	// Stage is a directory laid out like a root file system; its content is laid over the machine's.
 	Stage string
 	// Program is a static executable that runs as root once the system is up.
@@ -47,7 +49,7 @@ const LeaveMarker = "e2e: program switches the machine off"
 // and had said so before. An error means that there is none: the machine could not be built or booted, the kernel died, or the
 // context ended.
 func (m *Machine) Run(ctx context.Context, b Boot) (int, error) {
-	image, err := baseImage(m.Progress)
+	image, err := baseImage(m.Suite, m.Progress)
 	if err != nil {
 		return 0, err
 	}

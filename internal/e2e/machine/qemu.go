@@ -20,7 +20,7 @@ type qemu struct {
 	environment []string
 }
 
-// findQEMU returns the host's QEMU if it is new enough, else one from the machine's own Debian release.
+// findQEMU returns the host's QEMU if it is new enough, else Trixie's, whatever the machine's own suite.
 func findQEMU(progress func(string)) (qemu, error) {
 	if runtime.GOARCH != "amd64" {
 		return qemu{}, fmt.Errorf("cannot emulate on %s: the machine is made for amd64 hosts", runtime.GOARCH)
@@ -30,7 +30,7 @@ func findQEMU(progress func(string)) (qemu, error) {
 			return qemu{command: []string{path}}, nil
 		}
 	}
-	dir, err := cached("qemu", []string{"1", suite}, func(dir string) error {
+	dir, err := cached("qemu", []string{"1", string(Trixie)}, func(dir string) error {
 		progress("fetching an emulator that runs two CPUs reliably (once, about ten seconds)")
 		return buildQEMU(dir)
 	})
@@ -63,7 +63,7 @@ func buildQEMU(dir string) error {
 		return err
 	}
 	// Unpacked only, nothing configured: no program of the tree but the emulator ever runs.
-	return bootstrap(filepath.Join(dir, "tree"), uri, "extract", []string{"qemu-system-x86"}, dropped)
+	return bootstrap(Trixie, filepath.Join(dir, "tree"), uri, "extract", []string{"qemu-system-x86"}, dropped)
 }
 
 // qemuInTree starts the tree's QEMU through the tree's own dynamic loader and libraries: no chroot and no mounts, so files

@@ -43,9 +43,11 @@ type program struct {
 // job is one run of the machine.
 type job struct {
 	program program
+	suite   machine.Suite
 	kernel  machine.Kernel // of programs other than the scenarios
 	pattern string
 	all     bool   // scenarios that seldom run too
+	matrix  bool   // only scenarios that run on every Debian release
 	count   int    // how often each scenario is run
 	repeat  bool   // a scenario that fails gets a second chance
 	keep    string // the directory for consoles, "" for none
@@ -61,7 +63,7 @@ func (j job) run(ctx context.Context) error {
 
 	out.host("building and installing the tree")
 	stage, path := filepath.Join(dir, "stage"), filepath.Join(dir, "program")
-	if err := command(ctx, nil, "make", "--no-print-directory", "install", "DESTDIR="+stage, "PREFIX=/usr"); err != nil {
+	if err := command(ctx, nil, "make", "--no-print-directory", "build", "install", "DESTDIR="+stage, "PREFIX=/usr"); err != nil {
 		return err
 	}
 	if j.program.file != "" {
@@ -73,7 +75,7 @@ func (j job) run(ctx context.Context) error {
 		}
 	}
 	computers := []computer{{name: "machine", processors: processors, boots: []boot{{name: "console", kernel: j.kernel}}}}
-	like := machine.Machine{Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 12 * time.Minute}
+	like := machine.Machine{Suite: j.suite, Stage: stage, Program: path, Tables: j.program.tables, Dir: dir, Silence: 12 * time.Minute}
 	if !j.program.scenarios {
 		if !j.runAll(ctx, computers, out, like) {
 			return errReported
@@ -90,6 +92,12 @@ func (j job) run(ctx context.Context) error {
 	if slices.ContainsFunc(computers, func(c computer) bool { return c.needs(func(t traits) bool { return t.previous }, of) }) {
 		out.host("building an earlier revision")
 		if err := buildPrevious(ctx, filepath.Join(dir, "previous"), filepath.Join(stage, "usr/lib/e2e/previous")); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(computers, func(c computer) bool { return c.needs(func(t traits) bool { return t.packages }, of) }) {
+		out.host("building packages")
+		if err := buildPackages(ctx, filepath.Join(stage, "usr/lib/e2e/packages")); err != nil {
 			return err
 		}
 	}
@@ -123,7 +131,7 @@ func (j job) plan(ctx context.Context, path string, of map[string]traits) ([]com
 	if err != nil {
 		return nil, fmt.Errorf("cannot list scenarios: %w", err)
 	}
-	chosen, err := choose(strings.Fields(string(output)), of, j.pattern, j.all)
+	chosen, err := choose(strings.Fields(string(output)), of, j.pattern, j.all, j.matrix)
 	return plan(chosen, of, j.count), err
 }
 

@@ -20,11 +20,13 @@ import (
 func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose names match this `regexp`")
 	all := flag.Bool("all", false, "run the scenarios too that seldom run")
+	matrix := flag.Bool("matrix", false, "run only the scenarios that run on every Debian release")
 	repeat := flag.Bool("repeat", false, "run a scenario that fails once more, alone on a fresh machine")
 	count := flag.Int("count", 1, "run each scenario this `number` of times")
 	timeout := flag.Duration("timeout", time.Hour, "give up after this `time`, boots included")
 	keep := flag.String("keep", "", "keep the consoles in this `directory`")
 	kernel := flag.String("kernel", string(machine.Cloud), "boot this `kernel`, cloud or ordinary; scenarios choose theirs themselves")
+	suiteName := flag.String("suite", string(machine.Trixie), "boot this Debian `suite`: bookworm, trixie or sid")
 	flag.Usage = usage
 	flag.Parse()
 	program, ok := programs[flag.Arg(0)]
@@ -37,6 +39,11 @@ func main() {
 		usage()
 		os.Exit(2)
 	}
+	suite, err := machine.ParseSuite(*suiteName)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
+		os.Exit(2)
+	}
 	if program.words {
 		program.arguments = flag.Args()[1:]
 	}
@@ -44,7 +51,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("cannot go on: not finished after %v", *timeout))
 	defer cancel()
-	job := job{program: program, kernel: machine.Kernel(*kernel), pattern: *pattern, all: *all, count: *count, repeat: *repeat, keep: *keep}
+	job := job{program: program, suite: suite, kernel: machine.Kernel(*kernel), pattern: *pattern, all: *all, matrix: *matrix, count: *count, repeat: *repeat, keep: *keep}
 	if err := job.run(ctx); err != nil {
 		stop()
 		if !errors.Is(err, errReported) {
@@ -55,8 +62,8 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-all] [-count NUMBER] [-repeat] [-timeout TIME] [-keep DIR] scenarios|demo|bench\n"+
-		"       run [-timeout TIME] [-keep DIR] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
-		"       run [-timeout TIME] [-keep DIR] [-kernel KERNEL] exec FILE   (a script or static executable of your own)\n")
+	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-all] [-matrix] [-count NUMBER] [-repeat] [-timeout TIME] [-keep DIR] [-suite SUITE] scenarios|demo|bench\n"+
+		"       run [-timeout TIME] [-keep DIR] [-suite SUITE] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
+		"       run [-timeout TIME] [-keep DIR] [-suite SUITE] [-kernel KERNEL] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()
 }

@@ -193,8 +193,9 @@ func (c computer) needs(trait func(traits) bool, of map[string]traits) bool {
 }
 
 // choose picks those of a test binary's scenarios whose names match, and their other stages. What follows a slash in the
-// pattern is about subtests. Without a pattern, the scenarios that seldom run are left out unless all are asked for.
-func choose(scenarios []string, of map[string]traits, pattern string, all bool) ([]string, error) {
+// pattern is about subtests. Of a selection, only those are picked that run everywhere. Without a pattern, the scenarios that seldom
+// run are left out unless all are asked for.
+func choose(scenarios []string, of map[string]traits, pattern string, all, selection bool) ([]string, error) {
 	pattern, _, _ = strings.Cut(pattern, "/")
 	wanted, err := regexp.Compile(pattern)
 	if err != nil {
@@ -202,11 +203,11 @@ func choose(scenarios []string, of map[string]traits, pattern string, all bool) 
 	}
 	chosen := map[string]bool{}
 	for _, name := range scenarios {
-		if wanted.MatchString(name) {
+		if wanted.MatchString(name) && (!selection || of[name].everywhere) {
 			chosen[unitOf(name)] = true
 		}
 	}
-	if pattern == "" && !all {
+	if pattern == "" && !all && !selection {
 		for _, name := range scenarios {
 			if of[name].seldom {
 				delete(chosen, unitOf(name))

@@ -47,7 +47,7 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			chosen, err := choose(all, known, test.pattern, false)
+			chosen, err := choose(all, known, test.pattern, false, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,8 +58,17 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A selection for every release has the scenarios that say so, those too that seldom run, and whole stories.
+func TestChooseSelection(t *testing.T) {
+	of := map[string]traits{"TestA": {everywhere: true}, "TestB": {everywhere: true, seldom: true}, "TestD_1": {everywhere: true}, "TestE": {seldom: true}}
+	chosen, err := choose([]string{"TestA", "TestB", "TestC", "TestD_1", "TestD_2", "TestE"}, of, "", false, true)
+	if got := strings.Join(chosen, " "); err != nil || got != "TestA TestB TestD_1 TestD_2" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestChooseAll(t *testing.T) {
-	chosen, err := choose([]string{"TestA", "TestLong", "TestLongStory_1", "TestLongStory_2"}, known, "", true)
+	chosen, err := choose([]string{"TestA", "TestLong", "TestLongStory_1", "TestLongStory_2"}, known, "", true, false)
 	if want := "TestA TestLong TestLongStory_1 TestLongStory_2"; err != nil || strings.Join(chosen, " ") != want {
 		t.Errorf("got %v, %v, want %s", chosen, err, want)
 	}
@@ -161,7 +170,7 @@ func TestDivide(t *testing.T) {
 }
 
 func TestChooseBadPattern(t *testing.T) {
-	_, err := choose(nil, nil, "(", false)
+	_, err := choose(nil, nil, "(", false, false)
 	if want := "cannot read -run: error parsing regexp: missing closing ): `(`"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -22,6 +22,8 @@ type traits struct {
 	onFabric   bool     // boots from a root file system on a fabric
 	previous   bool     // needs an earlier build of the programs
 	shares     bool     // calls guest.Shared, no directive: shares a boot with all such scenarios, for they have one scene
+	packages   bool     // needs this tree as packages, of two versions
+	everywhere bool     // `make matrix` runs it on every Debian release
 	seldom     bool     // runs in `make check-all` and when it is asked for by name, not in `make check`
 	parameters []string // words for the kernel's command line
 }
@@ -97,12 +99,16 @@ func (t *traits) set(directive string) error {
 		t.onFabric = true
 	case "previous":
 		t.previous = true
+	case "packages":
+		t.packages = true
+	case "everywhere":
+		t.everywhere = true
 	case "seldom":
 		t.seldom = true
 	case "parameter":
 		t.parameters = append(t.parameters, argument)
 	default:
-		return fmt.Errorf("cannot read directive //e2e:%s: the words are patient, crowded, apart, ordinary, on-fabric, previous, seldom and parameter", directive)
+		return fmt.Errorf("cannot read directive //e2e:%s: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom and parameter", directive)
 	}
 	if (word == "parameter") != (argument != "") {
 		return fmt.Errorf("cannot read directive //e2e:%s: only parameter has a value, and it needs one", directive)

@@ -27,7 +27,7 @@ func TestReadTraits(t *testing.T) {
 		},
 		{
 			"unknown", "//e2e:patiently\nfunc TestA(t *testing.T) {}", nil,
-			"x_test.go:3:1: cannot read directive //e2e:patiently: the words are patient, crowded, apart, ordinary, on-fabric, previous, seldom and parameter",
+			"x_test.go:3:1: cannot read directive //e2e:patiently: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom and parameter",
 		},
 		{
 			"value missing", "//e2e:parameter\nfunc TestA_1(t *testing.T) {}", nil,

@@ -1,0 +1,3 @@
+// Package packaging holds what turns the tree into packages, and the tests of `make build`, `make install`, `make uninstall`,
+// `make dist` and `make packages`. Nothing of the product uses it.
+package packaging
