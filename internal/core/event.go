@@ -149,12 +149,12 @@ type (
 	LogRead struct {
 		Device string
 		Token  uint64
-		Pages  []*Page
+		Pages  []JudgedPage
 	}
 	// Judged answers Judge.
 	Judged struct {
 		TID  tid.TID
-		Page *Page
+		Page JudgedPage
 	}
 	// LogFailed tells that it could not be read.
 	LogFailed struct {

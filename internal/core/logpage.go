@@ -159,7 +159,7 @@ func (m *Machine) logRead(ev LogRead) {
 			for _, w := range page.Flaws {
 				m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
 			}
-			m.tellDropped(t, page)
+			m.tellDropped(t, page.Page)
 		}
 		m.takePage(t, page, was.again)
 	}
@@ -179,11 +179,10 @@ func (m *Machine) tellDropped(t *target, page *Page) {
 
 // takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else. An
 // entry that is skipped is told when it is new; so are those that are connected without the secure channel that they offer.
-func (m *Machine) takePage(t *target, page *Page, again bool) {
+func (m *Machine) takePage(t *target, page JudgedPage, again bool) {
 	t.pageRead, t.readErr = m.now, ""
 	m.hear(t)
-	m.setPage(t, page)
-	page = t.page
+	page = m.setPage(t, page)
 	for _, i := range page.fresh {
 		e := page.Entries[i]
 		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %s", e.NQN, e.Skipped))

@@ -31,9 +31,6 @@ type Page struct {
 	skipped  int             // entries that name a connection and get none
 	own      discoverylog.Entry
 	ownKnown bool // the page says something of the DC itself: own
-
-	before *Page // what it was compared with
-	diff
 }
 
 // PageEntry is an entry of a log page and what became of it.
@@ -55,8 +52,11 @@ func (p *Page) wish(c child) wish.Wish {
 	return wish.Wish{Kind: c.kind, Owner: wish.OwnerDiscoverd, TID: c.tid, Params: *c.params, Secrets: p.origin.found.Secrets}
 }
 
-// diff is how a page differs from the one before.
-type diff struct {
+// JudgedPage is a page, and how it differs from the one before. The page alone is kept.
+type JudgedPage struct {
+	*Page
+	before *Page // nil: there was none
+
 	added, removed []tid.TID // connections that the page names for the first time or in another way; and not any more
 	referrals      bool      // discovery controllers are among them
 	fresh          []int     // entries that are skipped and were not there before, the first maxTold of them
@@ -71,18 +71,18 @@ type PageReader struct {
 }
 
 // JudgePages decides what becomes of the entries of a page, for each reader.
-func JudgePages(page discoverylog.Page, readers []PageReader) []*Page {
-	pages := make([]*Page, len(readers))
+func JudgePages(page discoverylog.Page, readers []PageReader) []JudgedPage {
+	pages := make([]JudgedPage, len(readers))
 	for i, r := range readers {
-		pages[i] = judgePage(r.Origin, slices.Values(page.Entries), len(page.Entries))
-		pages[i].Flaws, pages[i].Dropped = page.Warnings, page.Dropped
-		pages[i].compare(r.Before)
+		judged := judgePage(r.Origin, slices.Values(page.Entries), len(page.Entries))
+		judged.Flaws, judged.Dropped = page.Warnings, page.Dropped
+		pages[i] = judged.compare(r.Before)
 	}
 	return pages
 }
 
 // JudgeAnew decides about the entries of a page once more, by another origin.
-func JudgeAnew(page *Page, o Origin) *Page {
+func JudgeAnew(page *Page, o Origin) JudgedPage {
 	entries := func(yield func(discoverylog.Entry) bool) {
 		for _, e := range page.Entries {
 			if !yield(e.Entry) {
@@ -92,8 +92,7 @@ func JudgeAnew(page *Page, o Origin) *Page {
 	}
 	anew := judgePage(o, entries, len(page.Entries))
 	anew.Flaws, anew.Dropped = page.Flaws, page.Dropped
-	anew.compare(page)
-	return anew
+	return anew.compare(page)
 }
 
 func judgePage(o Origin, entries func(func(discoverylog.Entry) bool), n int) *Page {
@@ -130,10 +129,9 @@ func shared(sets map[param.Set]*param.Set, set param.Set) *param.Set {
 	return sets[set]
 }
 
-// compare notes how a page differs from the one before, nil for none.
-func (p *Page) compare(before *Page) {
-	p.before = before
-	p.diff = diff{}
+// compare returns how a page differs from the one before, nil for none.
+func (p *Page) compare(before *Page) JudgedPage {
+	j := JudgedPage{Page: p, before: before}
 	known := map[discoverylog.Entry]bool{}
 	if before != nil {
 		for _, e := range before.Entries {
@@ -146,12 +144,12 @@ func (p *Page) compare(before *Page) {
 		switch {
 		case known[e.Entry]:
 		case e.plain:
-			p.plain++
+			j.plain++
 		case e.Skipped == "":
-		case len(p.fresh) < maxTold:
-			p.fresh = append(p.fresh, i)
+		case len(j.fresh) < maxTold:
+			j.fresh = append(j.fresh, i)
 		default:
-			p.moreFresh++
+			j.moreFresh++
 		}
 	}
 	for _, c := range p.children {
@@ -159,15 +157,16 @@ func (p *Page) compare(before *Page) {
 		if had && before.wish(before.children[at]) == p.wish(c) {
 			continue
 		}
-		p.added = append(p.added, c.tid)
-		p.referrals = p.referrals || c.kind == tid.Discovery || had && before.children[at].kind == tid.Discovery
+		j.added = append(j.added, c.tid)
+		j.referrals = j.referrals || c.kind == tid.Discovery || had && before.children[at].kind == tid.Discovery
 	}
 	for _, c := range before.children {
 		if _, has := p.byTID[c.tid]; !has {
-			p.removed = append(p.removed, c.tid)
-			p.referrals = p.referrals || c.kind == tid.Discovery
+			j.removed = append(j.removed, c.tid)
+			j.referrals = j.referrals || c.kind == tid.Discovery
 		}
 	}
+	return j
 }
 
 // keep returns how many entries the page of t may have. Pages that are being read count by what they may have.
@@ -179,45 +178,42 @@ func (m *Machine) keep(t *target) int {
 	return max(maxKept-others, minKept)
 }
 
-// setPage makes a page the one of t, nil for none, and brings the desired set up to date.
-func (m *Machine) setPage(t *target, page *Page) {
-	before := t.page
-	if before == page {
-		return
+// setPage makes a page the one of t, that of no entries for none, and brings the desired set up to date.
+func (m *Machine) setPage(t *target, page JudgedPage) JudgedPage {
+	if page.before != t.page { // it was read, or judged anew, meanwhile
+		page = page.compare(t.page)
 	}
-	next := page
-	if next == nil {
-		next = &Page{}
+	if t.page != nil {
+		m.kept -= len(t.page.Entries)
 	}
-	if next.before != before { // it was read, or judged anew, meanwhile
-		again := *next
-		again.compare(before)
-		if next = &again; page != nil {
-			page = next
-		}
-	}
-	if before != nil {
-		m.kept -= len(before.Entries)
-	}
-	m.kept += len(next.Entries)
-	t.page = page
+	m.kept += len(page.Entries)
+	t.page = page.Page
 	m.change(t)
-	for _, id := range next.removed {
+	for _, id := range page.removed {
 		m.work++
 		m.desired.unclaim(id, t)
 	}
-	for _, id := range next.added {
+	for _, id := range page.added {
 		m.work++
 		m.desired.claim(id, t)
 	}
-	if next.referrals || m.stale { // what can be reached may be other discovery controllers
+	if page.referrals || m.stale { // what can be reached may be other discovery controllers
 		m.stale = m.stale || m.desired.dcs[t.wish.TID] != nil
-		return
+		return page
 	}
-	for _, id := range next.removed {
+	for _, id := range page.removed {
 		m.reconsider(id)
 	}
-	for _, id := range next.added {
+	for _, id := range page.added {
 		m.reconsider(id)
+	}
+	return page
+}
+
+// dropPage forgets the page of t.
+func (m *Machine) dropPage(t *target) {
+	if t.page != nil {
+		m.setPage(t, (&Page{}).compare(t.page))
+		t.page = nil
 	}
 }

@@ -600,7 +600,7 @@ func (m *Machine) release(t *target) {
 // without a device explains nothing any more and is stopped.
 func (m *Machine) drop(t *target) {
 	m.leaveGroup(t)
-	m.setPage(t, nil)
+	m.dropPage(t)
 	m.at(&t.timer, never)
 	m.at(&t.retention, never)
 	connected := t.state == Connected

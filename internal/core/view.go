@@ -85,7 +85,6 @@ const leafSize = 128
 type views struct {
 	leaves [][]*TargetView
 	shared []bool // leaves that a view has
-	holes  int
 	stale  []*target
 	names  bool // names changed
 
