@@ -602,7 +602,7 @@ func (m *Machine) drop(t *target) {
 	m.leaveGroup(t)
 	m.dropPage(t)
 	m.at(&t.timer, never)
-	m.at(&t.retention, never)
+	m.setRetention(t, never)
 	connected := t.state == Connected
 	m.leaveRead(t)
 	m.setDevice(t, nil)
