@@ -199,9 +199,6 @@ func (m *Machine) record(r Device) *device {
 	if removed, ok := m.devices.removed[r.Name]; ok && r.Seq < removed {
 		return nil
 	}
-	if !m.plausible(r) {
-		r.Unit = ""
-	}
 	d := m.devices.byName[r.Name]
 	switch {
 	case d == nil:
@@ -209,6 +206,10 @@ func (m *Machine) record(r Device) *device {
 		d.reading.timer.owner = d
 	case r.Seq < d.Seq:
 		return nil
+	}
+	if !m.plausible(r) { // a stop of the unit goes by what is on record
+		m.emit(ForgetState{Unit: r.Unit, Device: r.Name})
+		r.Unit = ""
 	}
 	before := d.Device
 	m.devices.put(d, r)

@@ -70,10 +70,10 @@ func (m *Machine) hear(t *target) {
 // readLog reads the log page of a connected DC, one read of its device at a time. A reason to read that comes during a read
 // makes another one follow: nothing that happened is dropped.
 func (m *Machine) readLog(t *target) {
-	d := t.device
-	if d == nil {
+	if !m.readable(t) {
 		return
 	}
+	d := t.device
 	m.at(&d.reading.timer, never)
 	switch d.reading.token {
 	case 0:
@@ -100,9 +100,7 @@ func (m *Machine) logChanged(ev LogChanged) {
 		return
 	}
 	for _, t := range m.readers(d) {
-		if m.readable(t) {
-			m.readLog(t)
-		}
+		m.readLog(t)
 	}
 }
 
@@ -303,7 +301,7 @@ func (m *Machine) keepsConnections(t *target) bool {
 // the type.
 func (m *Machine) readable(t *target) bool {
 	d := t.device
-	return t.state == Connected && t.wish.Kind == tid.Discovery && (d.Type == "discovery" || d.Type == "") && m.held(d)
+	return t.state == Connected && t.wish.Kind == tid.Discovery && (d.Type == "discovery" || d.Type == "") && d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown)
 }
 
 // mayStop tells whether t's connection is t's own to end, as far as systemd has told.

@@ -310,6 +310,10 @@ func (w *world) note(e Effect) {
 		if w.devids[e.Unit] == e.Device {
 			delete(w.devids, e.Unit)
 		}
+		if d, there := w.devices[e.Device]; there && d.Unit == e.Unit {
+			d.Unit = ""
+			w.devices[e.Device] = d
+		}
 	case RestoreDevid:
 		w.devids[e.Unit] = e.Device
 	case RestoreOwner:

@@ -509,9 +509,11 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	if m.withoutSource(t, errno) {
 		return
 	}
-	n := m.names.of(t)
-	if n != nil && m.nextAddress(t, n, err) {
-		return
+	names := slices.Clone(m.names.byTID[t.wish.TID])
+	for _, n := range names {
+		if m.nextAddress(t, n, err) {
+			return
+		}
 	}
 	if m.predatesAnnouncement(t) {
 		t.attempts = 0
@@ -521,9 +523,10 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	t.attempts++
 	t.unresponsive = errno == muteErrno
 	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
-	if n == nil {
+	if len(names) == 0 {
 		m.in(&t.timer, delay)
-	} else { // all its addresses failed: the name is resolved again first
+	}
+	for _, n := range names { // all its addresses failed: the name is resolved again first
 		m.in(&n.timer, delay)
 		err, n.round = strings.Join(n.round, "; "), nil
 	}

@@ -62,12 +62,14 @@ func (k *watch) effect(e core.Effect) {
 	switch e := e.(type) {
 	case core.StartUnit:
 		k.wishes[e.Unit] = e.Wish
+		k.overtakes(e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		if k.wanted[e.Unit] { // a DC that is polled may bring others at any time
 			k.staysCalm(e.Unit, e)
 		}
 	case core.RestartUnit:
+		k.overtakes(e.Unit)
 		k.stoppedStays(e.Unit)
 		k.excludedIsNotTried(e.Unit)
 		k.staysCalm(e.Unit, e)
@@ -102,6 +104,14 @@ func (k *watch) stepped(ev core.Event, effects int) {
 func (k *watch) isConsistent() {
 	if wrong := k.shell.machine.Inconsistent(); wrong != "" {
 		k.violate("isConsistent", "%s", wrong)
+	}
+}
+
+// overtakes takes note that a unit is started that an administrator stopped just now: the daemon cannot have been told, and when it
+// is, systemd says that the unit is active.
+func (k *watch) overtakes(unit string) {
+	if at, stopped := k.stopped[unit]; stopped && k.now-at < time.Second {
+		delete(k.stopped, unit)
 	}
 }
 

@@ -429,6 +429,7 @@ func (s *shell) uevent(name, what string, seq uint64) {
 				switch {
 				case d == nil:
 				case !s.calm && s.chance(s.mix.readFails):
+					s.watch.missed = s.now
 					s.post(core.EventsLost{Why: "a controller could not be read"})
 				default:
 					s.post(core.DeviceSeen{Device: *d, Why: what, Reconnected: what == "rediscover"})
