@@ -45,7 +45,7 @@ func (m *Machine) checkTargets() string {
 			return fmt.Sprintf("%v is %v while it is %v", id, t.attempt.step, t.state)
 		case (t.attempt.ticket != 0) != t.is(queued) || (t.attempt.probe != nil) != t.is(probing):
 			return fmt.Sprintf("%v is %v with ticket %d", id, t.attempt.step, t.attempt.ticket)
-		case t.is(idle) && (t.state == Waiting || t.state == Parked) && t.timer.when == never && m.names.of(t) == nil:
+		case t.is(idle) && (t.state == Waiting || t.state == Parked) && t.timer.when == never && len(m.names.byTID[id]) == 0:
 			return fmt.Sprintf("%v is %v and waits for nothing", id, t.state)
 		case t.tallied != t.tally():
 			return fmt.Sprintf("%v is counted as %+v", id, t.tallied)

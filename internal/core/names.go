@@ -113,14 +113,6 @@ func (m *Machine) listName(n *name) {
 	}
 }
 
-// of returns the name that a target stands for, nil for one that is configured by its address.
-func (ns *names) of(t *target) *name {
-	if all := ns.byTID[t.wish.TID]; len(all) > 0 {
-		return all[len(all)-1]
-	}
-	return nil
-}
-
 // addressed returns a wish as it is, or where a host name stands for its address, that for the address that is tried now;
 // false while there is none.
 func (m *Machine) addressed(host string, w wish.Wish) (wish.Wish, bool) {
