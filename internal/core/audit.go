@@ -10,6 +10,22 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
+// auditing is the comparison of everything with the outside.
+type auditing struct {
+	audited    bool   // the first snapshot was compared: start-up is over
+	busUp      uint64 // step of the last BusUp
+	unitsKnown bool   // systemd was asked after that, and has answered
+	auditTimer timer
+	auditAsked time.Time         // when the last snapshot was asked for
+	snapToken  uint64            // step at which the snapshot under way was asked for, 0 is none
+	snapAgain  string            // why another one is due as soon as it is there
+	reread     bool              // log pages may have changed unseen: read them at the next snapshot
+	orphans    map[string]string // units that may explain nothing any more → nvmeN that they had, "" if unknown
+	unread     map[string]bool   // units whose controller could not be read by the last comparison: it may be live
+	snapErr    repeated          // why the comparison failed
+	unitsErr   repeated          // why systemd could not be asked
+}
+
 // auditor owns the timer of the regular comparison.
 type auditor struct{}
 

@@ -49,8 +49,8 @@ func (m *Machine) checkTargets() string {
 			return fmt.Sprintf("%v is %v and waits for nothing", id, t.state)
 		case t.tallied != t.tally():
 			return fmt.Sprintf("%v is counted as %+v", id, t.tallied)
-		case m.retained[t] != (t.retention.when != never):
-			return fmt.Sprintf("%v is retained until %v: %v", id, t.retention.when, m.retained[t])
+		case m.desired.retained[t] != (t.retention.when != never):
+			return fmt.Sprintf("%v is retained until %v: %v", id, t.retention.when, m.desired.retained[t])
 		}
 		y := t.tally()
 		if y.transport != "" {
@@ -166,7 +166,7 @@ func (m *Machine) checkUnits() string {
 
 // checkDesired compares the targets with the desired set as it would be made anew. It changes nothing but what is computed again.
 func (m *Machine) checkDesired() string {
-	if !m.audited || m.stale || m.shutdown || m.desired.full || len(m.recalled) > 0 {
+	if !m.audited || m.stale || m.shutdown || m.desired.full || len(m.desired.recalled) > 0 {
 		return ""
 	}
 	ids := map[tid.TID]bool{}

@@ -28,6 +28,12 @@ type desired struct {
 	claims  map[tid.TID][]*target // the DCs whose pages name a connection
 	n       int                   // targets that are desired
 	full    bool                  // log pages name more than may be wished for
+
+	leaving   []*target        // nothing wants them any more, or something of ours has ended for such a one
+	recalled  []Retained       // by an earlier daemon, until the first desired set
+	retained  map[*target]bool // whose retention timer is set
+	unkept    bool             // what KeepRetained said last is not true any more
+	refreshed uint64           // step in which the set was last made anew
 }
 
 // wanted is a connection of the desired set.
@@ -49,7 +55,7 @@ type reachable struct {
 }
 
 func newDesired() desired {
-	return desired{static: map[tid.TID]*wanted{}, dcs: map[tid.TID]*reachable{}, claims: map[tid.TID][]*target{}}
+	return desired{static: map[tid.TID]*wanted{}, dcs: map[tid.TID]*reachable{}, claims: map[tid.TID][]*target{}, retained: map[*target]bool{}}
 }
 
 func (d *desired) claim(id tid.TID, dc *target) {
@@ -82,7 +88,7 @@ func (d *desired) claimants(id tid.TID) []*target {
 // refresh makes the desired set anew when something changed that it is made of, and the targets agree with it.
 func (m *Machine) refresh() {
 	for m.audited && m.stale { // the pages of DCs that go are gone with them
-		m.stale, m.refreshed = false, m.step
+		m.stale, m.desired.refreshed = false, m.step
 		m.syncNames()
 		list := m.follow(m.wantStatic())
 		before := map[tid.TID]bool{}
@@ -214,7 +220,7 @@ func (m *Machine) follow(list []tid.TID) []tid.TID {
 			reach(t.wish.TID, false, t.found)
 		}
 	})
-	for _, r := range m.recalled {
+	for _, r := range m.desired.recalled {
 		if !in[r.TID] && r.Until.After(m.now) && m.cfg.Settings.DiscoveryRetention > 0 {
 			in[r.TID] = true
 			list = append(list, r.TID)
@@ -321,14 +327,14 @@ func (m *Machine) unwant(t *target) {
 // mayDrop has a target looked at by dropUnwanted.
 func (m *Machine) mayDrop(t *target) {
 	if !t.desired && !t.dropped {
-		m.leaving = append(m.leaving, t)
+		m.desired.leaving = append(m.desired.leaving, t)
 	}
 }
 
 // dropUnwanted drops the targets that nothing wants any more and nothing of ours runs for.
 func (m *Machine) dropUnwanted() {
-	leaving := m.leaving
-	m.leaving = nil
+	leaving := m.desired.leaving
+	m.desired.leaving = nil
 	slices.SortStableFunc(leaving, byOrder)
 	var gone []*target
 	for _, t := range leaving {
@@ -377,9 +383,9 @@ func (m *Machine) setRetention(t *target, until time.Time) {
 	}
 	m.at(&t.retention, until)
 	m.change(t)
-	m.retainedKept = false
-	if m.retained[t] = true; until == never {
-		delete(m.retained, t)
+	m.desired.unkept = true
+	if m.desired.retained[t] = true; until == never {
+		delete(m.desired.retained, t)
 	}
 }
 
@@ -400,22 +406,22 @@ func (m *Machine) retainedWish(id tid.TID) wish.Wish {
 
 // recall retains what an earlier daemon retained for as long as that would have.
 func (m *Machine) recall() {
-	for _, r := range m.recalled {
+	for _, r := range m.desired.recalled {
 		if t := m.targets.byTID[r.TID]; t != nil && t.desired && !t.sourced && t.retention.when == never {
 			m.setRetention(t, r.Until)
 		}
 	}
-	m.recalled = nil
+	m.desired.recalled = nil
 }
 
 // keepRetained has the retained discovery controllers remembered when they have changed.
 func (m *Machine) keepRetained() {
-	if m.retainedKept || !m.audited {
+	if !m.desired.unkept || !m.audited {
 		return
 	}
-	m.retainedKept = true
+	m.desired.unkept = false
 	var list []Retained
-	for _, t := range m.inOrder(m.retained) {
+	for _, t := range m.inOrder(m.desired.retained) {
 		list = append(list, Retained{t.wish.TID, t.retention.when})
 	}
 	m.emit(KeepRetained{list})
@@ -428,6 +434,6 @@ func (r retention) rank() (int, time.Time, uint64) { return rankRetention, never
 
 func (r retention) due(m *Machine) {
 	m.change(r.target)
-	delete(m.retained, r.target)
-	m.retainedKept, m.stale = false, true
+	delete(m.desired.retained, r.target)
+	m.desired.unkept, m.stale = true, true
 }

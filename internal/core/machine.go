@@ -22,7 +22,6 @@ const (
 	probeFresh    = 3 * time.Second  // a peer that answered so recently is not probed again for its next wish
 	shortLife     = 30 * time.Second // SPEC 7.4: a connection that lived for less counts as a failed attempt
 	ownersTurn    = time.Minute      // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
-	lookAgain     = 2 * time.Second  // between looks at a unit on which somebody else's job runs
 	unreadDelay   = 10 * time.Second // until a unit is tried again whose controller cannot be read
 	logRetryMax   = time.Minute      // cap of the back-off between reads of a log page
 	remindEvery   = 10 * time.Minute // SPEC 7.2: between lines about one and the same failure
@@ -55,43 +54,23 @@ type Machine struct {
 	probes  map[probeKey]*probeState
 	queue   queue
 	views   views
+	stale   bool // something changed that the desired set is made of
 
-	stopped      map[string]bool     // units that an administrator stopped
-	hostIDs      map[hostPair]string // in use instead of what a source says, as was logged
-	stale        bool                // something changed that the desired set is made of
-	leaving      []*target           // nothing wants them any more, or something of ours has ended for such a one
-	recalled     []Retained          // by an earlier daemon, until the first desired set
-	retained     map[*target]bool    // whose retention timer is set
-	retainedKept bool                // the last KeepRetained is true
-	kept         int                 // entries of log pages that are kept …
-	reserved     int                 // … and that those being read may have
+	stops
+	logPages
+	auditing
 
+	hostIDs map[hostPair]string // in use instead of what a source says, as was logged
 	// noAutoconnect: nvme-cli's automatic connects are known not to be in force, so that what they connected is nobody's.
 	noAutoconnect bool
-	noConcat      bool // the kernel is known to have no concat
-
-	audited    bool   // the first snapshot was compared: start-up is over
-	busUp      uint64 // step of the last BusUp
-	unitsKnown bool   // systemd was asked after that, and has answered
-	auditTimer timer
-	auditAsked time.Time         // when the last snapshot was asked for
-	snapToken  uint64            // step at which the snapshot under way was asked for, 0 is none
-	snapAgain  string            // why another one is due as soon as it is there
-	reread     bool              // log pages may have changed unseen: read them at the next snapshot
-	orphans    map[string]string // units that may explain nothing any more → nvmeN that they had, "" if unknown
-	unread     map[string]bool   // units whose controller could not be read by the last comparison: it may be live
-	stopping   map[string]bool   // units that were being stopped for reasons of our own when an earlier daemon ended, or the bus went
-	snapErr    repeated          // why the comparison failed
-	unitsErr   repeated          // why systemd could not be asked
 
 	status  string
 	told    counts // what status tells
 	ready   bool
 	effects []Effect
 
-	refreshed uint64 // step in which the desired set was last made anew
-	work      int    // how many targets, devices, units and the like the last Step looked at
-	brakes    int    // timers that fired too often
+	work   int // how many targets, devices, units and the like the last Step looked at
+	brakes int // timers that fired too often
 }
 
 // New returns a machine that knows nothing yet. seed makes the jitter of its back-off; equal seeds and equal events give
@@ -104,9 +83,9 @@ func New(seed uint64) *Machine {
 		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
 		fc:       fibreChannel{byName: map[fc.Announcement]*fcPort{}},
 		probes:   map[probeKey]*probeState{},
-		retained: map[*target]bool{}, retainedKept: true,
-		stopped: map[string]bool{}, hostIDs: map[hostPair]string{},
-		orphans: map[string]string{}, unread: map[string]bool{}, stopping: map[string]bool{},
+		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}},
+		auditing: auditing{orphans: map[string]string{}, unread: map[string]bool{}},
+		hostIDs:  map[hostPair]string{},
 	}
 	m.auditTimer.owner = auditor{}
 	m.fc.timer.owner = &m.fc
@@ -132,7 +111,7 @@ func (m *Machine) receive(ev Event) {
 	case NBFTLoaded:
 		m.nbftLoaded(ev)
 	case RetainedLoaded:
-		m.recalled = ev.List
+		m.desired.recalled = ev.List
 	case Resolved:
 		m.resolved(ev)
 	case ExclusionsLoaded:
@@ -218,7 +197,7 @@ func (m *Machine) conclude() {
 		m.dropUnwanted()
 		m.decideOrphans()
 		m.dispatch()
-		if !m.timers.reached(m.now) && !m.stale && len(m.leaving) == 0 {
+		if !m.timers.reached(m.now) && !m.stale && len(m.desired.leaving) == 0 {
 			break
 		}
 	}
@@ -256,7 +235,7 @@ type Work struct {
 
 // Work returns what the last Step did.
 func (m *Machine) Work() Work {
-	return Work{m.work, len(m.targets.changed), m.refreshed == m.step, m.brakes}
+	return Work{m.work, len(m.targets.changed), m.desired.refreshed == m.step, m.brakes}
 }
 
 func (m *Machine) configLoaded(ev ConfigLoaded) {

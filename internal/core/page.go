@@ -17,6 +17,13 @@ const (
 	minKept = 1024
 )
 
+// logPages is what all log pages have in common.
+type logPages struct {
+	kept     int  // entries of them that are kept …
+	reserved int  // … and that those being read may have
+	noConcat bool // the kernel is known to have no concat
+}
+
 // Page is a discovery log page and what becomes of each entry, as its DC's wish decides. It never changes, so that
 // everybody shares it.
 type Page struct {

@@ -35,6 +35,12 @@ type units struct {
 	changed map[string]bool // names that Machine.View has to look at
 }
 
+// stops are the stops of units that mean something beyond the unit.
+type stops struct {
+	stopped  map[string]bool // by an administrator, in this or an earlier life of the daemon: they stay stopped
+	stopping map[string]bool // for reasons of our own, and the end was not heard: an earlier daemon's, or the bus went
+}
+
 func newUnits() units { return units{byName: map[string]*unit{}, changed: map[string]bool{}} }
 
 func (m *Machine) unitOf(name string) *unit {
