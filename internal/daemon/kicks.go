@@ -23,11 +23,14 @@ type kicks struct {
 	posting bool        // a goroutine calls take until nothing is left
 }
 
-// add puts a kick with those that wait. It reports whether nobody takes them: then the caller starts a goroutine that does.
-func (k *kicks) add(kick core.Kick) (unattended bool) {
+// add puts kicks with those that wait, at one moment. It reports whether nobody takes them: then the caller starts a goroutine that
+// does.
+func (k *kicks) add(kicks ...core.Kick) (unattended bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.merge(kick)
+	for _, kick := range kicks {
+		k.merge(kick)
+	}
 	unattended = !k.posting
 	k.posting = true
 	return unattended
@@ -102,15 +105,14 @@ func (d *Daemon) networkLost(ctx context.Context) {
 }
 
 func (d *Daemon) kickNetwork(ctx context.Context, kick core.Kick) {
-	for _, transport := range []string{tid.TCP, tid.RDMA} {
-		kick.Transport = transport
-		d.kick(ctx, kick)
-	}
+	tcp, rdma := kick, kick
+	tcp.Transport, rdma.Transport = tid.TCP, tid.RDMA
+	d.kick(ctx, tcp, rdma)
 }
 
-// kick hands the loop a kick, together with others that come until the loop has dealt with those before.
-func (d *Daemon) kick(ctx context.Context, kick core.Kick) {
-	if !d.kicks.add(kick) {
+// kick hands the loop kicks, together with others that come until the loop has dealt with those before.
+func (d *Daemon) kick(ctx context.Context, kicks ...core.Kick) {
+	if !d.kicks.add(kicks...) {
 		return
 	}
 	go func() {
