@@ -357,13 +357,19 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 		answer.Device, err = x.reader.deviceOf(e.Unit)
 		x.note(e.Unit, err)
 		answer.Unread = err != nil
-		if answer.Info.Active == "inactive" || answer.Info.Active == "failed" {
-			failure, found, err := x.reader.state.TakeResult(e.Unit)
-			if x.note(e.Unit, err); found {
-				answer.Failure = &failure
-			}
+		if ended := answer.Info.Active == "inactive" || answer.Info.Active == "failed"; ended && !down {
+			// In order with our jobs: one that has begun meanwhile may leave a failure of its own, which is for its JobDone.
+			x.queue.run(e.Unit, func() {
+				failure, found, err := x.reader.state.TakeResult(e.Unit)
+				if x.note(e.Unit, err); found {
+					answer.Failure = &failure
+				}
+				x.post(ctx, answer)
+				x.drop(ctx, e.Unit)
+			})
+			return
 		}
-		x.queue.run(e.Unit, func() { x.drop(ctx, e.Unit) }) // it may be gone
+		x.queue.run(e.Unit, func() { x.drop(ctx, e.Unit) }) // it may be gone by then
 	}
 	x.post(ctx, answer)
 }

@@ -245,3 +245,45 @@ func TestRecordsThatFail(t *testing.T) {
 		t.Errorf("logged (-want +got):\n%s", diff)
 	}
 }
+
+// ended is a systemd that has one unit, which failed, and a job of ours that fails as soon as it may.
+type ended struct {
+	units
+	fail chan struct{}
+}
+
+func (ended) ShuttingDown(context.Context) (bool, error) { return false, nil }
+
+func (ended) Get(_ context.Context, name string) (unit.Info, error) {
+	return unit.Info{Name: name, ActiveState: "failed"}, nil
+}
+
+func (e ended) Restart(context.Context, string) unit.Result {
+	<-e.fail
+	return unit.Result{Outcome: unit.Failed}
+}
+
+// Why a job of ours failed is told with its end, although its unit was asked about while it ran.
+func TestFailureOfJobIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "nvme-discoverd-0123456789ab.service"
+		x, posted, _ := executing(t, paths.Root(t.TempDir()))
+		systemd := ended{fail: make(chan struct{})}
+		x.units = systemd
+		x.do(t.Context(), core.RestartUnit{Unit: name})
+		synctest.Wait()
+		if err := x.reader.state.WriteResult(name, state.Result{Meaning: "refused", Errno: 111}); err != nil {
+			t.Fatal(err)
+		}
+		x.do(t.Context(), core.AskUnit{Unit: name, Token: 7})
+		synctest.Wait()
+		close(systemd.fail)
+		if done, ok := (<-posted).(core.JobDone); !ok || done.Failure == nil || done.Failure.Errno != 111 {
+			t.Errorf("end of the job: %+v", done)
+		}
+		if answer, ok := (<-posted).(core.UnitState); !ok || answer.Token != 7 || answer.Failure != nil {
+			t.Errorf("answer: %+v", answer)
+		}
+		synctest.Wait()
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
@@ -13,6 +14,10 @@ import (
 const (
 	maxKicks     = 64   // interfaces of one transport that may wait, as many as the core tells apart
 	maxKickAddrs = 1024 // addresses of one interface that may wait
+
+	// kickPause is the least time between two hand-overs of kicks. The core retries a while after the first one, and at most once
+	// a second: to wake the loop for each of a storm would be for nothing.
+	kickPause = 100 * time.Millisecond
 )
 
 // kicks holds what came up and the loop does not know of yet. Containers bring interfaces up faster than a busy loop takes
@@ -23,11 +28,14 @@ type kicks struct {
 	posting bool        // a goroutine calls take until nothing is left
 }
 
-// add puts a kick with those that wait. It reports whether nobody takes them: then the caller starts a goroutine that does.
-func (k *kicks) add(kick core.Kick) (unattended bool) {
+// add puts kicks with those that wait, at one moment. It reports whether nobody takes them: then the caller starts a goroutine that
+// does.
+func (k *kicks) add(kicks ...core.Kick) (unattended bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.merge(kick)
+	for _, kick := range kicks {
+		k.merge(kick)
+	}
 	unattended = !k.posting
 	k.posting = true
 	return unattended
@@ -102,15 +110,15 @@ func (d *Daemon) networkLost(ctx context.Context) {
 }
 
 func (d *Daemon) kickNetwork(ctx context.Context, kick core.Kick) {
-	for _, transport := range []string{tid.TCP, tid.RDMA} {
-		kick.Transport = transport
-		d.kick(ctx, kick)
-	}
+	tcp, rdma := kick, kick
+	tcp.Transport, rdma.Transport = tid.TCP, tid.RDMA
+	d.kick(ctx, tcp, rdma)
 }
 
-// kick hands the loop a kick, together with others that come until the loop has dealt with those before.
-func (d *Daemon) kick(ctx context.Context, kick core.Kick) {
-	if !d.kicks.add(kick) {
+// kick hands the loop kicks, together with others that come within kickPause and until the loop has dealt with those before. The first
+// one goes at once.
+func (d *Daemon) kick(ctx context.Context, kicks ...core.Kick) {
+	if !d.kicks.add(kicks...) {
 		return
 	}
 	go func() {
@@ -124,6 +132,10 @@ func (d *Daemon) kick(ctx context.Context, kick core.Kick) {
 			}
 			for _, kick := range taken {
 				d.postAndWait(ctx, kick)
+			}
+			select {
+			case <-time.After(kickPause):
+			case <-ctx.Done():
 			}
 		}
 	}()

@@ -66,7 +66,12 @@ func parseMessage(kind uint16, body []byte) (message, bool, error) {
 }
 
 func parseLink(kind uint16, body []byte) (message, bool, error) {
-	attrs, err := attributes(body, unix.SizeofIfInfomsg)
+	var name []byte
+	err := attributes(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+		if kind == unix.IFLA_IFNAME {
+			name = value
+		}
+	})
 	if err != nil {
 		return message{}, false, err
 	}
@@ -77,26 +82,36 @@ func parseLink(kind uint16, body []byte) (message, bool, error) {
 	flags := binary.NativeEndian.Uint32(body[8:])
 	return message{
 		index: binary.NativeEndian.Uint32(body[4:]),
-		name:  strings.TrimRight(string(attrs[unix.IFLA_IFNAME]), "\x00"),
+		name:  strings.TrimRight(string(name), "\x00"),
 		up:    kind == unix.RTM_NEWLINK && flags&linkUp == linkUp,
 		gone:  kind == unix.RTM_DELLINK,
 	}, true, nil
 }
 
 func parseAddr(kind uint16, body []byte) (message, bool, error) {
-	attrs, err := attributes(body, unix.SizeofIfAddrmsg)
+	var local, other, all []byte
+	err := attributes(body, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local = value
+		case unix.IFA_ADDRESS:
+			other = value
+		case unix.IFA_FLAGS:
+			all = value
+		}
+	})
 	if err != nil {
 		return message{}, false, err
 	}
 	// struct ifaddrmsg: family, prefix length, flags, scope, index (4)
 	flags := uint32(body[2])
-	if all := attrs[unix.IFA_FLAGS]; len(all) == 4 {
+	if len(all) == 4 {
 		flags = binary.NativeEndian.Uint32(all)
 	}
 	// IFA_LOCAL is ours; where there is one, IFA_ADDRESS may be the other end of a point-to-point link.
-	addr, ok := netip.AddrFromSlice(attrs[unix.IFA_LOCAL])
+	addr, ok := netip.AddrFromSlice(local)
 	if !ok {
-		addr, ok = netip.AddrFromSlice(attrs[unix.IFA_ADDRESS])
+		addr, ok = netip.AddrFromSlice(other)
 	}
 	return message{
 		index: binary.NativeEndian.Uint32(body[4:]),
@@ -106,22 +121,22 @@ func parseAddr(kind uint16, body []byte) (message, bool, error) {
 	}, ok, nil
 }
 
-// attributes returns by their types what follows the fixed header of size bytes: struct rtattr, length (2) and type (2),
-// each with its value. (The syscall package's parser panics on a last one without padding.)
-func attributes(body []byte, size int) (map[uint16][]byte, error) {
+// attributes calls each with the type and the value of what follows the fixed header of size bytes: struct rtattr, length (2) and
+// type (2), each with its value. (The syscall package's parser panics on a last one without padding.) A link has some fifty of them,
+// and links may change all the time: nothing is made of those that nobody wants.
+func attributes(body []byte, size int, each func(kind uint16, value []byte)) error {
 	if len(body) < size {
-		return nil, fmt.Errorf("it is shorter than its header of %d bytes", size)
+		return fmt.Errorf("it is shorter than its header of %d bytes", size)
 	}
-	attrs := map[uint16][]byte{}
 	for rest := body[size:]; len(rest) >= unix.SizeofRtAttr; {
 		length := int(binary.NativeEndian.Uint16(rest))
 		if length < unix.SizeofRtAttr || length > len(rest) {
-			return nil, fmt.Errorf("an attribute claims %d of the last %d bytes", length, len(rest))
+			return fmt.Errorf("an attribute claims %d of the last %d bytes", length, len(rest))
 		}
-		attrs[binary.NativeEndian.Uint16(rest[2:])] = rest[unix.SizeofRtAttr:length]
+		each(binary.NativeEndian.Uint16(rest[2:]), rest[unix.SizeofRtAttr:length])
 		rest = rest[min(align(length), len(rest)):]
 	}
-	return attrs, nil
+	return nil
 }
 
 // align rounds up to the 4 bytes at which messages and attributes begin.
@@ -180,9 +195,11 @@ func (t table) applyAddr(m message) bool {
 	return came
 }
 
-// applyLink reports whether the link can carry packets and could not before.
+// applyLink reports whether the link can carry packets and could not before, or not under this name: kernels since Linux 6.2 rename
+// links that are up.
 func (t table) applyLink(m message) bool {
-	came := m.up && !t.links[m.index].up
+	before := t.links[m.index]
+	came := m.up && (!before.up || before.name != m.name)
 	t.links[m.index] = link{m.name, m.up}
 	if m.gone {
 		delete(t.links, m.index)

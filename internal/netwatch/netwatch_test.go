@@ -90,6 +90,9 @@ func TestEvents(t *testing.T) {
 		{"address goes and returns", [][]byte{eth0, v4, rawAddr(unix.RTM_DELADDR, 2, 0, local("192.0.2.1")), v4}, []Event{linkUp, v4Up, v4Up}},
 		{"no carrier, then one", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp}},
 		{"carrier, not running yet", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP|unix.IFF_LOWER_UP, "eth0"), eth0}, []Event{linkUp}},
+		{"renamed while it is up", [][]byte{eth0, v4, rawLink(unix.RTM_NEWLINK, 0, 2, up, "ens3")}, []Event{
+			linkUp, v4Up, {Kind: LinkUp, Iface: "ens3", Addrs: v4Up.Addrs},
+		}},
 		{"link flaps", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp, linkUp}},
 		{"link comes back with its addresses", [][]byte{eth0, v6, v4, down, eth0}, []Event{linkUp, v6Up, v4Up, bothUp}},
 		{"addresses before the link", [][]byte{down, v4, v6, eth0}, []Event{v4Up, v6Up, bothUp}},
@@ -106,7 +109,7 @@ func TestEvents(t *testing.T) {
 			eth0, rawLink(unix.RTM_DELLINK, 0, 2, up, "eth0"), rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth1"),
 		}, []Event{linkUp, {Kind: LinkUp, Iface: "eth1"}}},
 		{"renamed", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, up, "lan0"), v4}, []Event{
-			linkUp, {Kind: AddrUp, Iface: "lan0", Addrs: v4Up.Addrs},
+			linkUp, {Kind: LinkUp, Iface: "lan0"}, {Kind: AddrUp, Iface: "lan0", Addrs: v4Up.Addrs},
 		}},
 		{"duplicate address detection", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_TENTATIVE, address("2001:db8::1")), v6}, []Event{linkUp, v6Up}},
 		{"duplicate found", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_DADFAILED, address("2001:db8::1"))}, []Event{linkUp}},

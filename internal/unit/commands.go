@@ -9,6 +9,7 @@ package unit
 type commands struct {
 	known   map[string][]string // by unit; none is empty
 	reading map[string]*int     // by unit: the read whose answer is still worth knowing
+	deaf    bool                // systemd does not tell of its jobs: nothing is known for longer than a moment
 }
 
 func newCommands() *commands {
@@ -22,7 +23,9 @@ func (c *commands) begin(unit string) (argv []string, token *int) {
 		return argv, nil
 	}
 	token = new(int)
-	c.reading[unit] = token
+	if !c.deaf {
+		c.reading[unit] = token
+	}
 	return nil, token
 }
 
@@ -41,6 +44,12 @@ func (c *commands) learned(unit string, argv []string, token *int) {
 func (c *commands) forget(unit string) {
 	delete(c.known, unit)
 	delete(c.reading, unit)
+}
+
+// hear says whether systemd tells of its jobs from now on, and forgets every unit: jobs may have gone by unheard.
+func (c *commands) hear(told bool) {
+	c.deaf = !told
+	c.forgetAll()
 }
 
 // forgetAll forgets every unit.

@@ -107,7 +107,8 @@ type systemd struct {
 	refuse  *dbus.Error                // answer to the next call
 	state   string                     // SystemState
 	units   []listed
-	mute    bool // does not answer where it otherwise refuses
+	mute    bool        // does not answer where it otherwise refuses
+	deaf    *dbus.Error // answer to Subscribe
 
 	commands map[dbus.ObjectPath][]string // ExecStart of the units of fleet
 	asked    int                          // times that one of these was read
@@ -142,7 +143,7 @@ func (s *systemd) appear(d *daemon) {
 	conn := d.connect()
 	for _, err := range []error{
 		conn.ExportMethodTable(map[string]any{
-			"Subscribe":           func() *dbus.Error { return nil },
+			"Subscribe":           s.subscribe,
 			"StartTransientUnit":  s.startTransientUnit,
 			"StopUnit":            func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return s.makeJob("StopUnit", unit, "stop") },
 			"RestartUnit":         func(unit, _ string) (dbus.ObjectPath, *dbus.Error) { return s.makeJob("RestartUnit", unit, "restart") },
@@ -161,6 +162,11 @@ func (s *systemd) appear(d *daemon) {
 	if reply, err := conn.RequestName(systemdName, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
 		s.t.Fatalf("cannot own the name of systemd: %v, %v", reply, err)
 	}
+}
+
+func (s *systemd) subscribe() (err *dbus.Error) {
+	s.with(func(s *systemd) { err = s.deaf })
+	return err
 }
 
 type transient struct {

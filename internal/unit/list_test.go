@@ -75,15 +75,33 @@ func TestListReadsCommandsOnce(t *testing.T) {
 	f.systemd.with(func(s *systemd) { s.units = append(slices.Clone(s.units), gone) })
 	f.wantList("it is back", 1)
 
+	f.reexec()
+	f.noEvents() // systemd's new place is known
+	f.wantList("after a reexec", units)
+}
+
+// A systemd that does not tell of its jobs has every command read each time.
+func TestListOfDeafSystemd(t *testing.T) {
+	f := newFixture(t)
+	f.systemd.fleet(3)
+	f.wantList("the first list", 3)
+	f.systemd.with(func(s *systemd) { s.deaf = dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", nil) })
+	f.reexec()
+	f.noEvents()
+	f.wantList("after a reexec", 3)
+	f.wantList("the next list", 3)
+}
+
+// reexec has systemd take another place on the bus.
+func (f *fixture) reexec() {
+	f.t.Helper()
 	var old *dbus.Conn
 	f.systemd.with(func(s *systemd) { old = s.conn })
 	if _, err := old.ReleaseName(systemdName); err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	old.Close()
 	f.systemd.appear(f.bus)
-	f.noEvents() // systemd's new place is known
-	f.wantList("after a reexec", units)
 }
 
 // foreignJob runs a job of somebody else's on a unit.

@@ -229,13 +229,21 @@ func (s *session) systemdMoved(owner string) {
 	}
 	s.log.Debug("systemd has moved on the bus", "from", s.systemd, "to", owner)
 	s.systemd = owner
-	s.commands.forgetAll()
+	s.commands.hear(false)
 	if owner == "" {
 		return
 	}
 	go func() {
-		if err := s.subscribe(); err != nil && s.ctx.Err() == nil {
+		err := s.subscribe()
+		if err != nil && s.ctx.Err() == nil {
 			s.log.Warn("systemd was executed anew and may not tell us of its jobs", "error", err)
+		}
+		if err == nil {
+			s.do(func() {
+				if s.systemd == owner { // else it has moved again
+					s.commands.hear(true)
+				}
+			})
 		}
 	}()
 	for _, path := range s.jobs.paths() {
