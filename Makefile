@@ -33,6 +33,7 @@ VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git descr
 PROGRAMS = nvme-discoverd nvme-discoverctl
 UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
+PLOTS = $(wildcard docs/performance/*.svg)
 DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)
 EXAMPLES = $(wildcard docs/examples/*)
 COMPLETIONS = bash zsh fish
@@ -58,6 +59,9 @@ SUITE ?= trixie
 MATRIX ?= bookworm trixie sid
 MACHINE = go run ./internal/e2e/run -suite '$(SUITE)' $(if $(RUN),-run '$(value RUN)') $(if $(ALL),-all) $(if $(COUNT),-count '$(COUNT)') $(if $(REPEAT),-repeat) \
 	$(if $(KEEP),-keep '$(KEEP)')
+# Of the simulation: how many seeds, and the first one.
+SEEDS ?= 1000000
+FROM ?= 1
 TIME ?= 1m
 TIMEOUT ?= 1h
 VULNDB ?=
@@ -67,7 +71,7 @@ ARCHS ?= amd64 arm64
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test lint vuln fuzz e2e matrix demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test sim lint vuln fuzz fleet e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -92,6 +96,7 @@ install: ## install what build made, below DESTDIR= and PREFIX=/usr (an existing
 	@$(call place,udev/70-nvme-discoverd-registry.rules,$(UDEVDIR))
 	@$(foreach text,$(DOCS),$(call place,$(text),$(DOCDIR));)
 	@$(foreach text,$(EXAMPLES),$(call place,$(text),$(EXAMPLEDIR));)
+	install -D -m 0644 -t '$(DESTDIR)$(DOCDIR)/performance' $(PLOTS)
 	@$(foreach page,$(MANPAGES),$(call place,$(page),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page))));)
 	install -D -m 0644 '$(BIN)/completion.bash' '$(DESTDIR)$(BASHCOMPDIR)/nvme-discoverctl'
 	install -D -m 0644 '$(BIN)/completion.zsh' '$(DESTDIR)$(ZSHCOMPDIR)/_nvme-discoverctl'
@@ -102,11 +107,12 @@ uninstall: ## remove what install installed (a discoverd.conf that was changed s
 	cd '$(DESTDIR)/' && rm -f $(foreach file,$(PROGRAMS:%=$(SBINDIR)/%) $(BINDIR)/nvme-discoverctl $(UNITS:%=$(UNITDIR)/%) \
 		$(GENERATORDIR)/nvme-discoverd-generator $(PRESETDIR)/90-nvme-discoverd.preset $(CATALOGDIR)/nvme-discoverd.catalog $(UDEVDIR)/70-nvme-discoverd-registry.rules \
 		$(addprefix $(DOCDIR)/,$(notdir $(DOCS))) $(addprefix $(EXAMPLEDIR)/,$(notdir $(EXAMPLES))) \
+		$(PLOTS:docs/%=$(DOCDIR)/%) \
 		$(foreach page,$(notdir $(MANPAGES)),$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(page)) \
 		$(BASHCOMPDIR)/nvme-discoverctl $(ZSHCOMPDIR)/_nvme-discoverctl $(FISHCOMPDIR)/nvme-discoverctl.fish,'.$(file)')
 	@! cmp -s systemd/discoverd.conf '$(DESTDIR)$(CONFDIR)/discoverd.conf' || rm '$(DESTDIR)$(CONFDIR)/discoverd.conf'
 # Directories: on a host only those of ours, in a DESTDIR all that are empty.
-	@cd '$(DESTDIR)/' && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty '.$(EXAMPLEDIR)' '.$(DOCDIR)' '.$(CONFDIR)' 2>/dev/null || :
+	@cd '$(DESTDIR)/' && rmdir $(if $(DESTDIR),-p) --ignore-fail-on-non-empty '.$(EXAMPLEDIR)' '.$(DOCDIR)/performance' '.$(DOCDIR)' '.$(CONFDIR)' 2>/dev/null || :
 	@[ -z '$(DESTDIR)' ] || cd '$(DESTDIR)' && for dir in $(patsubst %,'.%',$(SBINDIR) $(BINDIR) $(UNITDIR) $(GENERATORDIR) $(PRESETDIR) $(CATALOGDIR) $(UDEVDIR) \
 		$(foreach section,$(sort $(suffix $(MANPAGES))),$(MANDIR)/man$(section:.%=%)) $(BASHCOMPDIR) $(ZSHCOMPDIR) $(FISHCOMPDIR)); do \
 		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
@@ -135,6 +141,9 @@ test:
 	$(EMULATED) -skip '^TestRead$$' ./internal/discoverylog
 endif
 
+sim: ## simulate SEEDS=1000000 hosts from number FROM=1 on, on every processor; names the first ten that fail, each with its replay
+	go test ./internal/sim -run '^TestSeeds$$' -sim.seeds=$(SEEDS) -sim.from=$(FROM) -sim.progress=10s -count=1 -timeout 0 -v
+
 lint: ## formatting, vet and staticcheck, the end-to-end code included
 	@unformatted="$$($(GOFUMPT) -l cmd docs internal)"; \
 	if [ -n "$$unformatted" ]; then printf 'not formatted (run gofumpt -w):\n%s\n' "$$unformatted"; exit 1; fi
@@ -154,6 +163,9 @@ fuzz: ## run every fuzz test for TIME=1m each
 			echo "== $$package $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) "$$package"; \
 		done; \
 	done
+
+fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/performance.md and draw its plot
+	go run ./internal/sim/fleet/plot
 
 e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs

@@ -10,6 +10,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/daemon"
@@ -30,6 +33,9 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
+	// First of all: until then, a SIGHUP ends the process.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
 	file := flag.String("config", "", "read this `FILE` instead of /etc/nvme/discoverd.conf")
 	root := flag.String("root", "", "look for every other file below this `DIR`")
 	debug := flag.Bool("debug", false, "log everything, whatever log-level says")
@@ -77,7 +83,7 @@ func run() int {
 		}
 	}
 	err = daemon.Run(context.Background(), daemon.Options{
-		Root: paths.Root(*root), Loader: loader, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version,
+		Root: paths.Root(*root), Loader: loader, Config: cfg, Log: log, Level: level, Debug: *debug, Version: version, Hangups: hangups,
 		Ctl: ctl,
 	})
 	switch {

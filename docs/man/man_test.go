@@ -290,6 +290,104 @@ func TestParameters(t *testing.T) {
 	}
 }
 
+// paragraphs returns what a section of a page says under each ".It Va", in one line without macros, and the word for the value.
+func paragraphs(t *testing.T, page, section string) (texts, values map[string]string) {
+	t.Helper()
+	texts, values = map[string]string{}, map[string]string{}
+	key := ""
+	on := false
+	for line := range strings.Lines(read(t, page)) {
+		words := strings.Fields(unescape.Replace(line))
+		switch {
+		case len(words) == 0:
+		case words[0] == ".Sh":
+			on, key = strings.Join(words[1:], " ") == section, ""
+		case words[0] == ".El":
+			key = ""
+		case words[0] == ".It" && on:
+			i := item{words: words[1:]}
+			if key = ""; i.is("Va") {
+				key = i.words[1]
+				values[key] = strings.Join(i.after("Ar"), " ")
+			}
+		case key != "":
+			words = slices.DeleteFunc(words, func(word string) bool { return macro.MatchString(strings.TrimPrefix(word, ".")) })
+			texts[key] += strings.ReplaceAll(strings.Join(words, " "), " ,", ",") + " "
+		}
+	}
+	return texts, values
+}
+
+// TestTable holds what the pages and the shipped file say of each parameter to its row in the table of package param: what its
+// values look like, its range, and its transports.
+func TestTable(t *testing.T) {
+	words := map[param.Form]string{
+		param.Seconds: "^SECONDS$", param.Number: "^NUMBER$", param.Switch: "^BOOLEAN$", param.Text: "^(NAME|TEXT)$",
+	}
+	transports := regexp.MustCompile(`\btcp(, (rdma|fc))*`)
+	texts, values := paragraphs(t, configPage, "CONNECTION PARAMETERS")
+	options := map[string]string{}
+	for _, i := range items(t, ctlPage) {
+		if name := i.after("Fl"); i.section == "COMMANDS" && len(name) == 1 {
+			options[strings.TrimPrefix(name[0], "-")] = strings.Join(i.after("Ar"), " ")
+		}
+	}
+	shipped := map[string][]string{}
+	comment := ""
+	for line := range strings.Lines(read(t, "../../systemd/discoverd.conf")) {
+		switch name, _, set := strings.Cut(strings.TrimPrefix(line, "#"), " = "); {
+		case strings.HasPrefix(line, "# "):
+			comment += line[2:]
+		case set:
+			shipped[name] = append(shipped[name], comment)
+			comment = ""
+		default:
+			comment = ""
+		}
+	}
+	for _, p := range param.All() {
+		info := p.Info()
+		var must []string // say of its values
+		switch info.Form {
+		case param.Number:
+			must = append(must, fmt.Sprintf("%d to %d", info.Min, info.Max))
+		case param.Seconds:
+			if info.Min < 0 {
+				must = append(must, "-1")
+			} else {
+				must = append(must, fmt.Sprintf("%d or more", info.Min))
+			}
+		case param.Text:
+			must = append(must, fmt.Sprintf("up to %d bytes", info.Max))
+		case param.Switch:
+		}
+		over := strings.Join(info.Transports, ", ")
+		if got := transports.FindString(texts[p.String()]); got != over {
+			t.Errorf("%s has %s over %q, want %q", configPage, p, got, over)
+		}
+		for _, say := range must {
+			if !strings.Contains(texts[p.String()], say) {
+				t.Errorf("%s does not say %q of %s: %s", configPage, say, p, texts[p.String()])
+			}
+		}
+		if want := regexp.MustCompile(words[info.Form]); !want.MatchString(values[p.String()]) {
+			t.Errorf("%s has a value %q of %s, want %s", configPage, values[p.String()], p, want)
+		}
+		if want := strings.TrimSuffix(values[p.String()], "BOOLEAN"); options[p.String()] != want {
+			t.Errorf("%s has a value %q of --%s, want %q", ctlPage, options[p.String()], p, want)
+		}
+		if len(shipped[p.String()]) != 2 {
+			t.Errorf("discoverd.conf has %s %d times, want it among the defaults of both kinds", p, len(shipped[p.String()]))
+		}
+		for _, text := range shipped[p.String()] {
+			unit := map[param.Form]string{param.Seconds: "seconds", param.Number: fmt.Sprintf("%d to %d", info.Min, info.Max)}[info.Form]
+			if !strings.Contains(strings.ToLower(text), unit) || transports.FindString(text) != over {
+				t.Errorf("discoverd.conf does not say %q and %q of %s: %s", unit, over, p, text)
+			}
+		}
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	names, _ := keys(t, "SECRETS", "")
 	var want []string

@@ -28,6 +28,19 @@ func runConfig(root paths.Root, args ...string) (status int, stdout, stderr stri
 	return status, strings.ReplaceAll(stdout, string(root), ""), strings.ReplaceAll(stderr, string(root), "")
 }
 
+// importSteps returns a function that runs config import and compares what it says.
+func importSteps(t *testing.T, root paths.Root) func(wantStatus int, stdout, stderr string, args ...string) {
+	return func(wantStatus int, stdout, stderr string, args ...string) {
+		t.Helper()
+		status, out, errs := runConfig(root, append([]string{"import"}, args...)...)
+		if status != wantStatus {
+			t.Errorf("%q: status %d", args, status)
+		}
+		checkText(t, "stdout", stdout, out)
+		checkText(t, "stderr", stderr, errs)
+	}
+}
+
 func checkText(t *testing.T, what, want, got string) {
 	t.Helper()
 	if got != want {
@@ -166,15 +179,7 @@ controller = [
 		}
 		return strings.ReplaceAll(string(data), string(root), "")
 	}
-	step := func(wantStatus int, stdout, stderr string, args ...string) {
-		t.Helper()
-		status, out, errs := runConfig(root, append([]string{"import"}, args...)...)
-		if status != wantStatus {
-			t.Errorf("%q: status %d", args, status)
-		}
-		checkText(t, "stdout", stdout, out)
-		checkText(t, "stderr", stderr, errs)
-	}
+	step := importSteps(t, root)
 	const dir = "/etc/nvme/discoverd.conf.d/"
 	step(Done, "# "+dir+"imported-discovery.conf\n"+text+"\n# "+dir+"imported-discovery-2.conf\n"+red, lost, "--from", "discovery.conf", "--dry-run")
 	if _, err := os.Stat(root.DaemonDropIns()); err == nil {
@@ -231,15 +236,7 @@ func TestConfigImportAll(t *testing.T) {
 	})
 	const refused = "cannot import everything, these would not be as their files ask for and are left out:\n" +
 		"/etc/stas/stafd.conf:6: controller is not imported: it has dhchap-secret, secrets are not copied, and it would be connected with less security; configure it with dhchap-secret-file or tls-key-file, see discoverd.conf(5)\n"
-	step := func(wantStatus int, stdout, stderr string, args ...string) {
-		t.Helper()
-		status, out, errs := runConfig(root, append([]string{"import"}, args...)...)
-		if status != wantStatus {
-			t.Errorf("%q: status %d", args, status)
-		}
-		checkText(t, "stdout", stdout, out)
-		checkText(t, "stderr", stderr, errs)
-	}
+	step := importSteps(t, root)
 	const dropIn = `# Imported by "nvme-discoverctl config import" from /etc/nvme/nvme-stas.conf.
 
 [[discovery-controller]]

@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"pgregory.net/rapid"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -46,7 +51,7 @@ func drawWish(t *rapid.T) wish.Wish {
 		}
 		info := p.Info()
 		value := rapid.SampledFrom([]string{"true", "false"}).Draw(t, info.Name+" value")
-		if !info.Bool {
+		if info.Form != param.Switch {
 			value = rapid.Custom(func(t *rapid.T) string {
 				return strconv.Itoa(rapid.IntRange(info.Min, info.Max).Draw(t, "number"))
 			}).Draw(t, info.Name+" value")
@@ -61,6 +66,52 @@ func drawWish(t *rapid.T) wish.Wish {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// TestSameValues: a parameter takes the same on the command line as in both configuration files, and means the same by it.
+func TestSameValues(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	write(t, root.HostNQN(), "nqn.2014-08.org.nvmexpress:uuid:6f1e3a2c-0000-4000-8000-000000000001\n")
+	write(t, root.HostID(), "6f1e3a2c-0000-4000-8000-000000000001\n")
+	files := map[string]string{ // how each sets a parameter for all I/O controllers
+		root.Join("etc/nvme/discoverd.conf"):    "[io-controller-defaults]\n%s = %q\n",
+		root.Join("etc/nvme/nvme-fabrics.conf"): "[I/O Controller Defaults]\n%s = %s\n",
+	}
+	for _, p := range param.All() {
+		var taken []string
+		for _, value := range []string{
+			"-1", "0", "1", "08", "15", "16", "1024", "65535", "65536", "2147483647", "2147483648", "99999999999999999999", "1.5",
+			"90s", "1min 30s", "1.5h", "1500ms", "1y", "100y", "infinity", "-5min", "true", "off", "YES", "text", "NVMe1R01 a b",
+		} {
+			var f wishFlags
+			flags := pflag.NewFlagSet("connect", pflag.ContinueOnError)
+			f.add(flags)
+			if err := flags.Parse([]string{"--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.a", "--" + p.String() + "=" + value}); err != nil {
+				t.Fatal(err)
+			}
+			w, refused := f.wish(&app{root: root})
+			if refused == nil {
+				taken = append(taken, value)
+			}
+			for file, format := range files {
+				for other := range files {
+					write(t, other, "")
+				}
+				write(t, file, fmt.Sprintf(format, p, value))
+				c, err := config.Load(root, "")
+				want, _ := w.Params.Get(p)
+				switch got, _ := c.Discovered.IO.Get(p); {
+				case refused == nil && (err != nil || got != want):
+					t.Errorf("%s = %s is %q on the command line, and %q in %s, %v", p, value, want, got, file, err)
+				case refused != nil && (err == nil || !strings.HasSuffix(err.Error(), refused.Error())):
+					t.Errorf("%s = %s is %q in %s, %v; on the command line it is refused: %v", p, value, got, file, err, refused)
+				}
+			}
+		}
+		if span := slices.Contains(taken, "1min 30s"); len(taken) == 0 || span != (p.Info().Form == param.Seconds || p.Info().Form == param.Text) {
+			t.Errorf("the command line takes %q for %s", taken, p)
+		}
+	}
 }
 
 // TestConnectSecrets: secrets come by file, and no command line has one.

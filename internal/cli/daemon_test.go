@@ -73,7 +73,7 @@ func (s *standIn) dc(traddr, device string) tid.TID {
 	if err != nil {
 		panic(err)
 	}
-	s.state.Targets = append(s.state.Targets, core.TargetView{
+	s.state.Targets = append(s.state.Targets, &core.TargetView{
 		Wish: wish.Wish{Kind: tid.Discovery, TID: t, Owner: wish.OwnerDiscoverd}, Unit: t.UnitName(), State: core.Connected, Phase: "idle",
 		Since: noon.Add(-26 * time.Hour), Device: device, Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:12"},
 		PageRead: noon.Add(-25 * time.Hour),
@@ -89,11 +89,11 @@ func (s *standIn) ioc(dc tid.TID, n int) *core.TargetView {
 	if err != nil {
 		panic(err)
 	}
-	s.state.Targets = append(s.state.Targets, core.TargetView{
+	s.state.Targets = append(s.state.Targets, &core.TargetView{
 		Wish: wish.Wish{TID: t, Owner: wish.OwnerDiscoverd}, Unit: t.UnitName(), State: core.Connected, Phase: "idle",
 		Since: noon.Add(-time.Hour), Device: fmt.Sprintf("nvme%d", n+1), Owner: "discoverd", Sources: []string{core.LogPageSource + dc.String()},
 	})
-	return &s.state.Targets[len(s.state.Targets)-1]
+	return s.state.Targets[len(s.state.Targets)-1]
 }
 
 // fails makes a target one that cannot be connected.
@@ -164,8 +164,8 @@ func many() *standIn {
 // manyDown: one of the eight arrays is gone and another one has a few troubles.
 func manyDown() *standIn {
 	s := many()
-	for i := range s.state.Targets {
-		switch t := &s.state.Targets[i]; {
+	for i, t := range s.state.Targets {
+		switch {
 		case t.Wish.TID.Traddr == "192.0.2.12":
 			fails(t, "cannot reach 192.0.2.12:"+t.Wish.TID.Trsvcid+": no route to host")
 		case i == 5:
@@ -264,7 +264,7 @@ func TestStatus(t *testing.T) {
 func TestStatusVariants(t *testing.T) {
 	root := thirty().serve(t)
 	small := three()
-	small.state.Targets[0].Page = []core.PageEntry{
+	small.state.Targets[0].Page = &core.Page{Entries: []core.PageEntry{
 		{Entry: discoverylog.Entry{
 			Subtype: discoverylog.NVM, Transport: "tcp", NQN: "nqn.x", Traddr: "192.0.2.10", Trsvcid: "4420", CntlID: 0xffff,
 			TREQ: 2, SecType: discoverylog.SecTLS13,
@@ -273,8 +273,8 @@ func TestStatusVariants(t *testing.T) {
 			Entry:   discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "loop", NQN: "nqn.y", CntlID: 0xffff},
 			Skipped: "transport loop is the target of this host itself, which a discovery controller on tcp cannot name",
 		},
-	}
-	small.state.Targets[0].Flaws = []string{"entry 2 of the discovery log page is skipped: cannot use traddr \"nowhere\": transport tcp needs an IP address"}
+	}}
+	small.state.Targets[0].Page.Flaws = []string{"entry 2 of the discovery log page is skipped: cannot use traddr \"nowhere\": transport tcp needs an IP address"}
 	smallRoot := small.serve(t)
 	vol := func(n int) string { return fmt.Sprintf("nqn.2024-01.com.example.storage:array1:vol%d", n) }
 	tests := []struct {
@@ -484,7 +484,7 @@ nvme-discoverd-a567c27019e2.service	nqn.2024-01.com.example.storage:array1:vol2 
 // listing leaves the unit out.
 func TestHostNameWithoutAddress(t *testing.T) {
 	s := newStandIn()
-	s.state.Targets = []core.TargetView{{
+	s.state.Targets = []*core.TargetView{{
 		Wish:  wish.Wish{TID: tid.TID{Transport: "tcp", Traddr: "array", Trsvcid: "4420", NQN: "nqn.a"}, Owner: wish.OwnerDiscoverd},
 		State: core.Waiting, Phase: "resolving", Since: noon.Add(-time.Hour), Sources: []string{"/etc/nvme/discoverd.conf:12"},
 		Attempts: 4, Next: noon.Add(10 * time.Second),

@@ -113,10 +113,10 @@ func (f *wishFlags) add(flags *pflag.FlagSet) {
 	f.params = make(map[param.Param]*setting)
 	for _, p := range param.All() {
 		info := p.Info()
-		s := &setting{isBool: info.Bool, isText: info.Text}
+		s := &setting{form: info.Form}
 		f.params[p] = s
-		flags.Var(s, info.Name, info.Help)
-		if info.Bool {
+		flags.Var(s, info.Name, info.Usage())
+		if info.Form == param.Switch {
 			flags.Lookup(info.Name).NoOptDefVal = "true"
 		}
 	}
@@ -124,8 +124,8 @@ func (f *wishFlags) add(flags *pflag.FlagSet) {
 
 // setting is a parameter as the value of an option; package param judges it.
 type setting struct {
-	value          string
-	isBool, isText bool
+	form  param.Form
+	value string
 }
 
 func (s *setting) Set(value string) error {
@@ -135,15 +135,7 @@ func (s *setting) Set(value string) error {
 
 func (s *setting) String() string { return s.value }
 
-func (s *setting) Type() string {
-	switch {
-	case s.isBool:
-		return "bool"
-	case s.isText:
-		return "text"
-	}
-	return "number"
-}
+func (s *setting) Type() string { return s.form.String() }
 
 // wish returns the connection that the options ask for, without an owner.
 func (f *wishFlags) wish(a *app) (w wish.Wish, err error) {

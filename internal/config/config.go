@@ -11,24 +11,23 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Infinity is the span of time that never ends, "infinity" in a file.
-const Infinity time.Duration = math.MaxInt64
+const Infinity = timespan.Infinity
 
 // Persistence says when the connection to a discovery controller is kept (SPEC section 7.6).
 type Persistence string
@@ -242,28 +241,16 @@ func completeOver(last *lastGood, root paths.Root, sources []*source, err error)
 func read(file string) (string, fs.FileMode, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", 0, cause(err)
+		return "", 0, files.Cause(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", 0, cause(err)
+		return "", 0, files.Cause(err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	data, err := files.ReadAll(f, maxSize)
 	if err != nil {
-		return "", 0, cause(err)
-	}
-	if len(data) > maxSize {
-		return "", 0, fmt.Errorf("it is larger than %d bytes", maxSize)
+		return "", 0, err
 	}
 	return string(data), info.Mode(), nil
-}
-
-// cause strips the operation and the path from an error of package os.
-func cause(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }

@@ -150,8 +150,8 @@ func TestLoadNothing(t *testing.T) {
 		Settings: Defaults(), HostNQN: testNQN, HostID: testID,
 		HostIDFrom: map[string]string{testNQN: "derived from " + root.HostNQN()},
 	}
-	want.Discovered.Discovery = mustSet(param.KeepAliveTMO, "30")
-	want.Discovered.IO = mustSet(param.CtrlLossTMO, "600")
+	want.Discovered.Discovery = set("keep-alive-tmo", "30")
+	want.Discovered.IO = set("ctrl-loss-tmo", "600")
 	diff(t, "configuration", want, got)
 
 	_, missing := Load(root, root.Join("nowhere.conf"))
@@ -333,7 +333,7 @@ traddr = "192.0.2.256"
 7:46: cannot use host-traddr "eth0": transport tcp needs an IP address
 8:46: cannot use host-iface "a/b": it is no name of a network interface
 9:24: cannot use traddr "192.0.2.1,x=y": it contains a comma
-9:50: cannot set keep-alive-tmo to "-1": it must be a number from 0 to 2147483647
+9:50: cannot set keep-alive-tmo to "-1": it must be whole seconds from 0 to 2147483647, as a number or a span of time such as 10min
 10:3: cannot use transport fc without a traddr such as nn-0x…:pn-0x…
 16:1: cannot use traddr "host..name": transport tcp needs an IP address or the name of a host
 19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host`},

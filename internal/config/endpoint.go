@@ -134,7 +134,7 @@ func (r *resolver) notTaken(s *source, transport string, own []table, v values) 
 		}
 		if e, ok := findIn(own, p.String()); ok {
 			faults = append(faults, s.wrong(e.at, e.key, grave(e.key), "cannot use %s with transport %s, which does not take it", e.key, transport))
-		} else if p == param.TLS || p == param.Concat {
+		} else if p.Info().Security == param.Encrypts {
 			faults = append(faults, s.wrong(own[0].place("transport"), p.String(), true,
 				"cannot use transport %s with %s = %s of %s, which it does not take: set %s to false here to do without", transport, p, value, v.from[p], p))
 		}
@@ -151,12 +151,18 @@ func (r *resolver) plain(s *source, transport string, own []table, v values) (fa
 	if !param.TLS.Info().On(transport) {
 		return nil
 	}
-	for _, p := range []param.Param{param.TLS, param.Concat} {
+	for _, p := range param.Encrypting() {
 		if _, said := v.from[p]; said {
 			return nil
 		}
 	}
-	for _, name := range []string{secret.TLS.String(), secret.TLS.String() + fileSuffix, param.TLSKeyIdentity.String(), param.Keyring.String()} {
+	names := []string{secret.TLS.String(), secret.TLS.String() + fileSuffix}
+	for _, p := range param.All() {
+		if p.Info().Security == param.NamesKey {
+			names = append(names, p.String())
+		}
+	}
+	for _, name := range names {
 		if e, ok := findIn(own, name); ok && e.text != "" && e.strange == "" {
 			faults = append(faults, s.wrong(e.at, param.TLS.String(), true, "cannot use %s without TLS: add tls = true, or tls = false to connect in the clear", name))
 		}

@@ -43,7 +43,7 @@ func (v values) list() []Value {
 	for _, p := range param.All() {
 		if from, ok := v.from[p]; ok {
 			value, set := v.set.Get(p)
-			if !set && p.Info().Bool {
+			if !set && p.Info().Form == param.Switch {
 				value = "false"
 			}
 			list = append(list, Value{p.String(), value, from})

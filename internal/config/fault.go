@@ -19,10 +19,13 @@ type fault struct {
 
 // graveKeys are those without which a connection would be less secure, another host's, or over another path.
 func graveKeys() []string {
-	return slices.Concat(allSecretKeys(), hostKeys, []string{
-		"host-traddr", "host-iface",
-		param.TLS.String(), param.Concat.String(), param.Keyring.String(), param.TLSKeyIdentity.String(),
-	})
+	keys := slices.Concat(allSecretKeys(), hostKeys, []string{"host-traddr", "host-iface"})
+	for _, p := range param.All() {
+		if p.Info().Security != param.None {
+			keys = append(keys, p.String())
+		}
+	}
+	return keys
 }
 
 // securityWords are parts of the names of keys that have to do with security, whatever tool they are of.

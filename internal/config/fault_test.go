@@ -403,6 +403,8 @@ func TestCIntegers(t *testing.T) {
 	if !strings.HasSuffix(args, " --keep-alive-tmo=30 --ctrl-loss-tmo=-1 --reconnect-delay=24 --fast-io-fail-tmo=60 --tos=8") {
 		t.Error(args)
 	}
+	_, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\nqueue-size = 017\ncontroller = transport=tcp;traddr=192.0.2.1\n"})))
+	diff(t, "octal, and too small", `/etc/nvme/nvme-fabrics.conf:3:1: cannot set queue-size to "15": it must be a number from 16 to 1024`, err)
 }
 
 // TestTLSKeyNames: keyring and tls-key-identity in every place of both formats; the most specific of a key and an identity wins.

@@ -254,9 +254,9 @@ controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use t
 6:1: cannot use hostnqn in [I/O Controller Defaults]: it belongs in [Host]
 7:1: cannot use traddr in [I/O Controller Defaults]: it belongs in a controller line, controller = transport=…;traddr=…
 10:45: cannot use hostid in a controller line: it belongs in [Host]`},
-		{"values", "[I/O Controller Defaults]\nreconnect-delay = 0s\nctrl-loss-tmo = 1500ms\nkeep-alive-tmo = infinity\ntls = maybe", `2:1: cannot set reconnect-delay to "0s": it must be a number from 1 to 2147483647
-3:1: cannot set ctrl-loss-tmo to "1500ms": it must be a number from -1 to 2147483647
-4:1: cannot set keep-alive-tmo to "infinity": it must be a number from 0 to 2147483647
+		{"values", "[I/O Controller Defaults]\nreconnect-delay = 0s\nctrl-loss-tmo = 1500ms\nkeep-alive-tmo = infinity\ntls = maybe", `2:1: cannot set reconnect-delay to "0s": it must be whole seconds from 1 to 2147483647, as a number or a span of time such as 10min
+3:1: cannot set ctrl-loss-tmo to "1500ms": it must be whole seconds from -1 to 2147483647, as a number or a span of time such as 10min, or infinity
+4:1: cannot set keep-alive-tmo to "infinity": it must be whole seconds from 0 to 2147483647, as a number or a span of time such as 10min
 5:1: cannot set tls to "maybe": it must be true or false`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

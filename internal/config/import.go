@@ -355,8 +355,8 @@ func (i *importer) parameters(entries []entry) (good []entry, bad *finding) {
 		if !ok {
 			continue
 		}
-		if e.text == "0" && p.Info().Min >= 0 && p != param.TOS && !p.Info().Bool {
-			continue // libnvme takes it for unset (its add_int_argument)
+		if e.text != "" && e.text == p.Info().Ignored {
+			continue
 		}
 		set, err := param.Set{}.With(p, e.text)
 		if err != nil && isGuarded(e.key) {
@@ -368,7 +368,7 @@ func (i *importer) parameters(entries []entry) (good []entry, bad *finding) {
 			continue
 		}
 		e.text, ok = set.Get(p)
-		if p.Info().Bool {
+		if p.Info().Form == param.Switch {
 			e.text, ok = strconv.FormatBool(ok), true
 		}
 		if ok {
@@ -378,8 +378,8 @@ func (i *importer) parameters(entries []entry) (good []entry, bad *finding) {
 	return good, bad
 }
 
-// endpointKeys are the keys that a controller has of its section.
-var endpointKeys = []string{"nqn", "persistent", "keyring", "tls-key-identity"}
+// endpointKeys are the keys that a controller has of its section, besides parameters.
+var endpointKeys = []string{"nqn", persistentKey}
 
 // connect adds a connection: the fields of its TID, its NQN and other keys of its section among them, and parameters.
 func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry) {
@@ -420,7 +420,7 @@ func (i *importer) connect(d *draft, kind tid.Kind, at position, entries []entry
 		own = append(own, entry{key: "nqn", text: nqn})
 	}
 	for _, e := range entries {
-		if e.key != "nqn" && slices.Contains(endpointKeys, e.key) && !isParameter(e.key) && (kind == tid.Discovery || e.key != "persistent") {
+		if e.key == persistentKey && kind == tid.Discovery {
 			own = append(own, entry{key: e.key, text: e.text})
 		}
 	}

@@ -8,14 +8,22 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// shortOptions are the letters of `nvme discover`, as of nvme-cli 2.13 (fabrics.c, NVMF_ARGS). They are constant.
+// shortOptions are the letters of `nvme discover`, as of nvme-cli 2.13 (fabrics.c, NVMF_ARGS), that stand for no parameter.
+// They are constant.
 var shortOptions = map[string]string{
 	"t": "transport", "n": "nqn", "a": "traddr", "s": "trsvcid", "w": "host-traddr", "f": "host-iface",
 	"q": "hostnqn", "I": "hostid", "S": "dhchap-secret", "C": "dhchap-ctrl-secret",
-	"i": "nr-io-queues", "W": "nr-write-queues", "P": "nr-poll-queues", "Q": "queue-size", "k": "keep-alive-tmo",
-	"c": "reconnect-delay", "l": "ctrl-loss-tmo", "F": "fast-io-fail-tmo", "T": "tos",
-	"D": "duplicate-connect", "g": "hdr-digest", "G": "data-digest",
 	"m": "matching", "d": "device", "r": "raw", "p": "persistent", "J": "config", "O": "dump-config", "o": "output-format", "v": "verbose",
+}
+
+// shortOption returns the option that a letter stands for, "" if nvme-cli has none.
+func shortOption(letter string) string {
+	for _, p := range param.All() {
+		if letter == p.Info().Letter {
+			return p.String()
+		}
+	}
+	return shortOptions[letter]
 }
 
 // harmless are the options that say nothing of a connection.
@@ -24,7 +32,7 @@ var harmless = []string{"device", "raw", "config", "dump-config", "output-format
 // flags are the options that take no value, besides the parameters that are switches.
 func isFlag(option string) bool {
 	if p, ok := param.ByName(option); ok {
-		return p.Info().Bool
+		return p.Info().Form == param.Switch
 	}
 	return slices.Contains([]string{"persistent", "matching", "quiet", "dump-config", "force", "nbft", "no-nbft", "verbose"}, option)
 }
@@ -143,8 +151,8 @@ func (i *importer) options(at position, words []string) (options []entry, known 
 				i.lose(at, "word %d of the line is not imported: it belongs to no option", n+1)
 				continue
 			}
-			name, ok := shortOptions[letter[:1]]
-			if !ok {
+			name := shortOption(letter[:1])
+			if name == "" {
 				i.refuse(at, "controller is not imported: word %d is an option of one letter that nvme-cli does not have", n+1)
 				known = false
 				continue
@@ -156,7 +164,7 @@ func (i *importer) options(at position, words []string) (options []entry, known 
 		case isFlag(key):
 			set(key, "true")
 			for ; attached && value != ""; value = value[1:] { // letters in a row
-				if next := shortOptions[value[:1]]; isFlag(next) {
+				if next := shortOption(value[:1]); isFlag(next) {
 					set(next, "true")
 				} else {
 					i.refuse(at, "controller is not imported: some letters of word %d are no switches", n+1)

@@ -73,10 +73,8 @@ func modernise(t table) {
 		if name, ok := strings.CutPrefix(e.key, "kxchap-"); ok { // nvme-cli's name of it since 3.0
 			t.entries[n].key = "dhchap-" + name
 		}
-		if p, ok := param.ByName(e.key); ok && !p.Info().Bool {
-			if number, err := strconv.ParseInt(e.text, 0, 64); err == nil { // nvme-cli reads 0x1E and 030 as C does
-				t.entries[n].text = strconv.FormatInt(number, 10)
-			}
+		if p, ok := param.ByName(e.key); ok {
+			t.entries[n].text = inDecimal(p, e.text)
 		}
 		if on, err := param.ParseBool(e.text); e.key == "persistent" && err == nil { // what config-convert makes of older files
 			t.entries[n].text = map[bool]string{true: "force", false: "no"}[on]
@@ -144,14 +142,14 @@ func (i *importer) fabricsEntries(t table) (good []entry, bad *finding) {
 		switch {
 		case slices.Contains(hostKeys, e.key), slices.Contains(iniDialect.others, e.key):
 		case isParam && slices.Contains(allowed, e.key):
-			set, err := param.Set{}.With(p, inSeconds(p, e.text))
+			set, err := param.Set{}.With(p, e.text)
 			if err != nil {
 				return nil, &finding{e.at, err.Error()}
 			}
 			if e.text != "" {
 				value, on := set.Get(p)
 				e.text = value
-				if p.Info().Bool {
+				if p.Info().Form == param.Switch {
 					e.text = strconv.FormatBool(on)
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
 
 // globalKey is a key of [global] that a file of another program asks for.
@@ -52,7 +53,7 @@ func (i *importer) discoverdSetting(key, value string, at position) {
 	case "fc-kickstart-interval-minutes", "epcsd-poll-interval-minutes":
 		ours, text = key, strconv.FormatUint(number, 10)
 	case "dc-giveup-hours":
-		ours, text = "discovery-retention-time", quote(formatSpan(time.Duration(number)*time.Hour))
+		ours, text = "discovery-retention-time", quote(timespan.Format(time.Duration(number)*time.Hour))
 	default:
 		i.loseKey(at, key)
 		return

@@ -153,14 +153,7 @@ func (i *importer) jsonHost(host node) {
 		case "persistent_discovery_ctrl":
 			persistent = jsonPersistence(f.value)
 		default:
-			switch {
-			case !f.value.says():
-			case isGuarded(f.key):
-				i.refuseFor("host with all that it connects", f.value.at, f.key)
-				safe = false
-			default:
-				i.loseKey(f.value.at, f.key)
-			}
+			safe = i.jsonUnknown("host with all that it connects", f) && safe
 		}
 	}
 	if !safe {
@@ -189,14 +182,7 @@ func (i *importer) jsonSubsystem(d *draft, persistent string, subsystem node) {
 		case "ports":
 			ports += len(f.value.items)
 		default:
-			switch {
-			case !f.value.says():
-			case isGuarded(f.key):
-				i.refuseFor("subsystem", f.value.at, f.key)
-				safe = false
-			default:
-				i.loseKey(f.value.at, f.key)
-			}
+			safe = i.jsonUnknown("subsystem", f) && safe
 		}
 	}
 	if !safe {
@@ -226,7 +212,6 @@ func (i *importer) jsonPort(d *draft, nqn, persistent string, port node) {
 		case !f.value.says(), f.value.plain && text == "none":
 		case key == "persistent":
 			persistent = jsonPersistence(f.value)
-		case key == "tos" && text == "-1": // libnvme's way to say nothing
 		case key == "discovery":
 			if text == "true" {
 				kind = tid.Discovery
@@ -245,6 +230,19 @@ func (i *importer) jsonPort(d *draft, nqn, persistent string, port node) {
 		entries = append(entries, entry{key: "persistent", text: persistent})
 	}
 	i.connect(d, kind, port.at, lastOfEach(entries))
+}
+
+// jsonUnknown notes a member that nothing in discoverd.conf is like. safe is false if that costs what the member is of.
+func (i *importer) jsonUnknown(what string, f field) (safe bool) {
+	switch {
+	case !f.value.says():
+	case isGuarded(f.key):
+		i.refuseFor(what, f.value.at, f.key)
+		return false
+	default:
+		i.loseKey(f.value.at, f.key)
+	}
+	return true
 }
 
 // says tells whether a value is more than nothing.

@@ -9,6 +9,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
 
 // stas imports stafd.conf or stacd.conf of nvme-stas, whose controllers are of the given kind (stafd.conf(5), stacd.conf(5)).
@@ -103,9 +104,12 @@ func isFalse(text string) bool {
 
 // stasName returns our name of a key of nvme-stas.
 func stasName(key string) string {
+	for _, p := range param.All() {
+		if name := p.Info().STAS; name != "" && name == key {
+			return p.String()
+		}
+	}
 	switch key {
-	case "kato":
-		return "keep-alive-tmo"
 	case "subsysnqn": // its name inside of nvme-stas, which nvme-stas reads too
 		return "nqn"
 	case "host-nqn":
@@ -199,8 +203,8 @@ func (i *importer) stasSetting(at position, key, value string) {
 	case key == "zeroconf-connections-persistence" && strings.TrimSpace(value) == "-1":
 		global(`discovery-retention-time = "infinity"`)
 	case key == "zeroconf-connections-persistence":
-		if d, err := parseSpan(value); err == nil {
-			global(`discovery-retention-time = "` + formatSpan(d) + `"`)
+		if d, err := timespan.Parse(value); err == nil {
+			global(`discovery-retention-time = "` + timespan.Format(d) + `"`)
 		} else {
 			i.loseKey(at, key)
 		}

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
 
 // The sections of a file.
@@ -115,10 +116,10 @@ func span(key string, least, most time.Duration, field func(*Settings) *time.Dur
 		want += ", from a second to a day"
 	}
 	return setting{key, want, func(s *Settings, v string) bool {
-		d, err := parseSpan(v)
+		d, err := timespan.Parse(v)
 		*field(s) = d
 		return err == nil && d >= least && d <= most
-	}, func(s Settings) string { return formatSpan(*field(&s)) }}
+	}, func(s Settings) string { return timespan.Format(*field(&s)) }}
 }
 
 func setPersistence(s *Settings, v string) bool {

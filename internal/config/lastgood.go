@@ -56,7 +56,7 @@ func (k kept) hasAll(faults []fault) bool {
 
 // lacks returns what these parameters and secrets have for the security of a connection and k has not, "" if there is nothing.
 func (k kept) lacks(params param.Set, secrets secret.Set) string {
-	for _, p := range []param.Param{param.TLS, param.Concat} {
+	for _, p := range param.Encrypting() {
 		_, has := k.connection.Wish.Params.Get(p)
 		if _, asked := params.Get(p); asked && !has {
 			return p.String()

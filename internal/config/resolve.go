@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
@@ -28,8 +27,15 @@ type levels [2]values
 
 // builtInLevels returns the levels of an empty file.
 func builtInLevels() (l levels) {
-	l[tid.Discovery] = values{set: mustSet(param.KeepAliveTMO, "30"), from: map[param.Param]string{param.KeepAliveTMO: builtIn}}
-	l[tid.IO] = values{set: mustSet(param.CtrlLossTMO, "600"), from: map[param.Param]string{param.CtrlLossTMO: builtIn}}
+	for _, kind := range []tid.Kind{tid.Discovery, tid.IO} {
+		v := values{set: param.Defaults(kind), from: map[param.Param]string{}}
+		for _, p := range param.All() {
+			if _, ok := v.set.Get(p); ok {
+				v.from[p] = builtIn
+			}
+		}
+		l[kind] = v
+	}
 	return l
 }
 
@@ -45,15 +51,6 @@ func (l levels) forOthers() levels {
 // faults returns the grave faults of both kinds.
 func (l levels) faults() []fault {
 	return onlyGrave(slices.Concat(l[tid.Discovery].faults, l[tid.IO].faults))
-}
-
-// mustSet returns the set of one parameter that is known to be right.
-func mustSet(p param.Param, value string) param.Set {
-	set, err := param.Set{}.With(p, value)
-	if err != nil {
-		panic(err)
-	}
-	return set
 }
 
 func (l levels) discovered(secrets secret.Ref) Discovered {
@@ -257,15 +254,16 @@ func (r *resolver) params(s *source, v values, t table) values {
 			continue
 		}
 		text := e.text
-		if number, ok := cInteger(text); ok && s.dialect == iniDialect && !p.Info().Bool && !p.Info().Text {
-			text = number
+		if s.dialect == iniDialect {
+			text = inDecimal(p, text)
 		}
-		set, err := v.set.With(p, inSeconds(p, text))
+		set, err := v.set.With(p, text)
 		if err != nil {
-			if set, err = v.set.With(p, e.text); err != nil { // tells it in the words of the file
-				v.faults = append(v.faults, s.wrong(e.at, e.key, grave(e.key), "%v", err))
-				continue
+			if _, told := v.set.With(p, e.text); told != nil { // in the words of the file
+				err = told
 			}
+			v.faults = append(v.faults, s.wrong(e.at, e.key, grave(e.key), "%v", err))
+			continue
 		}
 		if !cloned {
 			v.from, cloned = maps.Clone(v.from), true
@@ -273,6 +271,14 @@ func (r *resolver) params(s *source, v values, t table) values {
 		v.set, v.from[p] = set, s.place(e.at)
 	}
 	return v
+}
+
+// inDecimal returns the value of p in a file of nvme-cli's, with an integer that is written as in C in decimal.
+func inDecimal(p param.Param, text string) string {
+	if number, ok := cInteger(text); ok && p.Info().Form.IsNumber() {
+		return number
+	}
+	return text
 }
 
 // cInteger returns an integer that is written as in C, 0x1E or 036 for 30, in decimal: nvme-cli reads those of
@@ -285,25 +291,6 @@ func cInteger(text string) (decimal string, ok bool) {
 	}
 	n, err := strconv.ParseInt(text, 0, 64)
 	return strconv.FormatInt(n, 10), err == nil
-}
-
-// inSeconds returns the value of a parameter that is a span of time as the number of seconds that the kernel takes, -1
-// being its infinity. Every other value is returned as it is.
-func inSeconds(p param.Param, text string) string {
-	switch p {
-	case param.KeepAliveTMO, param.CtrlLossTMO, param.ReconnectDelay, param.FastIOFailTMO:
-	default:
-		return text
-	}
-	d, err := parseSpan(text)
-	switch {
-	case err != nil:
-	case d == Infinity && p.Info().Min < 0:
-		return "-1"
-	case d != Infinity && d%time.Second == 0:
-		return strconv.FormatInt(int64(d/time.Second), 10)
-	}
-	return text
 }
 
 // connections adds what a file configures. base are the levels below its endpoints.

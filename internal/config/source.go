@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -172,7 +173,7 @@ func family(last *lastGood, main string, d *dialect, mayMiss bool) ([]*source, e
 	dir := main + ".d"
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, fmt.Errorf("cannot read configuration directory %s: %w", dir, cause(err)))
+		errs = append(errs, fmt.Errorf("cannot read configuration directory %s: %w", dir, files.Cause(err)))
 		if last != nil {
 			for _, file := range slices.Sorted(maps.Keys(last.files)) {
 				if s, ok := last.lastVersion(file, findings{}); ok && filepath.Dir(file) == dir {

@@ -90,7 +90,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 			return "", err
 		}
 	}
-	unlock, err := c.lock(req.Wish)
+	unlock, err := c.lock(ctx, req.Wish)
 	if err != nil {
 		return "", err
 	}
@@ -261,18 +261,23 @@ func (c *Connector) claim(req Request, device string) error {
 	return c.record(req, device)
 }
 
-// free tells why device cannot be recorded for req: another unit has it, and the kernel is reconnecting it. Until that is
-// done no source address is shown, and it may serve the other unit's wish and not this one.
+// free tells why device cannot be recorded for req: the kernel is reconnecting it, and another unit has it, or nobody has and the
+// wish pins a path. Until it is live no source address is shown, and it may serve the other unit's wish, or another path, and not this one.
 func (c *Connector) free(req Request, device string) error {
 	holder, err := c.state.UnitOf(device)
-	if err != nil || req.Unit == "" || holder == "" || holder == req.Unit {
+	if err != nil || req.Unit == "" || holder == req.Unit {
 		return err
 	}
 	controller, err := c.sysfs.Read(device)
-	if err == nil && controller.State != "live" {
-		err = fmt.Errorf("cannot tell yet whether %s serves %s: it is %s's and in state %s", device, req.Wish.TID, holder, controller.State)
+	switch {
+	case err != nil || controller.State == "live":
+		return err
+	case holder != "":
+		return fmt.Errorf("cannot tell yet whether %s serves %s: it is %s's and in state %s", device, req.Wish.TID, holder, controller.State)
+	case !controller.ServesSurely(req.Wish.TID):
+		return fmt.Errorf("cannot tell yet whether %s serves %s: it is in state %s and does not show its source address", device, req.Wish.TID, controller.State)
 	}
-	return err
+	return nil
 }
 
 // permitted reads the exclusion lists on disk: this check counts, the daemon's own is a courtesy. Lists that cannot be read

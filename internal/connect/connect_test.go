@@ -249,6 +249,19 @@ func TestConnect(t *testing.T) {
 			records: map[string]string{}, writes: 1,
 		},
 		{
+			name:    "nobody's that the kernel reconnects, and may take another path than the one that is pinned",
+			host:    func(h *host) { h.reconnecting("nvme3", ioc().TID) },
+			request: func(r *Request) { r.Wish.TID.HostIface = "eth1" },
+			err:     "cannot tell yet whether nvme3 serves (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1, eth1): it is in state connecting and does not show its source address",
+			result:  state.Result{Meaning: "cannot tell yet whether nvme3 serves (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1, eth1): it is in state connecting and does not show its source address"},
+			records: map[string]string{},
+		},
+		{
+			name:   "nobody's that the kernel reconnects, by whatever path",
+			host:   func(h *host) { h.reconnecting("nvme3", ioc().TID) },
+			device: "nvme3", records: recorded,
+		},
+		{
 			name: "another controller of the subsystem cannot be read",
 			host: func(h *host) {
 				h.controller("nvme1", ioc().TID)

@@ -67,6 +67,12 @@ func (h *host) Connect(_ context.Context, w wish.Wish, secrets secret.Set) (fabr
 	return fabrics.Result{Device: device, CntlID: 1, Dropped: h.dropped}, nil
 }
 
+// reconnecting puts a controller for t into sysfs that has lost its connection and does not show its source address.
+func (h *host) reconnecting(device string, t tid.TID) {
+	h.controller(device, t)
+	h.write("/sys/devices/virtual/nvme-fabrics/ctl/"+device+"/state", "connecting\n")
+}
+
 // controller puts a live controller for t into sysfs.
 func (h *host) controller(device string, t tid.TID) {
 	h.t.Helper()

@@ -1,33 +1,54 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/flock"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
+// lockPatience is how long a connect waits for another one. It is well within the start timeout of a unit, so that there is
+// time to say why it failed, and longer than the kernel takes to give up two peers that accept a connection and stay mute.
+const lockPatience = 30 * time.Second
+
 // lock waits until no other process connects what w could be a duplicate of: the kernel does not refuse a second
-// connection to a discovery controller. The end of the process unlocks too.
-func (c *Connector) lock(w wish.Wish) (unlock func(), err error) {
-	unlock, err = flock.Lock(c.root.ConnectLock(lockName(w)))
-	if err != nil {
-		return nil, lockError(w, err)
+// connection to a discovery controller. The end of the process unlocks too. A process that was killed while it hangs in the
+// kernel has no end, so the wait has.
+func (c *Connector) lock(ctx context.Context, w wish.Wish) (unlock func(), err error) {
+	limited, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	unlock, holder, err := flock.LockWithin(limited, c.root.ConnectLock(lockName(w)))
+	switch {
+	case err == nil:
+		return unlock, nil
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("cannot connect %s: only root may: %w", w.TID, err)
+	case !errors.Is(err, flock.ErrHeld):
+		return nil, fmt.Errorf("cannot lock %s against a second connect: %w", w.TID, err)
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("cannot connect %s: %w", w.TID, ctx.Err())
 	}
-	return unlock, nil
+	return nil, fmt.Errorf("cannot connect %s: %s", w.TID, c.heldUp(holder, c.root.ConnectLock(lockName(w))))
 }
 
-func lockError(w wish.Wish, err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("cannot connect %s: only root may: %w", w.TID, err)
+// heldUp says which process has had the lock for too long, and what to do about it.
+func (c *Connector) heldUp(pid, lock string) string {
+	const what = "has been connecting to the same address for more than "
+	switch {
+	case pid == "":
+		return fmt.Sprintf("another process %s%v: `fuser -v %s` shows which", what, lockPatience, lock)
+	case flock.Dying(c.root, pid):
+		return fmt.Sprintf("process %s %s%v; it was killed and hangs in the kernel, where /proc/%s/stack shows: nothing connects to this address until the kernel lets it go, at the latest after a reboot", pid, what, lockPatience, pid)
 	}
-	return fmt.Errorf("cannot lock %s against a second connect: %w", w.TID, err)
+	return fmt.Sprintf("process %s %s%v: `systemctl status %s` shows its unit; wait for its end, or stop it", pid, what, lockPatience, pid)
 }
 
 // lockName is the same for all wishes that one connection could serve: the address and, because a target has one

@@ -3,11 +3,18 @@ package core
 import (
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
+
+// auditor owns the timer of the regular comparison.
+type auditor struct{}
+
+func (auditor) rank() (int, time.Time, uint64) { return rankAudit, never, 0 }
+func (auditor) due(m *Machine)                 { m.audit("regular comparison") }
 
 // audit asks for a comparison with the outside. One is under way at a time; a reason that comes meanwhile makes another
 // follow, for what the first one reads may be older than the reason.
@@ -16,8 +23,8 @@ func (m *Machine) audit(why string) {
 		m.snapAgain = why
 		return
 	}
-	m.snapToken = m.step
-	m.nextAudit = m.now.Add(auditInterval)
+	m.snapToken, m.auditAsked = m.step, m.now
+	m.at(&m.auditTimer, never)
 	m.emit(TakeSnapshot{Token: m.snapToken, Why: why})
 }
 
@@ -26,7 +33,7 @@ func (m *Machine) snapshotFailed(ev SnapshotFailed) {
 		return
 	}
 	m.snapToken, m.snapAgain = 0, ""
-	m.nextAudit = m.now.Add(auditRetry)
+	m.in(&m.auditTimer, auditRetry)
 	m.complainOf(&m.snapErr, slog.LevelError, "cannot compare with the kernel and systemd: "+ev.Err)
 }
 
@@ -38,6 +45,7 @@ func (m *Machine) snapshot(ev Snapshot) {
 	}
 	asked := m.snapToken
 	m.snapToken = 0
+	m.at(&m.auditTimer, m.auditAsked.Add(auditInterval))
 	if m.snapAgain != "" {
 		why := m.snapAgain
 		m.snapAgain = ""
@@ -48,11 +56,11 @@ func (m *Machine) snapshot(ev Snapshot) {
 	switch {
 	case ev.UnitsKnown:
 		m.unitsErr = repeated{}
-		m.noAutoconnect = !ev.Autoconnect
+		m.setNoAutoconnect(!ev.Autoconnect)
 		m.compareUnits(ev, asked)
 		m.compareShutdown(ev)
 	case m.bus:
-		m.nextAudit = m.now.Add(auditRetry)
+		m.in(&m.auditTimer, auditRetry)
 		m.complainOf(&m.unitsErr, slog.LevelWarn, "cannot ask systemd for the units, nothing is connected until it answers: "+ev.UnitsErr)
 	}
 	m.compareStopped(ev)
@@ -61,25 +69,37 @@ func (m *Machine) snapshot(ev Snapshot) {
 	}
 	if !m.audited {
 		m.findOrphans(ev)
-		m.audited, m.viewDirty = true, true
+		m.audited, m.stale = true, true
 	}
 	m.compareDevices(ev, asked)
-	for _, t := range m.targets {
+	m.all(func(t *target) {
 		if t.touched <= asked {
 			m.compareTarget(t, ev.UnitsKnown)
 		}
-	}
+	})
 	if ev.UnitsKnown {
 		m.findLeft(asked)
-		m.restoreOwners(ev, asked)
+		m.restoreRecords(ev, asked)
 	}
 	if m.reread {
 		m.reread = false
-		for _, t := range m.targets {
+		m.all(func(t *target) {
 			if m.readable(t) {
 				m.readLog(t)
 			}
-		}
+		})
+	}
+}
+
+// setNoAutoconnect changes whose the controllers are that nvme-cli's automatic connects made.
+func (m *Machine) setNoAutoconnect(not bool) {
+	if m.noAutoconnect == not {
+		return
+	}
+	m.noAutoconnect = not
+	for _, d := range m.devices.byName {
+		m.deviceChanged(d)
+		m.unitChanged(d.Unit)
 	}
 }
 
@@ -96,7 +116,7 @@ func (m *Machine) noteUnread(ev Snapshot) {
 // compareShutdown notices that a shutdown was called off.
 func (m *Machine) compareShutdown(ev Snapshot) {
 	if m.shutdown && !ev.ShuttingDown {
-		m.shutdown, m.viewDirty = false, true
+		m.shutdown, m.stale = false, true
 		m.log(slog.LevelInfo, KindShutdownOff, nil, "the system does not shut down after all")
 	}
 }
@@ -128,17 +148,25 @@ func (m *Machine) compareStopped(ev Snapshot) {
 	}
 }
 
-// compareStopping forgets the stops of an earlier daemon that are over: those of units that are gone, unless somebody waits
-// for just that, or active without a job.
+// compareStopping forgets the stops of ours whose end was not heard and that are over: those of units that are gone, unless
+// somebody waits for just that, or active without a job, or being started again.
 func (m *Machine) compareStopping(ev Snapshot, asked uint64) {
+	if len(m.stopping) == 0 {
+		return
+	}
+	listed := map[string]UnitInfo{}
+	for _, info := range ev.Units {
+		listed[info.Name] = info
+	}
 	for _, name := range sortedKeys(m.stopping) {
-		if u := m.units[name]; u != nil && u.touched > asked {
+		u := m.units.byName[name]
+		if u != nil && (u.touched > asked || u.op != OpNone) {
 			continue
 		}
-		at := slices.IndexFunc(ev.Units, func(info UnitInfo) bool { return info.Name == name })
-		t := m.byUnit[name]
+		info, there := listed[name]
+		t := m.user(name)
 		switch {
-		case at < 0 && (t == nil || t.phase != looking), at >= 0 && m.units[name].active && ev.Units[at].Job == "":
+		case !there && (t == nil || !t.is(inspecting) && !t.is(parking)), there && u != nil && u.active && info.Job == "", info.Active == "activating":
 			delete(m.stopping, name)
 		}
 	}
@@ -148,21 +176,23 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 	m.unitsKnown = m.bus && asked >= m.busUp
 	listed := map[string]bool{}
 	for _, info := range ev.Units {
+		m.work++
 		listed[info.Name] = true
 		u := m.unitOf(info.Name)
 		if u.touched > asked || u.op != OpNone {
 			continue
 		}
-		u.active = info.Active == "active" || info.Active == "reloading"
-		u.begins = info.begins()
-		u.argv = info.Argv
-		if t := m.byUnit[info.Name]; t != nil && t.phase == unknown && info.Active == "activating" {
-			m.look(t, afterExists) // our job goes on, only its end will not be told
+		m.setActive(u, info.Active == "active" || info.Active == "reloading", info.Argv)
+		u.begins, u.unsure = info.begins(), false
+		if t := m.user(info.Name); t != nil && t.is(unknown) && info.Active == "activating" {
+			m.inspect(t, afterExists) // our job goes on, only its end will not be told
 		}
 	}
-	for _, name := range sortedKeys(m.units) {
-		if u := m.units[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
-			u.active, u.begins, u.argv = false, false, nil
+	for _, name := range sortedKeys(m.units.byName) {
+		m.work++
+		if u := m.units.byName[name]; !listed[name] && u.touched <= asked && u.op == OpNone {
+			m.setActive(u, false, nil)
+			u.begins, u.unsure = false, false
 			m.tidy(name)
 		}
 	}
@@ -176,7 +206,7 @@ func (m *Machine) findOrphans(ev Snapshot) {
 		has[d.Unit] = true
 	}
 	for unit, device := range ev.Devids {
-		if u := m.units[unit]; !has[unit] && !m.unread[unit] && (u == nil || !u.begins) {
+		if u := m.units.byName[unit]; !has[unit] && !m.unread[unit] && (u == nil || !u.begins) {
 			m.orphans[unit] = device
 		}
 	}
@@ -186,8 +216,9 @@ func (m *Machine) findOrphans(ev Snapshot) {
 // their stop was not heard, or another wish's connection serves their target since. Units that it knows nothing of are left
 // for the status to show.
 func (m *Machine) findLeft(asked uint64) {
-	for _, name := range sortedKeys(m.units) {
-		if u := m.units[name]; u.had && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
+	for _, name := range sortedKeys(m.units.byName) {
+		m.work++
+		if u := m.units.byName[name]; u.had && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
 			if _, known := m.orphans[name]; !known {
 				m.orphans[name] = ""
 			}
@@ -197,7 +228,7 @@ func (m *Machine) findLeft(asked uint64) {
 
 // needs tells whether a unit has a controller or a target that will connect by it.
 func (m *Machine) needs(unit string) bool {
-	t := m.byUnit[unit]
+	t := m.user(unit)
 	return m.hasDevice(unit) || t != nil && (t.state == Waiting || t.state == Connecting || t.state == Connected && t.via == unit)
 }
 
@@ -208,15 +239,16 @@ func (m *Machine) compareDevices(ev Snapshot, asked uint64) {
 	}
 	for _, r := range ev.Devices {
 		there[r.Name] = true
-		if d := m.devices[r.Name]; d != nil && d.touched > asked {
+		m.work++
+		if d := m.devices.byName[r.Name]; d != nil && d.touched > asked {
 			continue
 		}
 		if d := m.record(r); d != nil {
 			m.bind(d)
 		}
 	}
-	for _, name := range sortedKeys(m.devices) {
-		if d := m.devices[name]; !there[name] && d.touched <= asked {
+	for _, name := range sortedKeys(m.devices.byName) {
+		if d := m.devices.byName[name]; !there[name] && d.touched <= asked {
 			m.gone(d)
 		}
 	}
@@ -226,60 +258,92 @@ func (m *Machine) compareDevices(ev Snapshot, asked uint64) {
 func (m *Machine) compareTarget(t *target, unitsKnown bool) {
 	switch {
 	case t.state == Connected:
-		d := m.devices[t.device]
-		switch {
-		case d != nil && d.State == "live" && !d.Serves(t.wish.TID) && d.Unit == t.via:
-			m.mistaken(t, d)
-		case d == nil || !d.Serves(t.wish.TID) && d.State == "live": // the name was recycled unseen
-			m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: t.device}, Unit: t.via}})
-		case d.Unit == "" && d.State == "live": // a record that outlived its controller seemed to be about this one
-			m.log(slog.LevelInfo, KindClaimed, t, "no unit holds it: claiming it")
-			t.parking = false
-			m.release(t)
-		case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && m.unitOf(t.unit).op == OpNone:
-			m.log(slog.LevelWarn, KindClaimed, t, "its unit is gone while its controller lives: claiming it anew")
-			t.parking = false
-			m.release(t)
-		case unitsKnown && t.unended:
-			m.endUnkept(t)
-		}
+		m.compareConnected(t, t.device, unitsKnown)
 	case t.state == Foreign:
-		d := m.devices[t.device]
-		if d != nil && m.foreign(d) && (d.Serves(t.wish.TID) || d.State != "live") {
+		d := t.device
+		if m.foreign(d) && (d.Serves(t.wish.TID) || d.State != "live") {
 			return
 		}
-		if d != nil && wish.Owner(d.Owner) == wish.OwnerAutoconnect && d.Serves(t.wish.TID) {
+		if wish.Owner(d.Owner) == wish.OwnerAutoconnect && d.Serves(t.wish.TID) {
 			m.log(slog.LevelInfo, KindClaimed, t, "nvme-cli's automatic connects are not in force any more: claiming it")
 		}
 		m.release(t)
-	case t.state == Stopped && t.ending && unitsKnown:
+	case t.is(ending) && unitsKnown:
 		u := m.unitOf(t.unit)
-		if u.op != OpNone {
-			return
-		}
-		if u.active {
+		switch {
+		case u.op != OpNone:
+		case u.active:
 			m.stop(t.unit, "an administrator asked for it, and the end of the stop was not heard")
-			return
+		case !u.begins:
+			m.proceed(t, idle)
 		}
-		t.ending = u.begins
-	case t.phase == unknown && unitsKnown:
-		m.look(t, afterExists)
-	case t.phase == looking && m.bus:
-		m.emit(AskUnit{Unit: t.unit})
+	case t.is(associating):
+		m.compareAssociating(t)
+	case t.is(unknown) && unitsKnown:
+		m.inspect(t, afterExists)
+	case t.is(inspecting):
+		m.ask(t.unit)
 	}
 }
 
-// restoreOwners has the registry's entries written again that other programs removed: of controllers that, by what this very
-// snapshot read, a unit of ours holds and nobody owns. A connect under way writes its entry itself.
-func (m *Machine) restoreOwners(ev Snapshot, asked uint64) {
-	for _, name := range sortedKeys(m.devices) {
-		d := m.devices[name]
-		u := m.units[d.Unit]
-		if u == nil || !u.active || u.begins || u.op != OpNone || u.touched > asked || d.touched != m.step || ev.Devids[d.Unit] != name {
+// compareAssociating is compareTarget of one whose controller has no association yet.
+func (m *Machine) compareAssociating(t *target) {
+	switch held := m.devices.ofUnit[t.unit]; {
+	case m.unread[t.unit]:
+	case len(held) == 0:
+		m.fail(t, "it was connected, but its controller is gone again", 0)
+	case m.foreign(held[0]):
+		m.leaveTo(t, held[0])
+	}
+}
+
+// leadsTo reports whether d is a controller of the target, by whatever path.
+func (d *device) leadsTo(t tid.TID) bool {
+	t.HostTraddr, t.HostIface = "", ""
+	return d.Serves(t)
+}
+
+// compareConnected is compareTarget of a connected target.
+func (m *Machine) compareConnected(t *target, d *device, unitsKnown bool) {
+	u := m.units.byName[t.unit]
+	switch {
+	case d.State == "live" && !d.Serves(t.wish.TID) && (d.Unit == t.via || d.leadsTo(t.wish.TID)):
+		m.mistaken(t, d)
+	case d.State == "live" && !d.Serves(t.wish.TID): // the name was given to another controller unseen
+		m.lose(t, &device{Device: Device{Controller: sysfs.Controller{Name: d.Name}, Unit: t.via}})
+	case d.State == "live" && d.Unit == "": // a record that outlived its controller seemed to be about this one
+		m.log(slog.LevelInfo, KindClaimed, t, "no unit holds it: claiming it")
+		m.release(t)
+	case unitsKnown && d.Unit == t.unit && !m.unitHolds(t.unit) && (u == nil || u.op == OpNone):
+		m.log(slog.LevelWarn, KindClaimed, t, "its unit is gone while its controller lives: claiming it anew")
+		m.release(t)
+	case unitsKnown && t.is(parking) && u != nil && u.active && u.op == OpNone: // the stop was not carried out
+		m.proceed(t, idle)
+	case unitsKnown && t.unended:
+		m.endUnkept(t)
+	}
+}
+
+// restoreRecords has the records written again that say whose a controller is, of controllers that, by what this very
+// snapshot read, a unit of ours holds: the registry's entry, which other programs remove, and the file by which the unit
+// finds its controller. A connect under way writes them itself.
+func (m *Machine) restoreRecords(ev Snapshot, asked uint64) {
+	for _, name := range sortedKeys(m.devices.byName) {
+		d := m.devices.byName[name]
+		u := m.units.byName[d.Unit]
+		if u == nil || !u.active || u.begins || u.op != OpNone || u.touched > asked || d.touched != m.step || m.foreign(d) {
 			continue
 		}
 		t := tidOf(u.argv)
-		if m.foreign(d) || wish.Owner(d.Owner).Ours() || t == (tid.TID{}) || !d.Serves(t) {
+		if t == (tid.TID{}) || !d.Serves(t) {
+			continue
+		}
+		switch holds := ev.Devids[d.Unit]; {
+		case holds == "":
+			m.log(slog.LevelInfo, KindNone, m.user(d.Unit), "the file is missing by which its unit finds it: writing it again")
+			m.emit(RestoreDevid{Unit: d.Unit, Device: name, TID: t})
+			continue
+		case holds != name || wish.Owner(d.Owner).Ours():
 			continue
 		}
 		if d.ownerLogged == never || m.now.Sub(d.ownerLogged) >= remindEvery {

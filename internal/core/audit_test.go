@@ -36,7 +36,7 @@ func (s *stage) snapshot(snap Snapshot) []string {
 	s.t.Helper()
 	var before []string
 	if s.m.snapToken == 0 {
-		s.now = s.m.nextAudit
+		s.now = s.m.auditTimer.when
 		before = s.step(Tick{})
 	}
 	snap.Token = s.m.snapToken
@@ -86,7 +86,7 @@ func TestUnitsUnknown(t *testing.T) {
 	const why = "log warn: cannot ask systemd for the units, nothing is connected until it answers: timeout"
 	s.expect(s.snapshot(Snapshot{UnitsErr: "timeout"}), why, "kickstart Fibre Channel") // the one that BusUp asked for follows at once
 	s.snapshot(Snapshot{UnitsErr: "timeout"})
-	if soon := s.m.nextAudit.Sub(s.now); soon != auditRetry {
+	if soon := s.m.auditTimer.when.Sub(s.now); soon != auditRetry {
 		t.Errorf("systemd is asked again after %v", soon)
 	}
 }

@@ -28,7 +28,7 @@ func (m *Machine) nbftLoaded(ev NBFTLoaded) {
 	if slices.Equal(m.boot.connections, connections) {
 		return
 	}
-	m.boot.connections, m.viewDirty = connections, true
+	m.boot.connections, m.stale = connections, true
 }
 
 // agreed returns the connections of all tables, of which those that are one get the security that any of their tables asks for.
@@ -75,8 +75,8 @@ func asSecureAs(w, other wish.Wish) wish.Wish {
 	return w
 }
 
-// fromHere is a wish without the host-traddr that turned out not to be this host's any more.
-func (m *Machine) fromHere(w wish.Wish) wish.Wish {
+// withoutStaleSource is a wish without the host-traddr that turned out not to be this host's any more.
+func (m *Machine) withoutStaleSource(w wish.Wish) wish.Wish {
 	if m.boot.anySource[w.TID] {
 		w.TID.HostTraddr = ""
 	}
@@ -162,8 +162,8 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 			m.log(slog.LevelInfo, KindSourceGone, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
 			m.boot.anySource[w.TID] = true
 			m.transition(t, Waiting)
-			m.moveTo(t, m.fromHere(w))
-			t.next = m.now
+			m.moveTo(t, m.withoutStaleSource(w))
+			m.at(&t.timer, m.now)
 			return true
 		}
 	}

@@ -17,9 +17,21 @@ type probeKey struct {
 	mute   bool
 }
 
+// probeState is a question that is under way, or whose good answer is still fresh.
 type probeState struct {
-	waiting  []*target // nil: none under way
+	key      probeKey
+	waiting  []*target // nil: it is not under way
 	answered time.Time // when the peer last answered
+	timer    timer     // when the answer is not fresh any more
+}
+
+func (p *probeState) rank() (int, time.Time, uint64) { return rankProbe, never, 0 }
+
+// due forgets an answer.
+func (p *probeState) due(m *Machine) {
+	if p.waiting == nil {
+		delete(m.probes, p.key)
+	}
 }
 
 // probe finds out from user space whether the peer is there: the kernel serialises all connects, and one dead peer holds
@@ -27,17 +39,19 @@ type probeState struct {
 func (m *Machine) probe(t *target) {
 	id := t.wish.TID
 	_, tls := t.wish.Params.Get(param.TLS) // nothing but TLS is answered there
-	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.mute && !tls}
+	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.unresponsive && !tls}
 	p := m.probes[key]
 	if p == nil {
-		p = &probeState{}
+		p = &probeState{key: key}
+		p.timer.owner = p
 		m.probes[key] = p
 	}
 	if p.answered != never && m.now.Sub(p.answered) <= probeFresh {
 		m.enqueue(t)
 		return
 	}
-	t.phase = probing
+	m.proceed(t, probing)
+	t.attempt.probe = p
 	p.waiting = append(p.waiting, t)
 	if len(p.waiting) == 1 {
 		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0})
@@ -45,8 +59,7 @@ func (m *Machine) probe(t *target) {
 }
 
 func (m *Machine) probeDone(ev ProbeDone) {
-	key := probeKey{ev.Target, ev.Mute}
-	p := m.probes[key]
+	p := m.probes[probeKey{ev.Target, ev.Mute}]
 	if p == nil {
 		return
 	}
@@ -54,29 +67,69 @@ func (m *Machine) probeDone(ev ProbeDone) {
 	p.waiting = nil
 	if ev.Err == "" {
 		p.answered = m.now
+		m.in(&p.timer, probeFresh)
 	} else {
-		delete(m.probes, key)
+		delete(m.probes, p.key)
+		m.at(&p.timer, never)
 	}
 	for _, t := range waiting {
+		m.work++
 		switch {
-		case t.phase != probing || m.byTID[t.wish.TID] != t: // stopped or dropped meanwhile
+		case t.attempt.probe != p: // stopped or dropped meanwhile
 		case ev.Err == "":
 			m.enqueue(t)
 		default:
 			m.fail(t, ev.Err, ev.Errno)
-			t.mute = ev.Mute // stay with the question that told
+			t.unresponsive = ev.Mute // stay with the question that told
 		}
 	}
 }
 
-// enqueue puts t in line for one of the places of max-parallel-connects.
-func (m *Machine) enqueue(t *target) {
-	t.phase, t.touched = queued, m.step
-	m.queue = append(m.queue, t)
+// queue is a line of targets that wait for one of the places of max-parallel-connects. A ticket that its target does not
+// have any more was given back.
+type queue struct {
+	tickets uint64
+	urgent  []ticket
+	others  []ticket
 }
 
-func (m *Machine) dequeue(t *target) {
-	m.queue = slices.DeleteFunc(m.queue, func(o *target) bool { return o == t })
+type ticket struct {
+	number uint64
+	target *target
+}
+
+// enqueue puts t in line for a place.
+func (m *Machine) enqueue(t *target) {
+	m.proceed(t, queued)
+	t.begun = m.step
+	m.queue.tickets++
+	t.attempt.ticket = m.queue.tickets
+	line := &m.queue.others
+	if t.urgent() {
+		line = &m.queue.urgent
+	}
+	*line = append(*line, ticket{m.queue.tickets, t})
+}
+
+// next returns the first target in line, nil if nobody waits.
+func (q *queue) next() *target {
+	for _, line := range []*[]ticket{&q.urgent, &q.others} {
+		for len(*line) > 0 {
+			first := (*line)[0]
+			(*line)[0] = ticket{}
+			*line = (*line)[1:]
+			if first.target.attempt.ticket == first.number {
+				return first.target
+			}
+		}
+	}
+	return nil
+}
+
+// urgent targets get a place before others: the log page of a DC brings more wishes, the boot depends on the NBFT. One that
+// has failed waits its turn: dead DCs must not keep the rest from being tried.
+func (t *target) urgent() bool {
+	return t.attempts == 0 && (t.wish.Kind == tid.Discovery || t.wish.Owner == wish.OwnerNBFT)
 }
 
 // dispatch fills the free places, urgent wishes first.
@@ -84,96 +137,89 @@ func (m *Machine) dispatch() {
 	if !m.bus || !m.unitsKnown {
 		return
 	}
-	running := 0
-	for _, u := range m.units {
-		if u.op == OpStart || u.op == OpRestart {
-			running++
+	for m.units.running < m.cfg.Settings.MaxParallelConnects {
+		t := m.queue.next()
+		if t == nil {
+			return
 		}
-	}
-	for _, first := range []bool{true, false} {
-		for _, t := range slices.Clone(m.queue) {
-			if running >= m.cfg.Settings.MaxParallelConnects {
-				return
-			}
-			if t.urgent() != first {
-				continue
-			}
-			m.dequeue(t)
-			if m.begin(t) {
-				running++
-			}
-		}
+		m.work++
+		m.begin(t)
 	}
 }
 
 // begin gives the unit of t its job: a start, a restart of a unit that is still active as wanted, or first a stop of one
-// that has other parameters. It reports whether a connect is running now.
-func (m *Machine) begin(t *target) bool {
+// that has other parameters.
+func (m *Machine) begin(t *target) {
 	if where, excluded := m.excludedBy(t); excluded {
 		m.exclude(t, where)
-		return false
+		return
 	}
 	if m.unread[t.unit] { // its controller may be live: a job would end it
 		m.giveUp(t, m.now.Add(unreadDelay))
-		return false
+		return
 	}
 	own := t.wish.TID.UnitName()
 	if u := m.unitOf(t.unit); t.unit != own && !u.active && u.op == OpNone { // only a unit that lives keeps the name another version gave
 		if m.adopt(t, own); t.unit != own {
-			m.giveUp(t, m.now.Add(lookAgain)) // its own name has another user for now
-			return false
+			m.giveUp(t, m.now.Add(inspectAgain)) // its own name has another user for now
+			return
 		}
 	}
 	if m.stopped[t.unit] {
 		m.transition(t, Stopped)
-		return false
+		return
 	}
 	if m.served(t) { // while it waited for its place
-		return false
+		return
 	}
 	if t.unit != own && m.hasDevice(t.unit) { // an adopted unit that now serves another wish
 		m.giveUp(t, m.now)
-		return false
+		return
 	}
 	u := m.unitOf(t.unit)
-	if u.active && u.op == OpNone && !t.checked && m.serving(t.wish.TID) != nil {
-		// The unit may have connected it just now, and its record was not there yet when the controller was read.
-		t.checked = true
-		m.look(t, afterExists)
-		return false
+	if u.active && u.foreign == "stop" && u.op == OpNone { // somebody stops it, as far as is known: a job of ours would cancel that
+		m.inspect(t, afterCancel)
+		return
 	}
-	t.checked = false
+	if u.active && u.op == OpNone && !t.attempt.inspected && m.serving(t.wish.TID) != nil {
+		// The unit may have connected it just now, and its record was not there yet when the controller was read.
+		t.attempt.inspected = true
+		m.inspect(t, afterExists)
+		return
+	}
+	t.attempt.inspected = false
 	w := m.identified(t.wish)
 	if w != t.wish {
 		m.tellHostID(t.wish)
 	}
 	switch {
 	case u.op != OpNone: // our own stop of it is still under way; its end leads here again
-		t.phase = clearing
-		return false
+		m.proceed(t, clearing)
+		return
 	case !u.active:
-		u.op, u.argv, u.had = OpStart, argvOf(w), true
+		m.setOp(u, OpStart)
+		u.argv, u.had = argvOf(w), true
 		m.emit(StartUnit{Unit: t.unit, Wish: w})
 	case startedAs(u.argv, w):
-		u.op = OpRestart
+		m.setOp(u, OpRestart)
 		m.emit(RestartUnit{Unit: t.unit, Wish: w})
 	default:
-		t.phase, t.touched = clearing, m.step
+		m.proceed(t, clearing)
 		m.stop(t.unit, "it is to be connected with other parameters")
-		return false
+		return
 	}
-	t.phase, t.touched = job, m.step
-	return true
+	u.foreign = "" // a stop that is heard from now on is of this job
+	m.proceed(t, job)
+	t.begun = m.step
 }
 
 // giveUp lets go of a unit that t had adopted. It is judged anew, for its own one, at a later time.
 func (m *Machine) giveUp(t *target, next time.Time) {
 	m.transition(t, Waiting)
-	if own := t.wish.TID.UnitName(); t.unit != own && m.byUnit[t.unit] == t {
-		delete(m.byUnit, t.unit)
-		t.unit = own
+	if own := t.wish.TID.UnitName(); t.unit != own && m.freeUnit(t) {
+		m.setUnit(t, own)
 	}
-	t.next = next
+	m.at(&t.timer, next)
 }
 
 // secretsOption is how a unit's command is told where its secrets are. Which ones they are is no parameter: the file is

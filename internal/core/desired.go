@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -15,7 +16,21 @@ import (
 // enough for the memory of the service. A DC may name tens of thousands, and refer to others that do.
 const maxWanted = 16384
 
-// wanted is one line of the view.
+// desired is the desired set: what is configured or announced, and what the log pages say of the DCs that can be reached
+// from there. refresh makes all of it; a log page that names other subsystems than before has only those reconsidered.
+//
+// The first source of a TID wins, so configured parameters come before discovered ones. Of two pages that name one
+// connection, TLS wins: what either requires is never connected with less.
+type desired struct {
+	static  map[tid.TID]*wanted // by what is configured, announced, or in the boot firmware's tables
+	secured map[group]wish.Wish // the security that static wishes ask for, by group
+	dcs     map[tid.TID]*reachable
+	claims  map[tid.TID][]*target // the DCs whose pages name a connection
+	n       int                   // targets that are desired
+	full    bool                  // log pages name more than may be wished for
+}
+
+// wanted is a connection of the desired set.
 type wanted struct {
 	wish    wish.Wish
 	sources []string
@@ -26,59 +41,90 @@ type wanted struct {
 	persistence config.Persistence // of a discovery controller, what its section says; "" is the global default
 }
 
-// view computes the desired set: what is configured or announced, and whatever the log pages say of the DCs reachable from there.
-// Pages that refer in circles reach each DC once. The first source of a TID wins, so configured parameters go before
-// discovered ones. Of two pages that name one connection, TLS wins: what either requires is never connected with less.
-func (m *Machine) view() []*wanted {
+// reachable is a discovery controller that the desired set has: its page counts.
+type reachable struct {
+	order   int // pages count in this order
+	sourced bool
+	found   config.Discovered
+}
+
+func newDesired() desired {
+	return desired{static: map[tid.TID]*wanted{}, dcs: map[tid.TID]*reachable{}, claims: map[tid.TID][]*target{}}
+}
+
+func (d *desired) claim(id tid.TID, dc *target) {
+	if !slices.Contains(d.claims[id], dc) {
+		d.claims[id] = append(d.claims[id], dc)
+	}
+}
+
+func (d *desired) unclaim(id tid.TID, dc *target) {
+	rest := slices.DeleteFunc(d.claims[id], func(o *target) bool { return o == dc })
+	if len(rest) == 0 {
+		delete(d.claims, id)
+		return
+	}
+	d.claims[id] = rest
+}
+
+// claimants are the reached DCs whose pages name a connection, in the order in which they count.
+func (d *desired) claimants(id tid.TID) []*target {
+	var dcs []*target
+	for _, t := range d.claims[id] {
+		if d.dcs[t.wish.TID] != nil {
+			dcs = append(dcs, t)
+		}
+	}
+	slices.SortFunc(dcs, func(a, b *target) int { return d.dcs[a.wish.TID].order - d.dcs[b.wish.TID].order })
+	return dcs
+}
+
+// refresh makes the desired set anew when something changed that it is made of, and the targets agree with it.
+func (m *Machine) refresh() {
+	for m.audited && m.stale { // the pages of DCs that go are gone with them
+		m.stale, m.refreshed = false, m.step
+		m.syncNames()
+		list := m.follow(m.wantStatic())
+		before := map[tid.TID]bool{}
+		m.all(func(t *target) { before[t.wish.TID] = t.desired })
+		for _, id := range list {
+			delete(before, id)
+			m.reconsider(id)
+		}
+		m.all(func(t *target) {
+			if _, gone := before[t.wish.TID]; gone {
+				m.unwant(t)
+			}
+		})
+		m.dropUnwanted()
+	}
+}
+
+// wantStatic collects what is configured, announced, or in the boot firmware's tables, and returns it in its order.
+func (m *Machine) wantStatic() []tid.TID {
+	m.desired.static = map[tid.TID]*wanted{}
 	var list []*wanted
-	byTID := map[tid.TID]*wanted{}
-	want := func(w wish.Wish, source string, sourced, static bool, found config.Discovered, persistence config.Persistence) {
-		if have := byTID[w.TID]; have != nil {
+	want := func(w wish.Wish, source string, static bool, found config.Discovered, persistence config.Persistence) {
+		if have := m.desired.static[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
-			_, tls := w.Params.Get(param.TLS)
-			switch {
-			case static: // the address of a host name, and configured itself
+			if static { // the address of a host name, and configured itself
 				have.wish = asSecureAs(have.wish, w)
-			case tls && !have.static:
-				have.wish.Params = requireTLS(have.wish.Params)
 			}
 			return
 		}
-		byTID[w.TID] = &wanted{w, []string{source}, sourced, static, found, persistence}
-		list = append(list, byTID[w.TID])
-	}
-	followed, full := 0, false
-	follow := func(sourced bool) {
-		for ; followed < len(list); followed++ {
-			parent := list[followed]
-			t := m.byTID[parent.wish.TID]
-			if t == nil {
-				continue
-			}
-			t.found = parent.found
-			if len(t.page) > 0 && t.judgedBy != m.originOf(t) {
-				m.judgePage(t)
-			}
-			for _, child := range t.children {
-				switch {
-				case m.covers(child):
-				case len(list) >= maxWanted && byTID[child.TID] == nil:
-					full = true
-				default:
-					want(child, LogPageSource+t.wish.TID.String(), sourced, false, parent.found, "")
-				}
-			}
-		}
+		m.desired.static[w.TID] = &wanted{w, []string{source}, true, static, found, persistence}
+		list = append(list, m.desired.static[w.TID])
 	}
 	for _, c := range m.boot.connections {
 		if w, ok := m.addressed(c.Host, c.Wish); ok && m.permitted(c, w) {
 			found := m.cfg.Discovered
 			found.Secrets = w.Secrets
-			want(w, "NBFT: "+c.From, true, true, found, "")
+			want(w, "NBFT: "+c.From, true, found, "")
 		}
 	}
 	boots := len(list)
 	for _, c := range m.cfg.Connections {
+		m.work++
 		w, ok := m.addressed(c.Host, c.Wish)
 		if !ok {
 			continue
@@ -96,50 +142,201 @@ func (m *Machine) view() []*wanted {
 			}
 			continue
 		}
-		want(w, from, true, true, c.Discovered, c.Persistence)
+		want(w, from, true, c.Discovered, c.Persistence)
 	}
 	if m.cfg.HostNQN != "" {
 		for _, p := range m.fc.ports {
-			want(m.fcWish(p), FCSource, true, false, m.cfg.Discovered, "")
+			want(m.fcWish(p.Announcement), FCSource, false, m.cfg.Discovered, "")
 		}
 	}
-	follow(true)
-	for _, t := range m.targets {
-		if byTID[t.wish.TID] == nil && m.retained(t) {
-			want(t.wish, "retained", false, false, t.found, "")
+	m.desired.secured = map[group]wish.Wish{}
+	ids := make([]tid.TID, len(list))
+	for i, w := range list {
+		ids[i] = w.wish.TID
+		if asked := securityOf(w.wish); w.static && asked != (wish.Wish{}) {
+			g := groupOf(w.wish)
+			m.desired.secured[g] = asSecureAs(m.desired.secured[g], asked)
 		}
 	}
-	follow(false)
-	if full && !m.full {
-		m.log(slog.LevelError, KindLogPageFlawed, nil, fmt.Sprintf("log pages name connections beyond %d, which are left out: take the discovery controllers that name them out of the configuration", maxWanted))
+	return ids
+}
+
+// follow finds the DCs that can be reached, from what is static first and then from those that are retained, and returns
+// list with all that their pages name. Pages that refer in circles reach each DC once.
+func (m *Machine) follow(list []tid.TID) []tid.TID {
+	in := make(map[tid.TID]bool, len(list))
+	for _, id := range list {
+		in[id] = true
 	}
-	m.full = full
-	secureAsStatic(list)
+	m.desired.dcs = map[tid.TID]*reachable{}
+	reach := func(id tid.TID, sourced bool, found config.Discovered) {
+		m.desired.dcs[id] = &reachable{len(m.desired.dcs), sourced, found}
+	}
+	for _, id := range list {
+		if w := m.desired.static[id]; w.wish.Kind == tid.Discovery {
+			reach(id, true, w.found)
+		}
+	}
+	at, full := 0, false
+	walk := func() {
+		for ; at < len(list); at++ {
+			dc, t := m.desired.dcs[list[at]], m.targets.byTID[list[at]]
+			if dc == nil || t == nil {
+				continue
+			}
+			t.found = dc.found
+			if t.page == nil {
+				continue
+			}
+			m.judgeAnew(t)
+			for _, c := range t.page.children {
+				m.work++
+				switch {
+				case in[c.tid] || m.covers(t.page.wish(c)):
+					continue
+				case len(list) >= maxWanted:
+					full = true
+					continue
+				}
+				in[c.tid] = true
+				if list = append(list, c.tid); c.kind == tid.Discovery {
+					reach(c.tid, dc.sourced, dc.found)
+				}
+			}
+		}
+	}
+	walk()
+	m.all(func(t *target) {
+		if !in[t.wish.TID] && m.retained(t) {
+			in[t.wish.TID] = true
+			list = append(list, t.wish.TID)
+			reach(t.wish.TID, false, t.found)
+		}
+	})
+	walk()
+	if full && !m.desired.full {
+		m.tellFull()
+	}
+	m.desired.full = full
 	return list
 }
 
-// secureAsStatic gives what is discovered, or configured without a path, the security of a static wish for the same target by
-// another path: one connection may serve both, whichever is made first.
-func secureAsStatic(list []*wanted) {
-	static := map[group]wish.Wish{}
-	for _, w := range list {
-		if w.static && securityOf(w.wish) != (wish.Wish{}) {
-			g := groupOf(w.wish)
-			static[g] = asSecureAs(static[g], securityOf(w.wish))
-		}
+func (m *Machine) tellFull() {
+	m.log(slog.LevelError, KindLogPageFlawed, nil, fmt.Sprintf("log pages name connections beyond %d, which are left out: take the discovery controllers that name them out of the configuration", maxWanted))
+}
+
+// wanted returns what the desired set has of a TID now, nil if nothing wants it.
+func (m *Machine) wanted(id tid.TID) *wanted {
+	var w *wanted
+	if static := m.desired.static[id]; static != nil {
+		have := *static
+		w = &have
+		w.sources = slices.Clip(w.sources)
 	}
-	if len(static) == 0 {
+	for _, dc := range m.desired.claimants(id) {
+		m.work++
+		at, ok := dc.page.byTID[id]
+		if !ok {
+			continue
+		}
+		x := dc.page.wish(dc.page.children[at])
+		if m.covers(x) {
+			continue
+		}
+		source := LogPageSource + dc.wish.TID.String()
+		parent := m.desired.dcs[dc.wish.TID]
+		if w == nil {
+			w = &wanted{wish: x, sourced: parent.sourced, found: parent.found}
+		} else if _, tls := x.Params.Get(param.TLS); tls && !w.static {
+			w.wish.Params = requireTLS(w.wish.Params)
+		}
+		w.sources = append(w.sources, source)
+	}
+	if t := m.targets.byTID[id]; w == nil && t != nil && m.desired.dcs[id] != nil {
+		w = &wanted{wish: t.wish, sources: []string{"retained"}, found: t.found}
+	}
+	if w == nil {
+		return nil
+	}
+	// What is discovered, or configured without a path, has the security of a static wish for the same target by another
+	// path: one connection may serve both, whichever is made first.
+	pinned := w.wish.TID.HostTraddr != "" || w.wish.TID.HostIface != ""
+	if asked, ok := m.desired.secured[groupOf(w.wish)]; ok && !(w.static && pinned) {
+		w.wish = asSecureAs(w.wish, asked)
+	}
+	return w
+}
+
+// reconsider makes the target of a TID agree with the desired set.
+func (m *Machine) reconsider(id tid.TID) {
+	w, t := m.wanted(id), m.targets.byTID[id]
+	switch {
+	case w == nil:
+		if t != nil {
+			m.unwant(t)
+		}
 		return
-	}
-	for _, w := range list {
-		pinned := w.wish.TID.HostTraddr != "" || w.wish.TID.HostIface != ""
-		if asked, ok := static[groupOf(w.wish)]; ok && !(w.static && pinned) {
-			w.wish = asSecureAs(w.wish, asked)
+	case t == nil && m.desired.n >= maxWanted && !w.static:
+		if !m.desired.full {
+			m.tellFull()
 		}
+		m.desired.full = true
+		return
+	case t == nil:
+		t = m.newTarget(w.wish)
+		t.found = w.found
+	}
+	if !t.desired {
+		t.desired = true
+		m.desired.n++
+		m.change(t)
+	}
+	m.retain(t, w.sourced)
+	m.setWish(t, w.wish)
+	if !slices.Equal(t.sources, w.sources) {
+		t.sources = w.sources
+		m.change(t)
+	}
+	t.static = w.static
+	m.setPersistence(t, w.persistence)
+}
+
+// unwant takes a target out of the desired set. It is dropped when nothing of ours runs for it any more.
+func (m *Machine) unwant(t *target) {
+	if t.desired {
+		t.desired = false
+		m.desired.n--
+	}
+	m.mayDrop(t)
+}
+
+// mayDrop has a target looked at by dropUnwanted.
+func (m *Machine) mayDrop(t *target) {
+	if !t.desired && !t.dropped {
+		m.leaving = append(m.leaving, t)
 	}
 }
 
-// retained tells whether a DC whose source is gone is to be kept all the same.
+// dropUnwanted drops the targets that nothing wants any more and nothing of ours runs for.
+func (m *Machine) dropUnwanted() {
+	leaving := m.leaving
+	m.leaving = nil
+	slices.SortStableFunc(leaving, byOrder)
+	var gone []*target
+	for _, t := range leaving {
+		if !t.desired && !t.dropped && !t.busy() {
+			m.log(slog.LevelInfo, KindUnwanted, t, "no longer wanted")
+			t.dropped = true
+			gone = append(gone, t)
+			m.stale = m.stale || t.wish.Kind == tid.Discovery
+		}
+	}
+	for _, t := range gone {
+		m.drop(t)
+	}
+}
+
+// retained reports whether a DC whose source is gone is to be kept all the same.
 func (m *Machine) retained(t *target) bool {
 	if t.wish.Kind != tid.Discovery {
 		return false
@@ -147,65 +344,38 @@ func (m *Machine) retained(t *target) bool {
 	if t.sourced { // its source went just now; a configured one is simply no longer wanted
 		return !t.static && m.cfg.Settings.DiscoveryRetention > 0
 	}
-	return t.retainUntil != never
+	return t.retention.when != never
 }
 
-// refreshView makes the targets agree with the view when anything that it is made of changed.
-func (m *Machine) refreshView() {
-	for _, t := range m.targets {
-		if t.retainUntil != never && !t.retainUntil.After(m.now) {
-			t.retainUntil, m.viewDirty = never, true
-		}
-	}
-	if !m.viewDirty || !m.audited {
-		return
-	}
-	m.viewDirty = false
-	m.syncNames()
-	for _, t := range m.targets {
-		t.desired = false
-	}
-	for _, w := range m.view() {
-		t := m.byTID[w.wish.TID]
-		if t == nil {
-			t = &target{unit: w.wish.TID.UnitName(), since: m.now, next: m.now, touched: m.step}
-			t.found = w.found
-			m.byTID[w.wish.TID] = t
-			m.targets = append(m.targets, t)
-		}
-		m.retain(t, w.sourced)
-		t.wish, t.sources, t.static, t.desired = w.wish, w.sources, w.static, true
-		m.setPersistence(t, w.persistence)
-	}
-	var dropped []*target
-	for _, t := range m.targets {
-		if !t.desired && t.droppable() {
-			m.log(slog.LevelInfo, KindUnwanted, t, "no longer wanted")
-			dropped = append(dropped, t)
-			m.viewDirty = m.viewDirty || t.wish.Kind == tid.Discovery
-		}
-	}
-	m.drop(dropped...)
-	if m.viewDirty { // the pages of DCs that went are gone with them
-		m.refreshView()
-	}
-}
+// forever is how long an infinite retention lasts: a time that can be computed with.
+const forever = 100 * 365 * 24 * time.Hour
 
 // retain starts, stops or leaves alone the timer after which a DC that nothing names any more is forgotten.
 func (m *Machine) retain(t *target, sourced bool) {
 	switch {
 	case sourced || t.wish.Kind != tid.Discovery:
-		t.retainUntil = never
+		m.setRetention(t, never)
+	case t.sourced && m.cfg.Settings.DiscoveryRetention == config.Infinity:
+		m.setRetention(t, m.now.Add(forever))
 	case t.sourced:
-		t.retainUntil = m.now.Add(m.cfg.Settings.DiscoveryRetention)
-		if m.cfg.Settings.DiscoveryRetention == config.Infinity {
-			t.retainUntil = m.now.Add(100 * 365 * 24 * time.Hour)
-		}
+		m.setRetention(t, m.now.Add(m.cfg.Settings.DiscoveryRetention))
 	}
 	t.sourced = sourced
 }
 
-// droppable tells whether nothing of ours runs for a target.
-func (t *target) droppable() bool {
-	return t.phase != job && t.phase != clearing && t.phase != unknown && t.phase != looking && t.phase != settling
+func (m *Machine) setRetention(t *target, until time.Time) {
+	if t.retention.when != until {
+		m.at(&t.retention, until)
+		m.change(t)
+	}
+}
+
+// retention owns the timer after which a target is not retained any more.
+type retention struct{ *target }
+
+func (r retention) rank() (int, time.Time, uint64) { return rankRetention, never, r.order }
+
+func (r retention) due(m *Machine) {
+	m.change(r.target)
+	m.stale = true
 }

@@ -2,8 +2,10 @@ package core
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -16,28 +18,28 @@ func TestMaxWanted(t *testing.T) {
 	}
 	dc := address(tid.Discovery, tid.DiscoveryNQN)
 	s := newStage(t, configured(dc, vol1))
-	children := make([]wish.Wish, maxWanted+100)
-	for i := range children {
-		children[i] = address(tid.IO, fmt.Sprintf("nqn.2024-01.com.example:flood%d", i))
+	entries := make([]discoverylog.Entry, maxWanted+100)
+	for i := range entries {
+		entries[i] = discoverylog.Entry{
+			Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.9", Trsvcid: "4420", NQN: fmt.Sprintf("nqn.2024-01.com.example:flood%d", i),
+		}
 	}
-	s.m.byTID[dc.TID].children = children
-	count := func() (wished, told int) {
-		for _, e := range s.m.Step(s.now, EventsLost{Why: "a test"}) {
-			if l, ok := e.(Log); ok && l.Kind == KindLogPageFlawed {
+	flood := func(got []string) (told int) {
+		for _, line := range got {
+			if strings.Contains(line, "beyond 16384") {
 				told++
 			}
 		}
-		return len(s.m.view()), told
+		return told
 	}
-	s.m.viewDirty = true
-	if wished, told := count(); wished != maxWanted || told != 1 {
-		t.Errorf("wished for %d, told %d times, want %d, once", wished, told, maxWanted)
+	if told := flood(s.give(dc.TID, entries...)); told != 1 || s.m.Targets() != maxWanted {
+		t.Errorf("wished for %d, told %d times, want %d, once", s.m.Targets(), told, maxWanted)
 	}
-	s.m.viewDirty = true
-	if wished, told := count(); wished != maxWanted || told != 0 {
-		t.Errorf("then: wished for %d, told %d times, want %d, and no word", wished, told, maxWanted)
+	s.m.stale = true
+	if told := flood(s.step(Tick{})); told != 0 || s.m.Targets() != maxWanted {
+		t.Errorf("then: wished for %d, told %d times, want %d, and no word", s.m.Targets(), told, maxWanted)
 	}
-	if s.m.byTID[vol1.TID] == nil || !s.m.byTID[vol1.TID].desired {
+	if s.m.targets.byTID[vol1.TID] == nil || !s.m.targets.byTID[vol1.TID].desired {
 		t.Error("what is configured is left out")
 	}
 }

@@ -2,6 +2,9 @@ package core
 
 import (
 	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -12,12 +15,139 @@ import (
 type device struct {
 	Device
 	touched uint64
-	reading reading // of its log page
+	users   []*target // bound to it, in their order; Machine.setDevice alone changes it
+	reading reading   // of its log page
 
-	ownerLogged time.Time // when its missing owner was logged last
+	ownerLogged time.Time // when its missing owner was last logged
+
+	changed bool // Machine.View has to look at it
+	gone    bool
 }
 
-// foreign tells whether another orchestrator owns a controller, as far as is known.
+// devices are all controllers and their indexes, which put and remove alone change.
+type devices struct {
+	byName  map[string]*device
+	removed map[string]uint64    // number of the last remove uevent of a name
+	at      map[place][]*device  // by what they may serve
+	ofUnit  map[string][]*device // by the unit on record
+	ofPair  map[string][]pairUse // by folded host NQN: the host IDs that controllers have with it
+
+	changed []*device
+}
+
+func newDevices() devices {
+	return devices{
+		byName: map[string]*device{}, removed: map[string]uint64{}, at: map[place][]*device{}, ofUnit: map[string][]*device{},
+		ofPair: map[string][]pairUse{},
+	}
+}
+
+// place is what a controller and a wish must have in common for the one to serve the other; sysfs.Controller.Serves
+// decides. nqn is folded.
+type place struct{ transport, traddr, trsvcid, nqn string }
+
+func placeOf(transport, traddr, trsvcid, nqn string) place {
+	p := place{transport, traddr, "", tid.FoldNQN(nqn)}
+	switch transport {
+	case tid.TCP, tid.RDMA:
+		p.trsvcid = trsvcid
+		if addr, err := netip.ParseAddr(traddr); err == nil {
+			p.traddr = addr.Unmap().WithZone("").String()
+		}
+	case tid.FC:
+		if addr, err := tid.FCAddr(traddr); err == nil {
+			p.traddr = addr
+		}
+	}
+	return p
+}
+
+// places are where a controller is found: by its NQN, and a discovery controller by the well-known one too.
+func (d *device) places() []place {
+	var places []place
+	if d.NQN != "" {
+		places = append(places, placeOf(d.Transport, d.Traddr, d.Trsvcid, d.NQN))
+	}
+	if d.Type == "discovery" && d.NQN != tid.DiscoveryNQN {
+		places = append(places, placeOf(d.Transport, d.Traddr, d.Trsvcid, tid.DiscoveryNQN))
+	}
+	return places
+}
+
+// put takes a reading of a device in.
+func (ds *devices) put(d *device, r Device) {
+	if d.Name != "" {
+		ds.unlist(d)
+	}
+	d.Device = r
+	ds.byName[d.Name] = d
+	for _, p := range d.places() {
+		ds.at[p] = append(ds.at[p], d)
+	}
+	if d.Unit != "" {
+		ds.ofUnit[d.Unit] = append(ds.ofUnit[d.Unit], d)
+	}
+	ds.usePair(d, 1)
+}
+
+// remove forgets a device.
+func (ds *devices) remove(d *device) {
+	d.gone = true
+	delete(ds.byName, d.Name)
+	ds.unlist(d)
+}
+
+func (ds *devices) unlist(d *device) {
+	for _, p := range d.places() {
+		take(ds.at, p, d)
+	}
+	if d.Unit != "" {
+		take(ds.ofUnit, d.Unit, d)
+	}
+	ds.usePair(d, -1)
+}
+
+// take takes a device out of an index.
+func take[K comparable](index map[K][]*device, key K, d *device) {
+	rest := slices.DeleteFunc(index[key], func(o *device) bool { return o == d })
+	if len(rest) == 0 {
+		delete(index, key)
+		return
+	}
+	index[key] = rest
+}
+
+// pairUse is how many controllers have a host ID with a host NQN.
+type pairUse struct {
+	id string
+	n  int
+}
+
+func (ds *devices) usePair(d *device, n int) {
+	nqn := tid.FoldNQN(d.HostNQN)
+	uses := ds.ofPair[nqn]
+	i := slices.IndexFunc(uses, func(u pairUse) bool { return strings.EqualFold(u.id, d.HostID) })
+	if i < 0 {
+		ds.ofPair[nqn] = append(uses, pairUse{d.HostID, n})
+		return
+	}
+	if uses[i].n += n; uses[i].n == 0 {
+		uses = slices.Delete(uses, i, i+1)
+	}
+	if ds.ofPair[nqn] = uses; len(uses) == 0 {
+		delete(ds.ofPair, nqn)
+	}
+}
+
+// deviceChanged notes that a device, or who uses it, changed: Machine.View looks at it again.
+func (m *Machine) deviceChanged(d *device) {
+	if !d.changed {
+		d.changed = true
+		m.devices.changed = append(m.devices.changed, d)
+	}
+}
+
+// foreign reports whether another orchestrator owns a controller, as far as is known.
 func (m *Machine) foreign(d *device) bool { return wish.Owner(d.Owner).Foreign(!m.noAutoconnect) }
 
 // serving returns the device that a wish is served by: ours before anybody else's, and before one that nobody owns another
@@ -33,7 +163,8 @@ func (m *Machine) serving(t tid.TID) *device {
 		}
 		return 0
 	}
-	for _, d := range m.devices {
+	for _, d := range m.devices.at[placeOf(t.Transport, t.Traddr, t.Trsvcid, t.NQN)] {
+		m.work++
 		if !d.Serves(t) {
 			continue
 		}
@@ -44,7 +175,7 @@ func (m *Machine) serving(t tid.TID) *device {
 	return best
 }
 
-// held tells whether a unit of ours holds the device, as far as is known.
+// held reports whether a unit of ours holds the device, as far as is known.
 func (m *Machine) held(d *device) bool {
 	return d.Unit != "" && (m.unitHolds(d.Unit) || !m.unitsKnown || m.holder(d) != nil)
 }
@@ -52,61 +183,66 @@ func (m *Machine) held(d *device) bool {
 // holder is the target that a device's own unit connects, if it has it. Should that unit have gone, it is that target's to
 // claim the controller anew.
 func (m *Machine) holder(d *device) *target {
-	if t := m.byUnit[d.Unit]; t != nil && t.state == Connected && t.device == d.Name {
+	if t := m.user(d.Unit); t != nil && t.state == Connected && t.device == d {
 		return t
 	}
 	return nil
 }
 
-// hasDevice tells whether a unit holds a controller, or may hold one that could not be read.
+// hasDevice reports whether a unit holds a controller, or may hold one that could not be read.
 func (m *Machine) hasDevice(unit string) bool {
-	if m.unread[unit] {
-		return true
-	}
-	for _, d := range m.devices {
-		if d.Unit == unit {
-			return true
-		}
-	}
-	return false
+	return m.unread[unit] || len(m.devices.ofUnit[unit]) > 0
 }
 
 // record takes a reading of a device in, and returns nil for one that is out of date.
 func (m *Machine) record(r Device) *device {
-	if removed, ok := m.removed[r.Name]; ok && r.Seq < removed {
+	if removed, ok := m.devices.removed[r.Name]; ok && r.Seq < removed {
 		return nil
 	}
 	if !m.plausible(r) {
 		r.Unit = ""
 	}
-	d := m.devices[r.Name]
+	d := m.devices.byName[r.Name]
 	switch {
 	case d == nil:
 		d = &device{}
-		m.devices[r.Name] = d
+		d.reading.timer.owner = d
 	case r.Seq < d.Seq:
 		return nil
 	}
-	d.Device, d.touched = r, m.step
-	if u := m.units[r.Unit]; u != nil {
+	before := d.Device
+	m.devices.put(d, r)
+	d.touched = m.step
+	m.deviceChanged(d)
+	m.unitChanged(before.Unit)
+	m.unitChanged(d.Unit)
+	if u := m.units.byName[r.Unit]; u != nil {
 		u.had = true
 	}
+	if before.Owner != d.Owner {
+		for _, t := range d.users {
+			m.change(t) // views show the owner
+		}
+	}
 	if m.foreign(d) {
-		for _, t := range m.targets {
-			if t.state == Connected && t.device == d.Name {
+		users := slices.Clone(d.users)
+		if t := m.user(d.Unit); t != nil && t.is(associating) {
+			users = append(users, t)
+		}
+		for _, t := range users {
+			if t.state != Foreign {
 				m.log(slog.LevelInfo, KindForeign, t, d.Name+" belongs to "+d.Owner+" now: hands off")
-				m.transition(t, Foreign)
-				t.device = d.Name
+				m.leaveTo(t, d)
 			}
 		}
 	}
 	return d
 }
 
-// plausible tells whether the unit on record for a device may have connected it. Names are given out again at once: a
+// plausible reports whether the unit on record for a device may have connected it. Names are given out again at once: a
 // record that outlived its controller, because no daemon ran when that went, seems to be about the next one of the name.
 func (m *Machine) plausible(r Device) bool {
-	u := m.units[r.Unit]
+	u := m.units.byName[r.Unit]
 	if u == nil {
 		return true
 	}
@@ -124,16 +260,16 @@ func (m *Machine) plausible(r Device) bool {
 
 // bind connects the target whose unit a device names, if it waits for that.
 func (m *Machine) bind(d *device) {
-	t := m.byUnit[d.Unit]
+	t := m.user(d.Unit)
 	if d.Unit == "" || t == nil || m.foreign(d) || !d.Serves(t.wish.TID) {
 		return
 	}
 	switch {
-	case t.state != Waiting && t.state != Connecting || t.phase == clearing:
+	case t.state != Waiting && t.state != Connecting || t.is(clearing):
 	case d.State == "live":
 		m.connected(t, d)
-	case t.phase == job:
-		t.phase = settling
+	case t.is(job):
+		m.proceed(t, associating)
 	}
 }
 
@@ -142,13 +278,13 @@ func (m *Machine) deviceSeen(ev DeviceSeen) {
 	if d == nil {
 		return
 	}
-	for _, t := range m.targets {
+	for _, t := range slices.Clone(d.users) {
 		switch {
-		case t.state != Connected || t.device != d.Name:
-		case d.State == "live" && !d.Serves(t.wish.TID): // the name was recycled unseen
+		case t.state != Connected:
+		case d.State == "live" && (!d.Serves(t.wish.TID) || d.Unit == ""): // it is another one than it seemed to be
 			m.compareTarget(t, m.unitsKnown)
 		case t.wish.Kind == tid.Discovery:
-			if ev.Reconnected && m.byUnit[d.Unit] == t {
+			if ev.Reconnected && m.user(d.Unit) == t {
 				m.countEnd(t)
 			}
 			m.readLog(t)
@@ -158,49 +294,50 @@ func (m *Machine) deviceSeen(ev DeviceSeen) {
 }
 
 func (m *Machine) deviceRemoved(ev DeviceRemoved) {
-	m.removed[ev.Name] = max(m.removed[ev.Name], ev.Seq)
-	if d := m.devices[ev.Name]; d != nil && ev.Seq > d.Seq {
+	m.devices.removed[ev.Name] = max(m.devices.removed[ev.Name], ev.Seq)
+	if d := m.devices.byName[ev.Name]; d != nil && ev.Seq > d.Seq {
 		m.gone(d)
 	}
 }
 
 // gone handles that a controller exists no more.
 func (m *Machine) gone(d *device) {
-	delete(m.devices, d.Name)
-	claimed := false
-	for _, t := range m.targets {
+	m.devices.remove(d)
+	m.endReading(d)
+	m.deviceChanged(d)
+	m.unitChanged(d.Unit)
+	forgotten := d.Unit == "" // what is on record of a controller that is gone must not seem to be of the next one of its name
+	for _, t := range slices.Clone(d.users) {
 		switch {
-		case t.device != d.Name:
 		case t.state == Foreign:
 			m.log(slog.LevelInfo, KindForeignLost, t, "lost by "+d.Owner+", which has the first try")
 			m.transition(t, Waiting)
-			t.attempts, t.next = 0, m.now.Add(ownersTurn)
-			t.notBefore = t.next
+			t.attempts, t.notBefore = 0, m.now.Add(ownersTurn)
+			m.at(&t.timer, t.notBefore)
 		case t.state == Connected:
-			m.lose(t, d)
+			forgotten = m.lose(t, d) || forgotten
 		}
 	}
-	if t := m.byUnit[d.Unit]; t != nil {
-		claimed = true // the target's own states see to the unit
-		if t.phase == settling {
-			m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
-			m.fail(t, "the kernel gave up before the association came up", 0)
-		}
+	if !forgotten {
+		m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
+	}
+	t := m.user(d.Unit)
+	if t != nil && t.is(associating) {
+		m.fail(t, "the kernel gave up before the association came up", 0)
 	}
 	m.hostFreed(d)
-	if d.Unit == "" || m.foreign(d) || claimed {
+	if d.Unit == "" || m.foreign(d) || t != nil { // a target's own states see to its unit
 		return
 	}
-	m.emit(ForgetState{Unit: d.Unit, Device: d.Name})
-	if u := m.units[d.Unit]; u == nil || u.foreign != "stop" {
+	if u := m.units.byName[d.Unit]; u == nil || u.foreign != "stop" {
 		m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 	}
 }
 
 // lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is
-// asked first; deciding without it would cancel an administrator's stop job.
-func (m *Machine) lose(t *target, d *device) {
-	lived := m.now.Sub(t.connectedAt)
+// asked first; deciding without it would cancel an administrator's stop job. It reports whether the records of d are forgotten.
+func (m *Machine) lose(t *target, d *device) (forgotten bool) {
+	lived, parked := m.now.Sub(t.connectedAt), t.is(parking)
 	m.log(slog.LevelInfo, KindLost, t, "lost")
 	m.transition(t, Waiting)
 	if lived >= shortLife {
@@ -211,24 +348,28 @@ func (m *Machine) lose(t *target, d *device) {
 	if t.wish.TID.Transport == tid.FC {
 		m.kickstartIn(kickstartDelay)
 	}
-	if m.byUnit[d.Unit] != t { // its connection was another target's, whose unit is looked at
-		t.next = m.now
+	if m.user(d.Unit) != t { // its connection was another target's, whose unit is inspected
+		m.at(&t.timer, m.now)
 		if t.attempts > 0 {
 			m.shortLived(t)
 		}
-		return
+		return false
 	}
 	m.emit(ForgetState{Unit: t.unit, Device: d.Name})
-	m.countEnd(t)
-	switch {
-	case t.parking:
-		m.park(t)
-	case m.unitOf(t.unit).op != OpNone: // its end tells
-		t.phase = looking
-		t.lookFor = afterLoss
-	default:
-		m.look(t, afterLoss)
+	if !parked {
+		m.countEnd(t)
 	}
+	switch {
+	case parked:
+		m.park(t)
+	case m.unitOf(t.unit).op != OpNone: // the end of our job tells
+		m.await(t, afterLoss)
+	case m.unitOf(t.unit).ended: // by us, for a target that went
+		m.at(&t.timer, m.now)
+	default:
+		m.inspect(t, afterLoss)
+	}
+	return true
 }
 
 // decide goes on after a loss for which nobody is to blame: the unit is still active.
@@ -250,16 +391,16 @@ func (m *Machine) decide(t *target) {
 		if t.attempts > 0 {
 			m.shortLived(t)
 		} else {
-			t.next = m.now.Add(m.backoff(1, m.cfg.Settings.ReconnectMaxDelay))
+			m.in(&t.timer, kickstartDelay+m.backoff(1, m.cfg.Settings.ReconnectMaxDelay)) // after the kickstart
 		}
 	default:
-		m.attempt(t)
+		m.connect(t)
 	}
 }
 
 // shortLived lets a target back off whose connections do not live long.
 func (m *Machine) shortLived(t *target) {
 	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
-	t.next = m.now.Add(delay)
+	m.in(&t.timer, delay)
 	m.log(slog.LevelInfo, KindShortLived, t, "it did not live long; next attempt in "+delay.Round(100*time.Millisecond).String())
 }

@@ -39,11 +39,22 @@ type (
 	// StopUnit stops a unit.
 	StopUnit struct{ Unit, Why string }
 	// AskUnit asks systemd about a unit and reads the device that it is said to have.
-	AskUnit struct{ Unit string }
-	// ReadLog reads the discovery log page of a DC.
+	AskUnit struct {
+		Unit  string
+		Token uint64 // for the answer
+	}
+	// ReadLog reads the discovery log page of a DC and judges it for each reader (JudgePages), of which there is one at least.
 	ReadLog struct {
-		Device string
-		Token  uint64
+		Device  string
+		Token   uint64
+		Readers []PageReader
+		Keep    int // entries of it that may be kept
+	}
+	// Judge judges a log page that was read before by another origin (JudgeAnew).
+	Judge struct {
+		TID    tid.TID // of the DC's wish
+		Page   *Page
+		Origin Origin
 	}
 	// Kickstart has the kernel announce the discovery controllers on Fibre Channel.
 	Kickstart struct{ Token uint64 }
@@ -60,6 +71,11 @@ type (
 		Unit, Device string
 		TID          tid.TID
 		Owner        wish.Owner
+	}
+	// RestoreDevid writes the file again that names the controller of a unit, unless there is one by then.
+	RestoreDevid struct {
+		Unit, Device string
+		TID          tid.TID
 	}
 	// MarkStopped remembers over restarts of the daemon that an administrator stopped a unit.
 	MarkStopped struct{ Unit string }
@@ -87,10 +103,12 @@ func (RestartUnit) effect()   {}
 func (StopUnit) effect()      {}
 func (AskUnit) effect()       {}
 func (ReadLog) effect()       {}
+func (Judge) effect()         {}
 func (Kickstart) effect()     {}
 func (TakeSnapshot) effect()  {}
 func (ForgetState) effect()   {}
 func (RestoreOwner) effect()  {}
+func (RestoreDevid) effect()  {}
 func (MarkStopped) effect()   {}
 func (UnmarkStopped) effect() {}
 func (Log) effect()           {}
@@ -113,11 +131,16 @@ func (e RestartUnit) String() string  { return "restart " + e.Unit }
 func (e StopUnit) String() string     { return fmt.Sprintf("stop %s: %s", e.Unit, e.Why) }
 func (e AskUnit) String() string      { return "ask about " + e.Unit }
 func (e ReadLog) String() string      { return "read the log page of " + e.Device }
+func (e Judge) String() string        { return "judge the log page of " + e.TID.String() + " anew" }
 func (Kickstart) String() string      { return "kickstart Fibre Channel" }
 func (e TakeSnapshot) String() string { return "take a snapshot: " + e.Why }
 func (e ForgetState) String() string  { return fmt.Sprintf("forget %s of %s", e.Device, e.Unit) }
 func (e RestoreOwner) String() string {
 	return fmt.Sprintf("restore the owner of %s: %s, by %s", e.Device, e.Owner, e.Unit)
+}
+
+func (e RestoreDevid) String() string {
+	return fmt.Sprintf("restore the record of %s that it holds %s", e.Unit, e.Device)
 }
 func (e MarkStopped) String() string   { return "remember that an administrator stopped " + e.Unit }
 func (e UnmarkStopped) String() string { return "forget that an administrator stopped " + e.Unit }

@@ -13,8 +13,8 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// origin is what the entries of a log page take over from their DC.
-type origin struct {
+// Origin is what the entries of a log page take over from their DC.
+type Origin struct {
 	tid     tid.TID           // of the DC's wish: its bindings count, not what sysfs shows
 	found   config.Discovered // parameters and secrets of what the page names
 	concats bool              // TLS can be had with a key from the authentication: by the kernel, and by a DH-HMAC-CHAP secret among those
@@ -28,14 +28,14 @@ type verdict struct {
 }
 
 // originOf returns what the log page of t is judged by.
-func (m *Machine) originOf(t *target) origin {
-	return origin{t.wish.TID, t.found, !m.noConcat && m.cfg.Secrets[t.found.Secrets][secret.DHChap].Value.IsSet()}
+func (m *Machine) originOf(t *target) Origin {
+	return Origin{t.wish.TID, t.found, !m.noConcat && m.cfg.Secrets[t.found.Secrets][secret.DHChap].Value.IsSet()}
 }
 
 // judge decides about one entry. It is the only place that does: the wishes, the count in the journal and the listing
 // follow from its verdict. The DC's own entries are no connections, only flags; whether a referral says that it leads to
 // nothing new (DUPRETINFO) does not count, since that is defined for the own entries only.
-func judge(o origin, e discoverylog.Entry) verdict {
+func judge(o Origin, e discoverylog.Entry) verdict {
 	w := wish.Wish{Owner: wish.OwnerDiscoverd, Secrets: o.found.Secrets}
 	switch e.Subtype {
 	case discoverylog.NVM:
@@ -71,7 +71,7 @@ func (m *Machine) learnConcat(ev JobDone) {
 	if m.noConcat || ev.Failure == nil || ev.Failure.Lacks != param.Concat.Info().Kernel {
 		return
 	}
-	m.noConcat, m.viewDirty = true, true
+	m.noConcat, m.stale = true, true
 	m.log(slog.LevelInfo, KindNone, nil, "this kernel cannot make a TLS key from the authentication (concat): what log pages offer TLS for without requiring it is connected without")
 }
 
@@ -94,7 +94,7 @@ func leadsTo(dc tid.TID, transport string) error {
 
 // inherited is the TID that an entry names: reached the way the DC is, as far as its transport has such a way, by the same
 // host. A link-local address without a zone is in the DC's.
-func (o origin) inherited(e discoverylog.Entry) tid.TID {
+func (o Origin) inherited(e discoverylog.Entry) tid.TID {
 	t := tid.TID{
 		Transport: e.Transport, Traddr: e.Traddr, Trsvcid: e.Trsvcid, NQN: e.NQN,
 		HostNQN: o.tid.HostNQN, HostID: o.tid.HostID,
@@ -116,7 +116,7 @@ func (o origin) inherited(e discoverylog.Entry) tid.TID {
 // required, and where it is only offered, TLS with a key from the authentication (concat), if that can be had.
 // What is required or configured and cannot be had is an error: nothing is connected with less. plain tells that an offer is
 // not used.
-func (o origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err error) {
+func (o Origin) secure(params *param.Set, e discoverylog.Entry) (plain bool, err error) {
 	_, tls := params.Get(param.TLS)
 	_, concat := params.Get(param.Concat)
 	switch {
@@ -146,14 +146,14 @@ func requireTLS(params param.Set) param.Set {
 
 // ownEntry returns what a page says of the DC itself, reached by t, and whether it says anything. A DC lists all its ports,
 // and each may have other flags. An entry without a usable address stands for the port that was asked.
-func ownEntry(t tid.TID, page []discoverylog.Entry) (own discoverylog.Entry, ok bool) {
+func ownEntry(t tid.TID, page []PageEntry) (own discoverylog.Entry, ok bool) {
 	for _, e := range page {
 		switch {
 		case e.Subtype != discoverylog.Current:
 		case e.Transport == t.Transport && (t.Transport == tid.Loop || e.Trsvcid == t.Trsvcid && samePort(t, e.Traddr)):
-			return e, true
+			return e.Entry, true
 		case e.Traddr == "" && !ok:
-			own, ok = e, true
+			own, ok = e.Entry, true
 		}
 	}
 	return own, ok

@@ -3,6 +3,7 @@ package core
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func samplePage(t *testing.T, name string) []discoverylog.Entry {
 }
 
 // verdicts judges a page and returns, for each entry, the name and options of its wish, the reason why it has none, or "-".
-func verdicts(o origin, page []discoverylog.Entry) []string {
+func verdicts(o Origin, page []discoverylog.Entry) []string {
 	var all []string
 	for _, e := range page {
 		v := judge(o, e)
@@ -141,7 +142,7 @@ func TestJudgeTransports(t *testing.T) {
 		},
 	}} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, verdicts(origin{tid: test.dc}, samplePage(t, test.page))); diff != "" {
+			if diff := cmp.Diff(test.want, verdicts(Origin{tid: test.dc}, samplePage(t, test.page))); diff != "" {
 				t.Errorf("verdicts (-want +got):\n%s", diff)
 			}
 		})
@@ -161,15 +162,15 @@ func TestJudgeSecurity(t *testing.T) {
 	const rdma = "skipped: it requires a secure channel, which this host does not have over rdma"
 	for _, test := range []struct {
 		name string
-		o    origin
+		o    Origin
 		// By SECTYPE and TREQ: none, none not required, none required, TLS unspecified, TLS not required, TLS required, rdma
 		// required, and a referral that requires TLS.
 		want []string
 	}{
-		{"nothing configured", origin{}, []string{"", "", "tls", "", "plain", "tls", rdma, "tls"}},
-		{"a secret", origin{concats: true}, []string{"", "", "tls", "", "concat", "tls", rdma, "tls"}},
-		{"tls", origin{found: with(param.TLS), concats: true}, []string{"tls", "tls", "tls", "tls", "tls", "tls", rdma, "tls"}},
-		{"concat", origin{found: with(param.Concat), concats: true}, []string{"concat", "concat", "tls", "concat", "concat", "tls", rdma, "tls"}},
+		{"nothing configured", Origin{}, []string{"", "", "tls", "", "plain", "tls", rdma, "tls"}},
+		{"a secret", Origin{concats: true}, []string{"", "", "tls", "", "concat", "tls", rdma, "tls"}},
+		{"tls", Origin{found: with(param.TLS), concats: true}, []string{"tls", "tls", "tls", "tls", "tls", "tls", rdma, "tls"}},
+		{"concat", Origin{found: with(param.Concat), concats: true}, []string{"concat", "concat", "tls", "concat", "concat", "tls", rdma, "tls"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.o.tid = tid.TID{Transport: "tcp", Traddr: "192.0.2.10"}
@@ -200,7 +201,7 @@ func TestJudgeSecurity(t *testing.T) {
 		param.TLS:    "the configuration asks for tls, which transport rdma does not take",
 		param.Concat: "the configuration asks for concat, which transport rdma does not take",
 	} {
-		if got := judge(origin{tid: tid.TID{Transport: "rdma", Traddr: "192.0.2.10"}, found: with(p)}, plain).skipped; got != want {
+		if got := judge(Origin{tid: tid.TID{Transport: "rdma", Traddr: "192.0.2.10"}, found: with(p)}, plain).skipped; got != want {
 			t.Errorf("%v over rdma: %q, want %q", p, got, want)
 		}
 	}
@@ -223,7 +224,7 @@ func TestOwnEntry(t *testing.T) {
 		{"another port on fc", "fc-spellings", tid.TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5b0"}, false, false},
 		{"none at all", "security", tid.TID{Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "8009"}, false, false},
 	} {
-		own, ok := ownEntry(test.dc, samplePage(t, test.page))
+		own, ok := ownEntry(test.dc, judgePage(Origin{}, slices.Values(samplePage(t, test.page)), 0).Entries)
 		if ok != test.ok || own.EPCSD != test.epcsd {
 			t.Errorf("%s: got EPCSD %v, %v, want %v, %v", test.name, own.EPCSD, ok, test.epcsd, test.ok)
 		}

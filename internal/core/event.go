@@ -4,13 +4,13 @@ import (
 	"net/netip"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
 // Event is something that happened. The types below are all there are.
@@ -137,17 +137,24 @@ type (
 	// UnitState answers AskUnit.
 	UnitState struct {
 		Unit         string
-		Known        bool // false: systemd could not be asked
+		Token        uint64 // of AskUnit
+		Known        bool   // false: systemd could not be asked
 		Info         UnitInfo
-		Device       *Device // as in JobDone
-		Unread       bool    // as in JobDone
+		Device       *Device       // as in JobDone
+		Unread       bool          // as in JobDone
+		Failure      *state.Result // what a failed connect left, of a unit that is not active
 		ShuttingDown bool
 	}
-	// LogRead brings a discovery log page.
+	// LogRead brings a discovery log page, judged for each of the readers that ReadLog had, in their order.
 	LogRead struct {
 		Device string
 		Token  uint64
-		Page   discoverylog.Page
+		Pages  []JudgedPage
+	}
+	// Judged answers Judge.
+	Judged struct {
+		TID  tid.TID
+		Page JudgedPage
 	}
 	// LogFailed tells that it could not be read.
 	LogFailed struct {
@@ -196,6 +203,7 @@ func (JobDone) event()          {}
 func (ForeignJob) event()       {}
 func (UnitState) event()        {}
 func (LogRead) event()          {}
+func (Judged) event()           {}
 func (LogFailed) event()        {}
 func (FCDiscovered) event()     {}
 func (Kickstarted) event()      {}

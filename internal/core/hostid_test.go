@@ -171,7 +171,7 @@ func TestBootSecurityOfTwo(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStage(t, NBFTLoaded{test.tables}, test.config)
-			targets := s.m.View().Targets
+			targets := s.viewed()
 			if test.none {
 				if len(targets) != 0 {
 					t.Errorf("%v is connected", targets[0].Wish.TID)

@@ -20,30 +20,47 @@ const (
 
 // kicked is the retry of what waits on one transport.
 type kicked struct {
-	at    time.Time // when it is due; never: none is pending
-	why   string    // its first reason
-	links []Kick    // what came up; nil with a pending retry: everything is retried
-	last  time.Time // when the last retry was
-	told  time.Time // when the journal last said so
+	transport string
+	timer     timer     // set while a retry is pending
+	why       string    // its first reason
+	links     []Kick    // what came up; nil with a pending retry: everything is retried
+	last      time.Time // when the last retry was
+	told      time.Time // when the journal last said so
+}
+
+func (k *kicked) rank() (int, time.Time, uint64) {
+	return rankKick, never, uint64(slices.Index(transports, k.transport))
+}
+
+var transports = []string{tid.FC, tid.Loop, tid.RDMA, tid.TCP}
+
+func newKicks() map[string]*kicked {
+	kicks := map[string]*kicked{}
+	for _, transport := range transports {
+		k := &kicked{transport: transport}
+		k.timer.owner = k
+		kicks[transport] = k
+	}
+	return kicks
 }
 
 // kick schedules one retry of what waits on a transport, however many reasons come within the delay.
 func (m *Machine) kick(ev Kick) {
-	transports := []string{ev.Transport}
-	if ev.Transport == "" {
-		transports = []string{tid.TCP, tid.RDMA, tid.FC, tid.Loop}
-	}
 	for _, transport := range transports {
 		k := m.kicks[transport]
-		pending := k.at != never
-		k.add(ev, pending)
-		if !pending {
-			k.at, k.why = m.now.Add(kickDelay), ev.Why
-			if soonest := k.last.Add(kickSpacing); k.last != never && k.at.Before(soonest) {
-				k.at = soonest
-			}
+		if ev.Transport != "" && ev.Transport != transport {
+			continue
 		}
-		m.kicks[transport] = k
+		pending := k.timer.when != never
+		if k.add(ev, pending); pending {
+			continue
+		}
+		at := m.now.Add(kickDelay)
+		if soonest := k.last.Add(kickSpacing); k.last != never && at.Before(soonest) {
+			at = soonest
+		}
+		k.why = ev.Why
+		m.at(&k.timer, at)
 	}
 }
 
@@ -88,30 +105,32 @@ func sameScope(from, to netip.Addr) bool {
 	return from.Is4() == to.Is4() && from.IsLoopback() == to.IsLoopback() && from.IsLinkLocalUnicast() == to.IsLinkLocalUnicast()
 }
 
-// runKicks retries what waits on the transports whose time has come, names that could not be resolved among them.
-func (m *Machine) runKicks() {
-	for _, transport := range sortedKeys(m.kicks) {
-		k := m.kicks[transport]
-		if !m.reached(k.at) {
-			continue
+// due retries what waits on the transport, names that could not be resolved among it.
+func (k *kicked) due(m *Machine) {
+	n := 0
+	m.targets.index()
+	for _, t := range m.inOrder(m.targets.waiting[k.transport]) {
+		if !t.notBefore.After(m.now) && k.helps(t.wish.TID) {
+			m.retryNow(t)
+			n++
 		}
-		n := 0
-		for _, t := range m.targets {
-			if t.wish.TID.Transport == transport && t.state == Waiting && t.phase == idle && !t.notBefore.After(m.now) && k.helps(t.wish.TID) {
-				t.attempts, t.next = 0, m.now
-				n++
-			}
-		}
-		n += m.kickNames(transport, k)
-		if n > 0 {
-			level := slog.LevelInfo
-			if k.told != never && m.now.Sub(k.told) < kickQuiet {
-				level = slog.LevelDebug
-			} else {
-				k.told = m.now
-			}
-			m.log(level, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, transport, n))
-		}
-		m.kicks[transport] = kicked{last: m.now, told: k.told}
 	}
+	n += m.kickNames(k.transport, k)
+	if n > 0 {
+		level := slog.LevelInfo
+		if k.told != never && m.now.Sub(k.told) < kickQuiet {
+			level = slog.LevelDebug
+		} else {
+			k.told = m.now
+		}
+		m.log(level, KindKicked, nil, fmt.Sprintf("%s: trying what waits on %s now (%d)", k.why, k.transport, n))
+	}
+	k.last, k.links = m.now, nil
+}
+
+// retryNow tries a target that waits now, as if it had not failed before.
+func (m *Machine) retryNow(t *target) {
+	t.attempts = 0
+	m.at(&t.timer, m.now)
+	m.change(t)
 }

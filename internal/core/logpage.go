@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 const (
@@ -21,75 +19,128 @@ const (
 	endedItself = "the discovery controller does not keep its connection"
 )
 
+// dc is what is known of a discovery controller besides its connection.
+type dc struct {
+	page     *Page // last good log page; setPage alone changes it
+	pageRead time.Time
+	judging  Origin            // by which the page is being judged anew; the zero Origin if it is not
+	found    config.Discovered // parameters of the wishes that it makes
+	heard    bool              // read once, or failed once: SPEC 7.8 waits for that
+
+	readErr       string // why the last read failed
+	readErrLogged time.Time
+
+	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
+	epcsd       bool               // the DC says that it supports connections that are kept
+	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
+	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
+
+	retention timer // set while its source is gone and it is known only dynamically: when to forget it
+	sourced   bool  // wanted by a source that is there now, not by retention
+	static    bool  // configured
+}
+
 // reading is how far the log page of a device is read. It may serve several targets and is read once for all of them.
 type reading struct {
 	token  uint64    // of the read under way, 0 is none
-	dirty  bool      // something happened during the read: read again
+	keep   int       // entries that its page may have
+	again  bool      // something happened during the read: read once more
 	failed int       // reads that failed in a row
-	next   time.Time // when to read again after a failure
+	to     []*target // whom the read under way is for
+	timer  timer     // when to read again after a failure
+}
+
+func (d *device) rank() (int, time.Time, uint64) { return rankLogPage, never, d.Seq }
+
+// due reads the log page again after a failure.
+func (d *device) due(m *Machine) {
+	if readers := m.readers(d); len(readers) > 0 {
+		m.readLog(readers[0])
+	}
+}
+
+// hear notes that a DC was read once, or has failed once.
+func (m *Machine) hear(t *target) {
+	if !t.heard {
+		t.heard = true
+		m.change(t)
+	}
 }
 
 // readLog reads the log page of a connected DC, one read of its device at a time. A reason to read that comes during a read
-// marks it dirty: nothing that happened is dropped.
+// makes another one follow: nothing that happened is dropped.
 func (m *Machine) readLog(t *target) {
-	d := m.devices[t.device]
+	d := t.device
 	if d == nil {
 		return
 	}
-	d.reading.next = never
+	m.at(&d.reading.timer, never)
 	switch d.reading.token {
 	case 0:
-		d.reading.token = m.step
-		m.emit(ReadLog{Device: d.Name, Token: m.step})
-	case m.step: // asked for just now, for another target
+		d.reading.token, d.reading.to = m.step, m.readers(d)
+		readers := make([]PageReader, len(d.reading.to))
+		keep := maxKept
+		for i, r := range d.reading.to {
+			readers[i] = PageReader{m.originOf(r), r.page}
+			keep = min(keep, m.keep(r))
+		}
+		d.reading.keep = keep
+		m.reserved += keep
+		m.emit(ReadLog{Device: d.Name, Token: m.step, Readers: readers, Keep: keep})
+	case m.step: // begun just now, for another target
 	default:
-		d.reading.dirty = true
+		d.reading.again = true
 	}
 }
 
 // logChanged reads the log page that a DC says has changed.
 func (m *Machine) logChanged(ev LogChanged) {
-	for _, t := range m.readers(ev.Device) {
-		m.readLog(t)
+	d := m.devices.byName[ev.Device]
+	if d == nil {
+		return
 	}
-}
-
-// nextRead is when to read the log page of t's device again after a failure.
-func (m *Machine) nextRead(t *target) time.Time {
-	if d := m.devices[t.device]; d != nil && t.state == Connected && t.wish.Kind == tid.Discovery {
-		return d.reading.next
+	for _, t := range m.readers(d) {
+		if m.readable(t) {
+			m.readLog(t)
+		}
 	}
-	return never
 }
 
 // readers are the targets that a device's log page is for.
-func (m *Machine) readers(device string) []*target {
+func (m *Machine) readers(d *device) []*target {
 	var readers []*target
-	for _, t := range m.targets {
-		if t.state == Connected && t.device == device && t.wish.Kind == tid.Discovery {
+	for _, t := range d.users {
+		if t.state == Connected && t.wish.Kind == tid.Discovery {
 			readers = append(readers, t)
 		}
 	}
 	return readers
 }
 
-// leaveRead lets go of the read of a device that t was connected by, unless it is for another target too; its answer will be
-// out of date.
+// leaveRead lets go of the read of the device that t is connected by, unless it is for another target too; its answer will
+// be out of date. t has left its state already.
 func (m *Machine) leaveRead(t *target) {
-	d := m.devices[t.device]
-	if d != nil && d.reading != (reading{}) && len(m.readers(d.Name)) == 0 {
-		d.reading = reading{}
+	if d := t.device; d != nil && !slices.ContainsFunc(m.readers(d), func(o *target) bool { return o != t }) {
+		m.endReading(d)
 	}
+}
+
+// endReading makes a device one whose log page is not being read, and returns what it was.
+func (m *Machine) endReading(d *device) reading {
+	was := d.reading
+	m.reserved -= was.keep
+	m.at(&d.reading.timer, never)
+	d.reading = reading{timer: d.reading.timer}
+	return was
 }
 
 // endRead notes that a read has ended and returns its device and what it was; nil for one whose answer does not count any more.
 func (m *Machine) endRead(device string, token uint64) (d *device, was reading) {
-	d = m.devices[device]
+	d = m.devices.byName[device]
 	if d == nil || token == 0 || d.reading.token != token {
 		return nil, reading{}
 	}
-	was, d.reading = d.reading, reading{}
-	return d, was
+	return d, m.endReading(d)
 }
 
 func (m *Machine) logRead(ev LogRead) {
@@ -97,67 +148,89 @@ func (m *Machine) logRead(ev LogRead) {
 	if d == nil {
 		return
 	}
-	for i, t := range m.readers(d.Name) {
-		if i == 0 {
-			for _, w := range ev.Page.Warnings {
+	told := false
+	for i, t := range was.to {
+		if t.dropped || t.state != Connected || t.device != d || i >= len(ev.Pages) {
+			continue
+		}
+		page := ev.Pages[i]
+		if !told {
+			told = true
+			for _, w := range page.Flaws {
 				m.log(slog.LevelWarn, KindLogPageFlawed, t, "log page: "+w)
 			}
+			m.tellDropped(t, page.Page)
 		}
-		t.flaws = ev.Page.Warnings
-		m.takePage(t, ev.Page.Entries, was.dirty)
+		m.takePage(t, page, was.again)
 	}
+	if readers := m.readers(d); len(readers) > len(was.to) || len(readers) > 0 && !told { // others joined meanwhile
+		m.readLog(readers[len(readers)-1])
+	}
+}
+
+// tellDropped says once that a page is larger than what is kept of it.
+func (m *Machine) tellDropped(t *target, page *Page) {
+	if page.Dropped == 0 || t.page != nil && t.page.Dropped == page.Dropped {
+		return
+	}
+	m.log(slog.LevelError, KindLogPageFlawed, t, fmt.Sprintf("log page: it has %d entries, and the first %d are kept: too many for one host, see which hosts the discovery controller is to show them to",
+		len(page.Entries)+page.Dropped, len(page.Entries)))
 }
 
 // takePage makes t's wishes those of the page that was read. A page that is about to be read again decides nothing else. An
 // entry that is skipped is told when it is new; so are those that are connected without the secure channel that they offer.
-func (m *Machine) takePage(t *target, page []discoverylog.Entry, again bool) {
-	told := map[discoverylog.Entry]bool{}
-	for _, e := range t.page {
-		told[e] = true
+func (m *Machine) takePage(t *target, page JudgedPage, again bool) {
+	t.pageRead, t.readErr = m.now, ""
+	m.hear(t)
+	page = m.setPage(t, page)
+	for _, i := range page.fresh {
+		e := page.Entries[i]
+		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %s", e.NQN, e.Skipped))
 	}
-	t.page, t.pageRead, t.readErr = page, m.now, ""
-	if !t.settled {
-		t.settled = true
-		m.viewDirty = true
+	if page.moreFresh > 0 {
+		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping %d more entries, which nvme-discoverctl logs lists", page.moreFresh))
 	}
-	skipped, fresh, plain := 0, 0, 0
-	for i, v := range m.judgePage(t) {
-		e := t.page[i]
-		if v.plain && !told[e] {
-			plain++
-		}
-		if v.skipped == "" {
-			continue
-		}
-		if skipped++; told[e] {
-			continue
-		}
-		if fresh++; fresh <= maxTold {
-			m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping the entry for %q: %s", e.NQN, v.skipped))
-		}
-	}
-	if fresh > maxTold {
-		m.log(slog.LevelWarn, KindLogPageFlawed, t, fmt.Sprintf("log page: skipping %d more entries, which nvme-discoverctl logs lists", fresh-maxTold))
-	}
-	if plain > 0 {
+	if page.plain > 0 {
 		why := "this host has no dhchap-secret to make a key from"
 		if m.noConcat {
 			why = "this kernel cannot make a key from the authentication (concat)"
 		}
-		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): %s, and tls = true is not configured", plain, why))
+		m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("log page: entries that offer TLS without requiring it are connected without (%d): %s, and tls = true is not configured", page.plain, why))
 	}
-	text := fmt.Sprintf("log page read: %d of %d entries are connections", len(t.children), len(t.page))
-	if skipped > 0 {
-		text += fmt.Sprintf(", %d skipped", skipped)
+	text := fmt.Sprintf("log page read: %d of %d entries are connections", page.named, len(page.Entries))
+	if page.skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", page.skipped)
 	}
 	m.log(slog.LevelInfo, KindLogPageRead, t, text)
-	m.viewDirty = true
-	if again {
+	m.judgeAnew(t)
+	if again || page.Dropped > 0 && m.keep(t) >= 2*len(page.Entries) { // others have left room
 		m.readLog(t)
 		return
 	}
 	t.epcsd = m.keepsConnections(t)
 	m.endUnkept(t)
+}
+
+// judgeAnew has the page of t judged again if what it is judged by has changed, as by a reload.
+func (m *Machine) judgeAnew(t *target) {
+	o := m.originOf(t)
+	if t.page == nil || t.page.origin == o || t.judging == o {
+		return
+	}
+	t.judging = o
+	m.emit(Judge{TID: t.wish.TID, Page: t.page, Origin: o})
+}
+
+func (m *Machine) judged(ev Judged) {
+	t := m.targets.byTID[ev.TID]
+	if t == nil || t.judging != ev.Page.origin {
+		return
+	}
+	t.judging = Origin{}
+	if ev.Page.before == t.page {
+		m.setPage(t, ev.Page)
+	}
+	m.judgeAnew(t) // a page that was read meanwhile
 }
 
 // endUnkept ends the connection of a DC that has been read and is not to be kept, to poll it later. A connection that is not
@@ -168,7 +241,7 @@ func (m *Machine) endUnkept(t *target) {
 	if t.unended = why != "" && !m.mayStop(t); why == "" || t.unended {
 		return
 	}
-	t.parking = true
+	m.proceed(t, parking)
 	m.stop(t.unit, why)
 }
 
@@ -185,32 +258,21 @@ func (m *Machine) unkept(t *target) string {
 	return ""
 }
 
-// judgePage makes the wishes of t's page anew and returns the verdict on each entry.
-func (m *Machine) judgePage(t *target) []verdict {
-	t.judgedBy, t.children, t.skipped = m.originOf(t), nil, make([]string, len(t.page))
-	verdicts := make([]verdict, len(t.page))
-	for i, e := range t.page {
-		v := judge(t.judgedBy, e)
-		verdicts[i], t.skipped[i] = v, v.skipped
-		if v.wish != (wish.Wish{}) {
-			t.children = append(t.children, v.wish)
-		}
-	}
-	return verdicts
-}
-
 // logFailed keeps the last page and tries again.
 func (m *Machine) logFailed(ev LogFailed) {
 	d, was := m.endRead(ev.Device, ev.Token)
-	readers := m.readers(ev.Device)
-	if d == nil || len(readers) == 0 {
+	if d == nil {
+		return
+	}
+	readers := m.readers(d)
+	if len(readers) == 0 {
 		return
 	}
 	d.reading.failed = was.failed + 1
 	delay := m.backoff(d.reading.failed, logRetryMax)
-	d.reading.next = m.now.Add(delay)
+	m.in(&d.reading.timer, delay)
 	for _, t := range readers {
-		t.settled = true
+		m.hear(t)
 		if m.endsItself(t) { // it may end the connection before its page can be read, each time
 			m.endUnkept(t)
 		}
@@ -226,40 +288,35 @@ func (m *Machine) logFailed(ev LogFailed) {
 // keepsConnections is what a DC says of itself (EPCSD in the entry of the port that was asked) or, where it has none, what
 // the referral that led to it says.
 func (m *Machine) keepsConnections(t *target) bool {
-	if own, ok := ownEntry(t.wish.TID, t.page); ok {
-		return own.EPCSD
+	if t.page.ownKnown {
+		return t.page.own.EPCSD
 	}
-	for _, parent := range m.targets {
-		for _, e := range parent.page {
-			if e.Subtype != discoverylog.Referral || !samePort(t.wish.TID, e.Traddr) { // to judge each would take long
-				continue
-			}
-			if judge(parent.judgedBy, e).wish.TID == t.wish.TID {
-				return e.EPCSD
-			}
-		}
+	parents := slices.SortedFunc(slices.Values(m.desired.claims[t.wish.TID]), byOrder)
+	if len(parents) == 0 {
+		return false
 	}
-	return false
+	page := parents[0].page
+	return page.Entries[page.children[page.byTID[t.wish.TID]].entry].EPCSD
 }
 
-// readable tells whether t is connected to a controller that has a log page. Kernels before 5.18 do not tell the type.
+// readable reports whether t is connected to a controller that has a log page and is ours. Kernels before 5.18 do not tell
+// the type.
 func (m *Machine) readable(t *target) bool {
-	d := m.devices[t.device]
-	return t.state == Connected && t.wish.Kind == tid.Discovery && d != nil && (d.Type == "discovery" || d.Type == "")
+	d := t.device
+	return t.state == Connected && t.wish.Kind == tid.Discovery && (d.Type == "discovery" || d.Type == "") && m.held(d)
 }
 
 // mayStop tells whether t's connection is t's own to end, as far as systemd has told.
 func (m *Machine) mayStop(t *target) bool {
-	d := m.devices[t.device]
-	u := m.units[t.unit]
-	return t.state == Connected && m.unitsKnown && d != nil && d.Unit == t.unit && u != nil && u.active && u.op == OpNone
+	u := m.units.byName[t.unit]
+	return t.state == Connected && m.unitsKnown && t.device.Unit == t.unit && u != nil && u.active && u.op == OpNone
 }
 
 // countEnd notes that a DC without EPCSD lost its connection. One whose page was never read may well have it. Each end is
 // counted when it is over, and so once: by the removal of the controller, or by the event that the kernel has reconnected it,
 // which the kernel sends once each time. That a comparison finds the kernel reconnecting counts nothing.
 func (m *Machine) countEnd(t *target) {
-	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.parking {
+	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.is(parking) {
 		return
 	}
 	t.ended = append(m.recentEnds(t), m.now)
@@ -290,7 +347,7 @@ func (m *Machine) setPersistence(t *target, p config.Persistence) {
 	t.persistence = p
 	switch {
 	case t.state == Parked && p != config.PersistenceNever:
-		t.next = m.now
+		m.at(&t.timer, m.now)
 	case m.readable(t) && (p == config.PersistenceNever || p == config.PersistenceEPCSD):
 		m.readLog(t)
 	}
@@ -298,24 +355,21 @@ func (m *Machine) setPersistence(t *target, p config.Persistence) {
 
 // park waits with a DC until it is polled next.
 func (m *Machine) park(t *target) {
-	t.parking = false
 	t.ended = nil
 	t.attempts = 0 // it was us who ended a connection that did not live long
 	m.log(slog.LevelInfo, KindParked, t, "parked: it is asked again in "+m.cfg.Settings.EPCSDPollInterval.String())
 	m.transition(t, Parked)
-	t.next = m.now.Add(m.cfg.Settings.EPCSDPollInterval)
+	m.in(&t.timer, m.cfg.Settings.EPCSDPollInterval)
 }
 
 // decideOrphans ends the units whose controller was lost while the daemon was away and that nothing wants: when every DC
 // has been read or has failed once, and Fibre Channel was asked, so that all wishes are known (SPEC 7.8).
 func (m *Machine) decideOrphans() {
-	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.viewDirty || !m.fc.settled {
+	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.stale || !m.fc.settled {
 		return
 	}
-	for _, t := range m.targets {
-		if t.wish.Kind == tid.Discovery && !t.settled && t.state != Stopped && t.state != Foreign && t.state != Collision {
-			return
-		}
+	if m.targets.index(); m.targets.unheard > 0 {
+		return
 	}
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]

@@ -12,109 +12,116 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 const (
 	auditInterval = 60 * time.Second // SPEC 7.10
 	auditRetry    = 5 * time.Second
-	probeFresh    = 3 * time.Second        // a peer that answered so recently is not probed again for its next wish
-	shortLife     = 30 * time.Second       // SPEC 7.4: a connection that lived for less counts as a failed attempt
-	ownersTurn    = time.Minute            // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
-	lookAgain     = 2 * time.Second        // between looks at a unit on which somebody else's job runs
-	unreadDelay   = 10 * time.Second       // until a unit is tried again whose controller cannot be read
-	logRetryMax   = time.Minute            // cap of the back-off between reads of a log page
-	remindEvery   = 10 * time.Minute       // SPEC 7.2: between lines about one and the same failure
+	probeFresh    = 3 * time.Second  // a peer that answered so recently is not probed again for its next wish
+	shortLife     = 30 * time.Second // SPEC 7.4: a connection that lived for less counts as a failed attempt
+	ownersTurn    = time.Minute      // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
+	lookAgain     = 2 * time.Second  // between looks at a unit on which somebody else's job runs
+	unreadDelay   = 10 * time.Second // until a unit is tried again whose controller cannot be read
+	logRetryMax   = time.Minute      // cap of the back-off between reads of a log page
+	remindEvery   = 10 * time.Minute // SPEC 7.2: between lines about one and the same failure
 )
 
-// never is the zero time: no timer.
-var never time.Time
-
-// Machine is the state of the daemon. One goroutine calls Step.
+// Machine is the state of the daemon. One goroutine calls Step. Its parts each have a file of their own, which says what
+// always holds of them.
 type Machine struct {
-	rng  *rand.Rand
-	now  time.Time
-	step uint64 // counts calls of Step; what touched marks are made of
+	rng    *rand.Rand
+	policy Backoff
+	now    time.Time
+	step   uint64 // counts calls of Step; what touched marks are made of
 
 	cfg        config.Config
 	configured bool
 	excluded   exclusion.List
 	bus        bool
-	busLost    bool // and that was told
+	busLost    bool // and the journal says so
 	shutdown   bool // the system is going down: nothing is begun any more
 
-	targets []*target // in the order in which they were first wished for, so that a replay is exact
-	byTID   map[tid.TID]*target
-	byUnit  map[string]*target // who may use a unit name
-	groups  map[group]*target  // which wish of a group is connecting
-	queue   []*target          // wait for a place, in order
-	stopped map[string]bool    // units that an administrator stopped
-
-	devices map[string]*device
-	removed map[string]uint64 // number of the last remove uevent of a device name
-	units   map[string]*unit
+	timers  timers
+	targets targets
+	devices devices
+	units   units
+	desired desired
+	names   names // connections whose controller is named, not addressed
+	boot    boot
+	fc      fibreChannel
+	kicks   map[string]*kicked // by transport
 	probes  map[probeKey]*probeState
+	queue   queue
+	views   views
 
-	names     map[nameKey]*name // connections whose controller is named, not addressed
-	nameOrder []*name           // the same, in the order of their sources
-	boot      boot
-	fc        fibreChannel
-	hostIDs   map[hostPair]string // in use instead of what a source says, as was told
+	stopped  map[string]bool     // units that an administrator stopped
+	hostIDs  map[hostPair]string // in use instead of what a source says, as was logged
+	stale    bool                // something changed that the desired set is made of
+	leaving  []*target           // nothing wants them any more, or something of ours has ended for such a one
+	kept     int                 // entries of log pages that are kept …
+	reserved int                 // … and that those being read may have
 
 	// noAutoconnect: nvme-cli's automatic connects are known not to be in force, so that what they connected is nobody's.
 	noAutoconnect bool
-
-	noConcat bool // the kernel is known to have no concat
-
-	viewDirty bool
-	full      bool              // log pages name more than may be wished for
-	kicks     map[string]kicked // by transport
+	noConcat      bool // the kernel is known to have no concat
 
 	audited    bool   // the first snapshot was compared: start-up is over
 	busUp      uint64 // step of the last BusUp
 	unitsKnown bool   // systemd was asked after that, and has answered
-	snapToken  uint64 // step at which the snapshot under way was asked for, 0 is none
-	snapAgain  string // why another one is due as soon as it is there
-	reread     bool   // log pages may have changed unseen: read them at the next snapshot
-	nextAudit  time.Time
+	auditTimer timer
+	auditAsked time.Time         // when the last snapshot was asked for
+	snapToken  uint64            // step at which the snapshot under way was asked for, 0 is none
+	snapAgain  string            // why another one is due as soon as it is there
+	reread     bool              // log pages may have changed unseen: read them at the next snapshot
 	orphans    map[string]string // units that may explain nothing any more → nvmeN that they had, "" if unknown
 	unread     map[string]bool   // units whose controller could not be read by the last comparison: it may be live
-	stopping   map[string]bool   // units that an earlier daemon was stopping of its own accord
+	stopping   map[string]bool   // units that were being stopped for reasons of our own when an earlier daemon ended, or the bus went
 	snapErr    repeated          // why the comparison failed
 	unitsErr   repeated          // why systemd could not be asked
 
 	status  string
+	told    counts // what status tells
 	ready   bool
 	effects []Effect
+
+	refreshed uint64 // step in which the desired set was last made anew
+	work      int    // how many targets, devices, units and the like the last Step looked at
+	brakes    int    // timers that fired too often
 }
 
 // New returns a machine that knows nothing yet. seed makes the jitter of its back-off; equal seeds and equal events give
 // equal effects.
 func New(seed uint64) *Machine {
-	return &Machine{
+	m := &Machine{
 		rng:     rand.New(rand.NewPCG(seed, 0)),
-		byTID:   map[tid.TID]*target{},
-		byUnit:  map[string]*target{},
-		groups:  map[group]*target{},
-		stopped: map[string]bool{},
-		devices: map[string]*device{},
-		removed: map[string]uint64{},
-		units:   map[string]*unit{},
-		probes:  map[probeKey]*probeState{},
-		kicks:   map[string]kicked{},
-		orphans: map[string]string{},
-		unread:  map[string]bool{}, stopping: map[string]bool{},
+		policy:  FullJitter,
+		targets: newTargets(), devices: newDevices(), units: newUnits(), desired: newDesired(), kicks: newKicks(),
 		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
-		hostIDs: map[hostPair]string{},
+		fc:      fibreChannel{byName: map[fc.Announcement]*fcPort{}},
+		probes:  map[probeKey]*probeState{},
+		stopped: map[string]bool{}, hostIDs: map[hostPair]string{},
+		orphans: map[string]string{}, unread: map[string]bool{}, stopping: map[string]bool{},
 	}
+	m.auditTimer.owner = auditor{}
+	m.fc.timer.owner = &m.fc
+	return m
 }
 
 // Step takes one event in and returns what is to be done about it, in order. now never goes back.
 func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	m.now = now
 	m.step++
-	m.effects = nil
+	m.effects, m.work = nil, 0
+	m.targets.changed, m.targets.unlisted = m.targets.changed[:0], m.targets.unlisted[:0]
+	m.receive(ev)
+	m.conclude()
+	return m.effects
+}
+
+// receive takes one event in.
+func (m *Machine) receive(ev Event) {
 	switch ev := ev.(type) {
 	case ConfigLoaded:
 		m.configLoaded(ev)
@@ -150,6 +157,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.unitState(ev)
 	case LogRead:
 		m.logRead(ev)
+	case Judged:
+		m.judged(ev)
 	case LogFailed:
 		m.logFailed(ev)
 	case FCDiscovered:
@@ -175,19 +184,37 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 		m.log(slog.LevelWarn, KindBusLost, nil, "cannot talk to systemd, nothing is connected until the bus is back: "+ev.Err)
 	case Tick:
 	}
-	m.settle()
-	return m.effects
 }
 
-// settle does what follows from the event: the view, what is due, what may start, what there is to say.
-func (m *Machine) settle() {
-	m.auditDue()
-	if m.configured && !m.shutdown {
-		m.kickstarts()
-		m.refreshView()
-		m.due()
+// conclude does what follows from the event: what is due, what the desired set is now, what may start, what there is to say.
+// It is over when nothing is left that is due.
+func (m *Machine) conclude() {
+	for m.configured {
+		if !m.running() { // the comparison goes on while the system shuts down: that can be called off
+			if reached(m.auditTimer.when, m.now) {
+				m.at(&m.auditTimer, never)
+				m.auditTimer.owner.due(m)
+			}
+			break
+		}
+		due := m.timers.pop(m.now)
+		first := slices.IndexFunc(due, func(t *timer) bool { kind, _, _ := t.owner.rank(); return kind > rankRetention })
+		if first < 0 {
+			first = len(due)
+		}
+		for _, t := range due[:first] {
+			m.fire(t)
+		}
+		m.refresh()
+		for _, t := range due[first:] {
+			m.fire(t)
+		}
+		m.dropUnwanted()
 		m.decideOrphans()
 		m.dispatch()
+		if !m.timers.reached(m.now) && !m.stale && len(m.leaving) == 0 {
+			break
+		}
 	}
 	if m.configured && m.audited && !m.ready {
 		m.ready = true
@@ -196,90 +223,38 @@ func (m *Machine) settle() {
 	m.report()
 }
 
-// reached tells whether a timer has come.
-func (m *Machine) reached(at time.Time) bool { return at != never && !at.After(m.now) }
+// running reports whether targets are looked after: not before the first comparison, nor while the system goes down.
+func (m *Machine) running() bool { return m.audited && !m.shutdown }
 
-// auditDue compares with the outside when it is time to. It goes on while the system shuts down: that can be called off.
-func (m *Machine) auditDue() {
-	if m.configured && m.snapToken == 0 && (m.nextAudit == never || m.reached(m.nextAudit)) {
-		m.audit("regular comparison")
-	}
-}
+func reached(when, now time.Time) bool { return when != never && !when.After(now) }
 
-// due runs every timer that has come.
-func (m *Machine) due() {
-	if !m.audited {
-		return
-	}
-	reached := m.reached
-	m.runKicks()
-	var attempts []*target
-	for _, t := range m.targets {
-		if t.phase == looking && reached(t.next) {
-			m.look(t, t.lookFor)
-		}
-		if m.attemptDue(t) {
-			attempts = append(attempts, t)
-		}
-		if reached(m.nextRead(t)) {
-			m.readLog(t)
-		}
-	}
-	slices.SortStableFunc(attempts, inLine)
-	for _, t := range attempts {
-		if m.attemptDue(t) {
-			m.attempt(t)
-		}
-	}
-	m.askNames()
-	for key, p := range m.probes {
-		if p.waiting == nil && m.now.Sub(p.answered) > probeFresh {
-			delete(m.probes, key)
-		}
-	}
-}
-
-func (m *Machine) attemptDue(t *target) bool {
-	return (t.state == Waiting && t.phase == idle || t.state == Parked) && m.reached(t.next)
-}
-
-// Deadline returns when Step wants a Tick at the latest; the zero time is never.
+// Deadline returns when Step wants a Tick at the latest; the zero time is never. It is after the time of the last Step.
 func (m *Machine) Deadline() time.Time {
-	if !m.configured {
+	switch {
+	case !m.configured:
 		return never
+	case !m.running():
+		return m.auditTimer.when
 	}
-	first := m.nextAudit
-	if m.snapToken != 0 {
-		first = never
-	}
-	if !m.audited || m.shutdown {
-		return first
-	}
-	if m.viewDirty {
-		return m.now
-	}
-	sooner := func(at time.Time) {
-		if at != never && (first == never || at.Before(first)) {
-			first = at
-		}
-	}
-	for _, k := range m.kicks {
-		sooner(k.at)
-	}
-	sooner(m.fc.closes)
-	sooner(m.nextKickstart())
-	for _, t := range m.targets {
-		sooner(t.next)
-		sooner(m.nextRead(t))
-		sooner(t.retainUntil)
-	}
-	m.eachName(func(n *name) { sooner(n.next) })
-	return first
+	return m.timers.next()
+}
+
+// Work is what the last Step did, for tests that hold the machine to a bound.
+type Work struct {
+	Touched   int  // targets, devices, units and the like that it looked at
+	Changed   int  // targets that it changed
+	Refreshed bool // it made the desired set anew
+	Brakes    int  // timers that were put off because they fired too often, in all steps so far
+}
+
+// Work returns what the last Step did.
+func (m *Machine) Work() Work {
+	return Work{m.work, len(m.targets.changed), m.refreshed == m.step, m.brakes}
 }
 
 func (m *Machine) configLoaded(ev ConfigLoaded) {
 	reload := m.configured
-	m.cfg, m.configured, m.viewDirty = ev.Config, true, true
+	m.cfg, m.configured, m.stale = ev.Config, true, true
 	for _, w := range ev.Config.Warnings {
 		m.log(slog.LevelWarn, KindConfigWarning, nil, w)
 	}
@@ -289,15 +264,18 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 	if n := len(ev.Config.Errors); n > 0 {
 		m.log(slog.LevelError, KindConfigRefused, nil, errorsIn(n)+": what is concerned is as it was when it was right, or not connected; the rest is in force")
 	}
+	m.told = counts{} // which tells of errors in the configuration too
+	m.armKickstart()
 	if !reload {
+		m.at(&m.auditTimer, m.now)
 		return
 	}
 	m.log(slog.LevelInfo, KindConfigLoaded, nil, "the configuration was loaded anew")
-	for _, t := range m.targets {
+	m.all(func(t *target) {
 		if t.state == Stopped {
 			m.release(t)
 		}
-	}
+	})
 	for _, unit := range sortedKeys(m.stopped) {
 		delete(m.stopped, unit)
 		m.emit(UnmarkStopped{Unit: unit})
@@ -315,28 +293,26 @@ func errorsIn(n int) string {
 
 func (m *Machine) exclusionsLoaded(ev ExclusionsLoaded) {
 	m.excluded = ev.List
-	m.readmit()
-	for _, t := range m.targets {
-		if t.state != Parked && (t.state != Waiting || t.phase == looking) {
-			continue
+	m.all(m.readmit)
+	m.all(func(t *target) {
+		if t.state != Parked && (t.state != Waiting || t.is(inspecting)) {
+			return
 		}
 		if where, excluded := m.excludedBy(t); excluded {
 			m.transition(t, Waiting)
 			m.exclude(t, where)
 		}
-	}
+	})
 }
 
-// readmit lets go of the targets that are not excluded any more.
-func (m *Machine) readmit() {
-	for _, t := range m.targets {
-		if t.state != Excluded {
-			continue
-		}
-		if _, excluded := m.excludedBy(t); !excluded {
-			m.log(slog.LevelInfo, KindReadmitted, t, "no longer excluded")
-			m.release(t)
-		}
+// readmit lets go of a target that is not excluded any more.
+func (m *Machine) readmit(t *target) {
+	if t.state != Excluded {
+		return
+	}
+	if _, excluded := m.excludedBy(t); !excluded {
+		m.log(slog.LevelInfo, KindReadmitted, t, "no longer excluded")
+		m.release(t)
 	}
 }
 
@@ -349,20 +325,16 @@ func (m *Machine) excludedBy(t *target) (where string, excluded bool) {
 	return entry.File + ":" + strconv.Itoa(entry.Line), excluded
 }
 
-// release lets a target that was kept from connecting try again now.
-func (m *Machine) release(t *target) {
-	m.transition(t, Waiting)
-	t.attempts, t.mute = 0, false
-	t.next, t.notBefore = m.now, never
-}
-
 func (m *Machine) emit(e Effect) { m.effects = append(m.effects, e) }
 
 // log writes about a target, or about the whole when t is nil.
 func (m *Machine) log(level slog.Level, kind Kind, t *target, msg string) {
 	line := Log{Level: level, Kind: kind, Msg: msg}
 	if t != nil {
-		line.TID, line.Device, line.Unit = t.wish.TID, t.device, t.unit
+		line.TID, line.Unit = t.wish.TID, t.unit
+		if t.device != nil {
+			line.Device = t.device.Name
+		}
 	}
 	m.emit(line)
 }
@@ -385,19 +357,4 @@ func (m *Machine) complainOf(r *repeated, level slog.Level, text string) {
 	}
 	*r = repeated{text, m.now}
 	m.log(level, KindCompareFailed, nil, text)
-}
-
-// backoff returns how long to wait after attempt number n (from 1): 1 s, 2 s, 4 s … up to max, ±10 %.
-func (m *Machine) backoff(n int, limit time.Duration) time.Duration {
-	d := limit
-	if n <= 32 {
-		d = min(limit, time.Second<<(n-1))
-	}
-	return time.Duration(float64(d) * (0.9 + 0.2*m.rng.Float64()))
-}
-
-// urgent targets get a place before others: the log page of a DC brings more wishes, the boot depends on the NBFT. One that
-// has failed waits its turn: dead DCs must not keep the rest from being tried.
-func (t *target) urgent() bool {
-	return t.attempts == 0 && (t.wish.Kind == tid.Discovery || t.wish.Owner == wish.OwnerNBFT)
 }

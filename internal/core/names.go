@@ -15,14 +15,16 @@ import (
 // name is a connection whose controller is named instead of addressed, a configured one (SPEC section 10) or one of the boot
 // firmware's. Its addresses are tried in order; when all of them have failed, the name is resolved anew for the next attempt.
 type name struct {
+	order  uint64
 	key    nameKey
 	from   string      // its place, for people
 	since  time.Time   // when it was first wished for
 	answer Resolved    // the last one with addresses
 	wishes []wish.Wish // one for each usable address; empty before the first answer
-	at     int         // which of them is wished for
+	at     int         // which of them is wished for; names.set alone changes it
+	listed tid.TID     // of that, in names.byTID
 	asking bool        // a Resolve is under way
-	next   time.Time   // when to ask
+	timer  timer       // when to resolve it
 	failed int         // lookups that failed in a row
 	err    string      // why the last one did …
 	errAt  time.Time   // … since when …
@@ -36,43 +38,96 @@ type nameKey struct {
 	wish wish.Wish
 }
 
+// names are all names, those of the boot firmware first, and their indexes.
+type names struct {
+	list       []*name
+	byKey      map[nameKey]*name
+	ofHost     map[string][]*name
+	byTID      map[tid.TID][]*name // by the TID of the address that a name stands for now
+	unresolved int                 // names that stand for no address
+}
+
 // syncNames makes the names those of the boot firmware and the configuration. One that is new, or wished for in another way,
 // begins with what is known of its host: a reload while nobody resolves names costs no connection.
 func (m *Machine) syncNames() {
-	before, kept := m.nameOrder, map[nameKey]*name{}
+	before := m.names
+	m.names = names{byKey: map[nameKey]*name{}, ofHost: map[string][]*name{}, byTID: map[tid.TID][]*name{}}
 	keep := func(host string, w wish.Wish, from string) {
 		key := nameKey{host, w}
-		if host == "" || kept[key] != nil {
+		if host == "" || m.names.byKey[key] != nil {
 			return
 		}
-		n := m.names[key]
+		m.work++
+		n := before.byKey[key]
 		if n == nil {
-			n = &name{key: key, since: m.now, next: m.now}
-			if i := slices.IndexFunc(before, func(old *name) bool { return old.key.host == host && old.wishes != nil }); i >= 0 {
-				m.take(n, before[i].answer)
+			n = &name{key: key, since: m.now}
+			n.timer.owner = n
+			m.at(&n.timer, m.now)
+			if i := slices.IndexFunc(before.ofHost[host], func(old *name) bool { return old.wishes != nil }); i >= 0 {
+				m.take(n, before.ofHost[host][i].answer)
 			}
 		}
-		n.from = from
-		kept[key] = n
-		m.nameOrder = append(m.nameOrder, n)
+		n.from, n.order = from, uint64(len(m.names.list))
+		m.names.byKey[key] = n
+		m.names.ofHost[host] = append(m.names.ofHost[host], n)
+		m.names.list = append(m.names.list, n)
 	}
-	m.nameOrder = nil
 	for _, c := range m.boot.connections {
 		keep(c.Host, c.Wish, "NBFT: "+c.From)
 	}
 	for _, c := range m.cfg.Connections {
 		keep(c.Host, c.Wish, c.From)
 	}
-	m.names = kept
+	for _, n := range m.names.list {
+		n.listed = tid.TID{}
+		m.listName(n)
+		if len(n.wishes) == 0 {
+			m.names.unresolved++
+		}
+	}
+	for _, n := range before.list {
+		if m.names.byKey[n.key] != n {
+			m.at(&n.timer, never)
+		}
+	}
+	m.views.names = true
+}
+
+// listName keeps a name in the index of what it stands for now.
+func (m *Machine) listName(n *name) {
+	var now tid.TID
+	if len(n.wishes) > 0 {
+		now = m.wishOf(n).TID
+	}
+	if n.listed == now {
+		return
+	}
+	if n.listed != (tid.TID{}) {
+		m.names.byTID[n.listed] = slices.DeleteFunc(m.names.byTID[n.listed], func(o *name) bool { return o == n })
+		if len(m.names.byTID[n.listed]) == 0 {
+			delete(m.names.byTID, n.listed)
+		}
+	}
+	if n.listed = now; now != (tid.TID{}) {
+		m.names.byTID[now] = append(m.names.byTID[now], n)
+	}
+}
+
+// of returns the name that a target stands for, nil for one that is configured by its address.
+func (ns *names) of(t *target) *name {
+	if all := ns.byTID[t.wish.TID]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return nil
 }
 
 // addressed returns a wish as it is, or where a host name stands for its address, that for the address that is tried now;
 // false while there is none.
 func (m *Machine) addressed(host string, w wish.Wish) (wish.Wish, bool) {
 	if host == "" {
-		return m.fromHere(w), true
+		return m.withoutStaleSource(w), true
 	}
-	n := m.names[nameKey{host, w}]
+	n := m.names.byKey[nameKey{host, w}]
 	if n == nil || len(n.wishes) == 0 {
 		return wish.Wish{}, false
 	}
@@ -80,51 +135,44 @@ func (m *Machine) addressed(host string, w wish.Wish) (wish.Wish, bool) {
 }
 
 // wishOf is the wish for the address that a name stands for now.
-func (m *Machine) wishOf(n *name) wish.Wish { return m.fromHere(n.wishes[n.at]) }
+func (m *Machine) wishOf(n *name) wish.Wish { return m.withoutStaleSource(n.wishes[n.at]) }
 
-// eachName calls f for every name, those of the boot firmware first.
-func (m *Machine) eachName(f func(*name)) {
-	for _, n := range m.nameOrder {
-		f(n)
+func (n *name) rank() (int, time.Time, uint64) { return rankName, never, n.order }
+
+// due resolves a name, each host once for all that name it. While it is being resolved already, its answer decides.
+func (n *name) due(m *Machine) {
+	if n.asking {
+		return
 	}
-}
-
-// askNames resolves what is due, each host once.
-func (m *Machine) askNames() {
-	asked := map[string]bool{}
-	m.eachName(func(n *name) {
-		if n.asking {
-			asked[n.key.host] = true
-		}
-	})
-	m.eachName(func(n *name) {
-		if n.asking || n.next == never || n.next.After(m.now) {
+	n.asking = true
+	m.views.names = true
+	for _, other := range m.names.ofHost[n.key.host] {
+		if other != n && other.asking {
 			return
 		}
-		n.asking, n.next = true, never
-		if !asked[n.key.host] {
-			asked[n.key.host] = true
-			m.emit(Resolve{Host: n.key.host})
-		}
-	})
+	}
+	m.emit(Resolve{Host: n.key.host})
 }
 
 func (m *Machine) resolved(ev Resolved) {
-	m.eachName(func(n *name) {
-		if n.key.host == ev.Host && n.asking {
+	for _, n := range slices.Clone(m.names.ofHost[ev.Host]) {
+		m.work++
+		if n.asking {
 			n.asking = false
 			m.answered(n, ev)
 		}
-	})
+	}
 }
 
 // answered takes the addresses of a name in, unless what it stands for is connected or being tried meanwhile. A lookup
 // that failed leaves the addresses known so far to be tried again.
 func (m *Machine) answered(n *name, ev Resolved) {
-	if t := m.targetOf(n); t != nil && (t.state != Waiting || t.phase != idle) {
+	m.views.names = true
+	before := m.targetOf(n)
+	if before != nil && (before.state != Waiting || !before.is(idle)) {
 		return
 	}
-	before := m.targetOf(n)
+	unresolved := len(n.wishes) == 0
 	if err := m.take(n, ev); err != nil {
 		n.failed++
 		delay := m.backoff(n.failed, m.cfg.Settings.ReconnectMaxDelay)
@@ -133,19 +181,28 @@ func (m *Machine) answered(n *name, ev Resolved) {
 			n.err, n.errAt, n.errs = err.Error(), m.now, 1
 			m.log(slog.LevelWarn, KindUnresolved, nil, fmt.Sprintf("%s: %v; next attempt in %v", n.from, err, delay.Round(100*time.Millisecond)))
 		}
-		if len(n.wishes) == 0 {
-			n.next = m.now.Add(delay)
+		if unresolved {
+			m.in(&n.timer, delay)
 			return
 		}
 		_ = m.take(n, n.answer) // which was good
 	} else {
 		n.failed, n.err, n.errs = 0, "", 0
 	}
-	m.viewDirty = true
+	if unresolved {
+		m.names.unresolved--
+	}
+	m.nameMoved(n)
 	if before != nil {
 		m.moveTo(before, m.wishOf(n))
-		before.next = m.now
+		m.at(&before.timer, m.now)
 	}
+}
+
+// nameMoved notes that a name stands for another address.
+func (m *Machine) nameMoved(n *name) {
+	m.listName(n)
+	m.stale = true
 }
 
 // take makes a name stand for the addresses of an answer: for the one that is connected, after a restart of the daemon, or
@@ -183,22 +240,27 @@ func usable(key nameKey, ev Resolved) ([]wish.Wish, error) {
 	return wishes, nil
 }
 
-// kickNames asks again now for the names on a transport that stand for nothing yet, and returns how many there are.
-func (m *Machine) kickNames(transport string, k kicked) int {
+// kickNames resolves now the names on a transport that stand for nothing yet, and returns how many there are.
+func (m *Machine) kickNames(transport string, k *kicked) int {
+	if m.names.unresolved == 0 {
+		return 0
+	}
 	kicked := 0
-	m.eachName(func(n *name) {
+	for _, n := range m.names.list {
+		m.work++
 		if n.key.wish.TID.Transport == transport && len(n.wishes) == 0 && !n.asking && k.helps(n.tid()) {
-			m.askAgain(n)
+			m.resolveNow(n)
 			kicked++
 		}
-	})
+	}
 	return kicked
 }
 
-// askAgain asks for the addresses of a name now, unless that is under way.
-func (m *Machine) askAgain(n *name) {
+// resolveNow resolves a name now, unless that is under way.
+func (m *Machine) resolveNow(n *name) {
 	if !n.asking {
-		n.failed, n.next = 0, m.now
+		n.failed = 0
+		m.at(&n.timer, m.now)
 	}
 }
 
@@ -212,11 +274,15 @@ func (n *name) tid() tid.TID {
 // namesCalled returns the names without an address that a word of a request means, every one for "".
 func (m *Machine) namesCalled(word string) []*name {
 	var called []*name
-	m.eachName(func(n *name) {
+	if m.names.unresolved == 0 {
+		return nil
+	}
+	for _, n := range m.names.list {
+		m.work++
 		if len(n.wishes) == 0 && (word == "" || tid.SameNQN(n.key.wish.TID.NQN, word) || word == n.tid().Canonical()) {
 			called = append(called, n)
 		}
-	})
+	}
 	return called
 }
 
@@ -225,7 +291,7 @@ func (m *Machine) requestForName(n *name, op RequestOp) string {
 	without := fmt.Sprintf("its host name %q has no address yet", n.key.host)
 	switch op {
 	case RequestStart, RequestRetry:
-		m.askAgain(n)
+		m.resolveNow(n)
 		return ""
 	case RequestStop: // a stop is remembered of a unit, and it has none
 		var ways []string
@@ -249,18 +315,7 @@ func (m *Machine) targetOf(n *name) *target {
 	if len(n.wishes) == 0 {
 		return nil
 	}
-	return m.byTID[m.wishOf(n).TID]
-}
-
-// nameOf returns the name that a target stands for, nil for one that is configured by its address.
-func (m *Machine) nameOf(t *target) *name {
-	var found *name
-	m.eachName(func(n *name) {
-		if m.targetOf(n) == t {
-			found = n
-		}
-	})
-	return found
+	return m.targets.byTID[m.wishOf(n).TID]
 }
 
 // nextAddress goes on to the name's next address after a failure and reports whether there was one.
@@ -270,24 +325,23 @@ func (m *Machine) nextAddress(t *target, n *name, err string) bool {
 		return false
 	}
 	n.at++
-	m.moveTo(t, m.wishOf(n))
+	m.nameMoved(n)
 	m.transition(t, Waiting)
-	t.next = m.now
+	m.moveTo(t, m.wishOf(n))
+	m.at(&t.timer, m.now)
 	return true
 }
 
-// moveTo makes a target that waits stand for another address. Where that has a target already, the view lets go of this one.
+// moveTo makes a target that waits stand for another address. Where that has a target already, the desired set lets go of
+// this one.
 func (m *Machine) moveTo(t *target, w wish.Wish) {
-	m.viewDirty = true
-	if m.byTID[w.TID] != nil {
+	m.stale = true
+	if m.targets.byTID[w.TID] != nil {
 		return
 	}
-	m.leaveGroup(t)
-	if m.byUnit[t.unit] == t {
-		delete(m.byUnit, t.unit)
+	if m.freeUnit(t) {
 		m.abandon(t.unit, "", "another address is tried")
 	}
-	delete(m.byTID, t.wish.TID)
-	t.wish, t.unit = w, w.TID.UnitName()
-	m.byTID[w.TID] = t
+	m.setUnit(t, w.TID.UnitName())
+	m.setWish(t, w)
 }

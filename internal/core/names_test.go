@@ -42,7 +42,7 @@ func TestNameTriesAllAddresses(t *testing.T) {
 	s.expect(s.step(Tick{}), "resolve array")
 	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.3")}), "probe 192.0.2.3:4420")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.3")}), "start --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.vol")
-	if n := len(s.m.targets); n != 1 {
+	if n := s.m.Targets(); n != 1 {
 		t.Errorf("%d targets stand for one name", n)
 	}
 }
@@ -84,7 +84,7 @@ func TestNameKeepsItsAddressOverReload(t *testing.T) {
 	s.expect(s.step(Resolved{Host: "array", Err: "cannot resolve array: no such host"}),
 		"log warn: discoverd.conf:3: cannot resolve array: no such host; next attempt in 1s", "probe 192.0.2.1:4420")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.1")}), "start --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.vol --ctrl-loss-tmo=60")
-	if n := len(s.m.targets); n != 1 {
+	if n := s.m.Targets(); n != 1 {
 		t.Errorf("%d targets stand for one name", n)
 	}
 }
@@ -151,7 +151,7 @@ func TestBootHostName(t *testing.T) {
 		"probe 192.0.2.2:4420")
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2")}),
 		"start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol --hostnqn=nqn.firmware")
-	if n := len(s.m.targets); n != 1 {
+	if n := s.m.Targets(); n != 1 {
 		t.Errorf("%d targets stand for one name", n)
 	}
 }
@@ -162,8 +162,8 @@ func TestNameOfBootTarget(t *testing.T) {
 	s.expect(s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1")}),
 		"log error: discoverd.conf:3 (array) is redundant: the NBFT names this controller, and it is connected as the NBFT says (tcp, 192.0.2.1, 4420, nqn.vol)")
 	view := s.m.View()
-	if len(view.Targets) != 1 || view.Status != "0 of 1 controllers connected, 1 connecting" {
-		t.Errorf("%d targets, %q; want that of the firmware alone", len(view.Targets), view.Status)
+	if view.Targets.Len() != 1 || view.Status != "0 of 1 controllers connected, 1 connecting" {
+		t.Errorf("%d targets, %q; want that of the firmware alone", view.Targets.Len(), view.Status)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestRequestsForName(t *testing.T) {
 	s.step(ProbeDone{Target: peer("192.0.2.7")})
 	failed := Resolved{Host: "array", Err: "cannot resolve array: no such host"}
 	s.step(failed)
-	shown := s.m.View().Targets[1].Wish.TID.Canonical()
+	shown := s.viewed()[1].Wish.TID.Canonical()
 	for _, tt := range []struct {
 		op           RequestOp
 		target, want string
@@ -208,12 +208,12 @@ func TestRequestsForName(t *testing.T) {
 		if got := s.request(tt.op, tt.target); got != tt.want {
 			t.Errorf("%s %q: %s\nwant %s", tt.op, tt.target, got, tt.want)
 		}
-		if asked := s.m.nameOrder[0].asking; asked != tt.asked {
+		if asked := s.m.names.list[0].asking; asked != tt.asked {
 			t.Errorf("%s %q: asked for the name %v, want %v", tt.op, tt.target, asked, tt.asked)
 		}
 		s.step(failed)
 	}
-	if got := s.m.targets[0].state; got != Connecting {
+	if got := s.m.targets.list[0].state; got != Connecting {
 		t.Errorf("the other path is %v", got)
 	}
 }
@@ -247,7 +247,7 @@ func TestViewOfName(t *testing.T) {
 	fail("c")
 	s.step(named("array")) // a reload begins nothing anew
 	fail("c")
-	v := s.m.View().Targets[0]
+	v := s.viewed()[0]
 	if v.Unit != "" || v.Wish.TID.Traddr != "array" || v.Phase != "resolving" || !v.Since.Equal(wished) {
 		t.Errorf("it is shown as %+v", v)
 	}

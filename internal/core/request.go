@@ -2,7 +2,6 @@ package core
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -98,14 +97,36 @@ func (m *Machine) request(ev Request) {
 
 // named returns the targets that a word names, every one for "".
 func (m *Machine) named(word string) []*target {
-	var named []*target
-	for _, t := range m.targets {
-		names := []string{t.unit, strings.TrimSuffix(t.unit, ".service"), t.device, t.wish.TID.Canonical()}
-		if word == "" || slices.Contains(names, word) || tid.SameNQN(t.wish.TID.NQN, word) {
-			named = append(named, t)
+	set := map[*target]bool{}
+	if word == "" {
+		m.all(func(t *target) { set[t] = true })
+	}
+	for t := range m.targets.byNQN[tid.FoldNQN(word)] {
+		set[t] = true
+	}
+	if d := m.devices.byName[word]; d != nil {
+		for _, t := range d.users {
+			set[t] = true
 		}
 	}
-	return named
+	for _, unit := range []string{word, word + ".service"} {
+		if t := m.user(unit); t != nil {
+			set[t] = true
+		}
+		for _, t := range m.targets.collide[unit] {
+			if !t.dropped && t.unit == unit {
+				set[t] = true
+			}
+		}
+	}
+	if len(set) == 0 { // a canonical TID, or a unit that is not in use
+		m.all(func(t *target) {
+			if t.unit == word || strings.TrimSuffix(t.unit, ".service") == word || t.wish.TID.Canonical() == word {
+				set[t] = true
+			}
+		})
+	}
+	return m.inOrder(set)
 }
 
 // requestFor carries a request out for one target and returns why it cannot, "" if it did.
@@ -130,7 +151,7 @@ func (m *Machine) requestFor(t *target, op RequestOp, all bool) string {
 		return m.requestStop(t)
 	case RequestRetry:
 		switch {
-		case t.state == Waiting && t.phase == idle || t.state == Parked:
+		case t.state == Waiting && t.is(idle) || t.state == Parked:
 			m.release(t)
 		case t.state == Waiting: // it is being looked at or about to be tried
 		default:
@@ -150,7 +171,7 @@ func (m *Machine) requestFor(t *target, op RequestOp, all bool) string {
 
 // requestStop disconnects a target as `systemctl stop` of its unit does.
 func (m *Machine) requestStop(t *target) string {
-	u := m.units[t.unit]
+	u := m.units.byName[t.unit]
 	running := u != nil && (u.active || u.op == OpStart || u.op == OpRestart)
 	switch {
 	case t.state == Stopped && !running:
@@ -159,13 +180,15 @@ func (m *Machine) requestStop(t *target) string {
 		return "systemd cannot be reached: try again when it can"
 	case t.state == Foreign:
 		return "another orchestrator owns its controller"
-	case m.byUnit[t.unit] != nil && m.byUnit[t.unit] != t:
+	case m.user(t.unit) != nil && m.user(t.unit) != t:
 		return "its unit name is that of another connection, which would be stopped"
 	case t.state == Connected && t.via != t.unit:
 		return "it is served by the connection of " + t.via + ": stop that"
 	}
 	m.byAdmin(t, "stopped by request")
-	t.ending = running
+	if running {
+		m.proceed(t, ending)
+	}
 	if running && u.op == OpNone {
 		m.stop(t.unit, "an administrator asked for it")
 	}

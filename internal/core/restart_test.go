@@ -43,8 +43,8 @@ func TestActiveUnitOfUnboundController(t *testing.T) {
 		info.Argv = argv
 		s.expect(s.step(UnitState{Unit: info.Name, Known: true, Info: info, Device: &bound}),
 			"log info: connected (tcp, 192.0.2.1, 4420, nqn.vol1)")
-		if target := s.m.targets[0]; target.state != Connected || target.device != "nvme5" {
-			t.Errorf("target: got %v with %q, want connected with nvme5", target.state, target.device)
+		if target := s.m.targets.list[0]; target.state != Connected || target.device.Name != "nvme5" {
+			t.Errorf("target: got %v with %q, want connected with nvme5", target.state, target.device.Name)
 		}
 	}
 }

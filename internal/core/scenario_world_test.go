@@ -43,7 +43,7 @@ const hostNQN = "nqn.host"
 //	  nvmeN NAME [KEY=VALUE…]                      a controller, of our unit NAME unless unit= or owner= says otherwise
 //	  gone nvmeN
 //	  unit NAME active|activating|gone             in systemd
-//	  devid NAME nvmeN                             a state file
+//	  devid NAME nvmeN|gone                        a state file
 //	  stopped NAME                                 a state file
 //	  autoconnect on|off                           nvme-cli's automatic connects are (not) in force
 //	device nvmeN [NAME] [KEY=VALUE…]     a uevent of a controller; late: it was read before the last removal;
@@ -115,8 +115,10 @@ type command struct {
 
 func newWorld(t *testing.T) *world {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	m := New(1)
+	m.SetBackoff(steady)
 	return &world{
-		t: t, m: New(1), start: start, now: start, seq: 100, root: t.TempDir(),
+		t: t, m: m, start: start, now: start, seq: 100, root: t.TempDir(),
 		names: map[string]wish.Wish{}, devices: map[string]Device{}, units: map[string]UnitInfo{}, devids: map[string]string{},
 		stopped: map[string]bool{}, removed: map[string]uint64{}, jobs: map[string]Effect{}, reads: map[string][]ReadLog{},
 		standing: map[string]command{},
@@ -288,6 +290,9 @@ func (w *world) note(e Effect) {
 	case ReadLog:
 		w.reads[e.Device] = append(w.reads[e.Device], e)
 		key = "page " + e.Device
+	case Judge:
+		w.pending = append(w.pending, func() { w.step(Judged{e.TID, JudgeAnew(e.Page, e.Origin)}) })
+		return
 	case Kickstart:
 		w.pending = append(w.pending, func() { w.kickstart(e) })
 		if w.ports == nil {
@@ -297,6 +302,8 @@ func (w *world) note(e Effect) {
 		if w.devids[e.Unit] == e.Device {
 			delete(w.devids, e.Unit)
 		}
+	case RestoreDevid:
+		w.devids[e.Unit] = e.Device
 	case RestoreOwner:
 		if d := w.devices[e.Device]; d.Unit == e.Unit {
 			d.Owner = string(e.Owner)
@@ -396,7 +403,7 @@ func (w *world) unitName(name string) string {
 // nameOfUnit is what a scenario calls a unit. Of two names that collide, it is that of the target that has the unit.
 func (w *world) nameOfUnit(unit string) string {
 	name := unit
-	user := w.nameOf(w.m.byUnit[unit])
+	user := w.nameOf(w.m.user(unit))
 	for _, n := range slices.Sorted(maps.Keys(w.names)) {
 		if w.names[n].TID.UnitName() == unit && (name == unit || n == user) {
 			name = n
@@ -607,7 +614,9 @@ func (w *world) change(words []string) error {
 		}
 		w.units[unit] = UnitInfo{Name: unit, Active: words[2], Argv: w.argv(unit)}
 	case "devid":
-		w.devids[w.unitName(words[1])] = words[2]
+		if w.devids[w.unitName(words[1])] = words[2]; words[2] == "gone" {
+			delete(w.devids, w.unitName(words[1]))
+		}
 	case "stopped":
 		w.stopped[w.unitName(words[1])] = true
 	case "autoconnect":
@@ -736,7 +745,7 @@ func (w *world) answerJob(words []string) error {
 		delete(w.units, unit)
 		delete(w.devids, unit)
 	case done.Outcome == Done && len(words) > 2:
-		d, err := w.device(append([]string{words[2], w.nameOf(w.m.byUnit[unit])}, words[3:]...))
+		d, err := w.device(append([]string{words[2], w.nameOf(w.m.user(unit))}, words[3:]...))
 		if err != nil {
 			return err
 		}
@@ -807,12 +816,10 @@ func (w *world) answerRead(words, input []string) error {
 		return nil
 	}
 	var parent tid.TID
-	for _, t := range w.m.targets {
-		if t.device == device {
-			parent = t.wish.TID
-		}
+	if d := w.m.devices.byName[device]; d != nil && len(d.users) > 0 {
+		parent = d.users[len(d.users)-1].wish.TID
 	}
-	read := LogRead{Device: device, Token: token}
+	var page discoverylog.Page
 	for _, line := range input {
 		fields := strings.Fields(line)
 		e := discoverylog.Entry{
@@ -820,7 +827,7 @@ func (w *world) answerRead(words, input []string) error {
 		}
 		switch fields[0] {
 		case "warning":
-			read.Page.Warnings = append(read.Page.Warnings, strings.TrimPrefix(line, "warning "))
+			page.Warnings = append(page.Warnings, strings.TrimPrefix(line, "warning "))
 			continue
 		case "self":
 			e.Subtype, e.NQN = discoverylog.Current, tid.DiscoveryNQN
@@ -834,7 +841,7 @@ func (w *world) answerRead(words, input []string) error {
 				}
 				e.Traddr, e.Trsvcid = named.TID.Traddr, named.TID.Trsvcid
 			}
-			read.Page.Entries = append(read.Page.Entries, e)
+			page.Entries = append(page.Entries, e)
 			continue
 		}
 		if slices.Contains(fields, "offers-tls") {
@@ -856,15 +863,16 @@ func (w *world) answerRead(words, input []string) error {
 			return fmt.Errorf("%q: %v", line, err)
 		}
 		e.Transport, e.Traddr, e.Trsvcid, e.NQN = named.TID.Transport, named.TID.Traddr, named.TID.Trsvcid, named.TID.NQN
-		if child := judge(origin{tid: parent}, e).wish; child != (wish.Wish{}) && parent != (tid.TID{}) {
+		if child := judge(Origin{tid: parent}, e).wish; child != (wish.Wish{}) && parent != (tid.TID{}) {
 			if err := w.name(fields[1], child); err != nil {
 				return err
 			}
 		}
-		read.Page.Entries = append(read.Page.Entries, e)
+		page.Entries = append(page.Entries, e)
 	}
+	read := w.reads[device][0]
 	w.reads[device] = w.reads[device][1:]
-	w.step(read)
+	w.step(LogRead{Device: device, Token: token, Pages: JudgePages(page, read.Readers)})
 	return nil
 }
 
@@ -904,14 +912,14 @@ func (w *world) advance(span time.Duration) error {
 
 // table prints every target: its name, state and phase, and what it waits for or has.
 func (w *world) table() {
-	for _, t := range w.m.targets {
+	w.m.all(func(t *target) {
 		name := w.nameOf(t)
 		line := fmt.Sprintf("%-10s %s", name, t.state)
-		if t.phase != idle {
-			line += ", " + t.phase.String()
+		if !t.is(idle) {
+			line += ", " + t.attempt.step.String()
 		}
-		if t.device != "" {
-			line += ", " + t.device
+		if t.device != nil {
+			line += ", " + t.device.Name
 		}
 		if unit := w.nameOfUnit(t.unit); unit != name {
 			line += ", unit " + unit
@@ -919,23 +927,23 @@ func (w *world) table() {
 		if t.attempts > 0 {
 			line += fmt.Sprintf(", %d failed", t.attempts)
 		}
-		if !t.next.IsZero() {
-			line += ", next at " + w.since(t.next)
+		if next := t.timer.when; !next.IsZero() {
+			line += ", next at " + w.since(next)
 		}
-		if !t.retainUntil.IsZero() {
+		if until := t.retention.when; !until.IsZero() {
 			line += ", kept until "
-			if until := t.retainUntil.Sub(w.start); until > 10*365*24*time.Hour || until == math.MaxInt64 {
+			if kept := until.Sub(w.start); kept > 10*365*24*time.Hour || kept == math.MaxInt64 {
 				line += "the end"
 			} else {
-				line += w.since(t.retainUntil)
+				line += w.since(until)
 			}
 		}
 		if t.lastErr != "" {
 			line += ": " + t.lastErr
 		}
 		w.lines = append(w.lines, "          "+line)
-	}
-	if len(w.m.targets) == 0 {
+	})
+	if w.m.Targets() == 0 {
 		w.lines = append(w.lines, "          no targets")
 	}
 }

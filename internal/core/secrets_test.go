@@ -45,7 +45,7 @@ func TestStartedAsWithSecrets(t *testing.T) {
 
 // What a log page names gets the secrets of the host and not those of the discovery controller.
 func TestChildSecrets(t *testing.T) {
-	o := origin{tid: tid.TID{Transport: "tcp", Traddr: "192.0.2.1"}, found: config.Discovered{Secrets: "[host]"}}
+	o := Origin{tid: tid.TID{Transport: "tcp", Traddr: "192.0.2.1"}, found: config.Discovered{Secrets: "[host]"}}
 	v := judge(o, discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.a"})
 	if v.skipped != "" || v.wish.Secrets != secret.Ref("[host]") {
 		t.Errorf("%q, %v", v.wish.Secrets, v.skipped)
@@ -69,13 +69,10 @@ func TestOfferedWithoutConcat(t *testing.T) {
 		Settings: config.Defaults(), Secrets: map[secret.Ref]secret.Set{"[host]": {secret.DHChap: {Value: value}}},
 		Connections: []config.Connection{{Wish: dc, Discovered: config.Discovered{Secrets: "[host]"}}, {Wish: own}},
 	}})
-	target := s.m.byTID[dc.TID]
-	target.page = []discoverylog.Entry{{
+	s.give(dc.TID, discoverylog.Entry{
 		Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol", TREQ: 2, SecType: discoverylog.SecTLS13,
-	}}
-	s.m.viewDirty = true
-	s.step(Tick{})
-	unit := s.m.targets[len(s.m.targets)-1].unit
+	})
+	unit := s.m.targets.list[s.m.Targets()-1].unit
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.2")}), "start --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.vol --concat")
 	s.expect(s.step(JobDone{Unit: unit, Op: OpStart, Outcome: "failed", Failure: &state.Result{Meaning: "it lacks it", Lacks: "concat"}}),
 		"log info: this kernel cannot make a TLS key from the authentication (concat): what log pages offer TLS for without requiring it is connected without",
@@ -99,9 +96,12 @@ func TestDiscoveredAsSecureAsConfigured(t *testing.T) {
 	pinned, other := address(tid.IO, "192.0.2.2", "4420", "nqn.vol", "eth0"), address(tid.IO, "192.0.2.2", "4420", "nqn.vol", "eth1")
 	pinned.Params, pinned.Secrets = tls, "discoverd.conf:3:1"
 	s := newStage(t, configured(dc, pinned, other))
-	s.m.byTID[dc.TID].children = []wish.Wish{address(tid.IO, "192.0.2.2", "4420", "nqn.vol", ""), address(tid.IO, "192.0.2.3", "4420", "nqn.vol", "")}
+	entry := discoverylog.Entry{Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol"}
+	elsewhere := entry
+	elsewhere.Traddr = "192.0.2.3"
+	s.give(dc.TID, entry, elsewhere)
 	got := map[string]bool{}
-	for _, w := range s.m.view() {
+	for _, w := range s.m.targets.list {
 		_, on := w.wish.Params.Get(param.TLS)
 		if (w.wish.Secrets != "") != on {
 			t.Errorf("%v: secrets %q", w.wish.TID, w.wish.Secrets)

@@ -25,9 +25,11 @@ const (
 	Parked
 	// Collision: another wish has the same unit name.
 	Collision
+
+	stateCount
 )
 
-var stateNames = [...]string{"waiting", "connecting", "connected", "excluded", "foreign", "stopped", "parked", "collision"}
+var stateNames = [stateCount]string{"waiting", "connecting", "connected", "excluded", "foreign", "stopped", "parked", "collision"}
 
 // String returns the state's name as SPEC section 7 spells it.
 func (s State) String() string { return stateNames[s] }
@@ -44,25 +46,6 @@ var moves = map[State][]State{
 	Collision:  {Waiting},
 }
 
-// phase is what a target waits for within its state.
-type phase int
-
-const (
-	idle     phase = iota
-	blocked        // waiting: a wish that the same connection may serve is connecting
-	looking        // waiting: what does systemd say of the unit?
-	probing        // connecting: is the peer there?
-	queued         // connecting: for a place among the parallel connects
-	clearing       // connecting: the unit of an earlier connect with other parameters is being stopped
-	job            // connecting: systemd runs our job
-	settling       // connecting: the kernel has the controller, the association is not up yet (fc)
-	unknown        // connecting: the bus went away under the job
-)
-
-var phaseNames = [...]string{"idle", "blocked", "looking", "probing", "queued", "clearing", "job", "settling", "unknown"}
-
-func (p phase) String() string { return phaseNames[p] }
-
 // transition is the one door between states. It panics on a move that the diagram in docs/architecture.md does not have:
 // a broken invariant must not go on to touch controllers.
 func (m *Machine) transition(t *target, to State) {
@@ -75,12 +58,21 @@ func (m *Machine) transition(t *target, to State) {
 	if to != t.state {
 		t.since = m.now
 	}
-	t.state, t.phase, t.next = to, idle, never
-	t.touched, t.inLine = m.step, never
-	t.checked = t.checked && (to == Waiting || to == Connecting)
-	t.ending = t.ending && to == Stopped
+	t.state = to
+	t.attempt = attempt{inspected: t.attempt.inspected && (to == Waiting || to == Connecting)}
+	m.at(&t.timer, never)
 	if to != Connected {
 		m.leaveRead(t)
-		t.device, t.unended = "", false
+		m.setDevice(t, nil)
+		t.unended = false
+	}
+	m.touch(t)
+	m.mayDrop(t)
+}
+
+// allowed panics on a step that a target cannot be in in its state, as transition does on a move that there is not.
+func (m *Machine) allowed(t *target, s step) {
+	if !slices.Contains(steps[s].states, t.state) {
+		panic(fmt.Sprintf("target %v cannot be %v while it is %v", t.wish.TID, s, t.state))
 	}
 }

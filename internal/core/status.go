@@ -5,60 +5,80 @@ import (
 	"strings"
 )
 
+// counts are what the status line tells.
+type counts struct {
+	valid       bool
+	shutdown    bool
+	configured  bool
+	audited     bool
+	bus         bool
+	targets     int
+	state       [stateCount]int
+	retrying    int
+	unresolved  int
+	configFault int
+}
+
 // report keeps the one line of state up to date.
 func (m *Machine) report() {
-	text := m.summary()
-	if text != m.status {
+	now := m.counts()
+	if now == m.told {
+		return
+	}
+	m.told = now
+	if text := now.String(); text != m.status {
 		m.status = text
 		m.emit(Status{Text: text})
 	}
 }
 
-func (m *Machine) summary() string {
+func (m *Machine) counts() counts {
+	m.targets.index()
+	c := counts{
+		valid: true, shutdown: m.shutdown, configured: m.configured, audited: m.audited, bus: m.bus, targets: m.Targets(),
+		unresolved: m.names.unresolved, configFault: len(m.cfg.Errors),
+	}
+	for y, n := range m.targets.count {
+		c.state[y.state] += n
+		if y.retrying {
+			c.retrying += n
+		}
+	}
+	return c
+}
+
+func (c counts) String() string {
 	switch {
-	case m.shutdown:
+	case c.shutdown:
 		return "the system is shutting down"
-	case !m.configured:
+	case !c.configured:
 		return "reading the configuration"
-	case !m.audited:
+	case !c.audited:
 		return "looking at what is connected"
 	}
-	count := map[State]int{}
-	retrying, unresolved := 0, 0
-	m.eachName(func(n *name) {
-		if len(n.wishes) == 0 {
-			unresolved++
-		}
-	})
-	for _, t := range m.targets {
-		count[t.state]++
-		if t.state == Waiting && t.attempts > 0 {
-			retrying++
-		}
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d controllers connected", count[Connected], len(m.targets)+unresolved)
+	fmt.Fprintf(&b, "%d of %d controllers connected", c.state[Connected], c.targets+c.unresolved)
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
-		{count[Connecting] + count[Waiting] - retrying, "connecting"},
-		{retrying, "retrying"},
-		{unresolved, "without an address"},
-		{count[Excluded], "excluded"},
-		{count[Foreign], "of other owners"},
-		{count[Stopped], "stopped"},
-		{count[Parked], "parked"},
-		{count[Collision], "with the unit name of another"},
+		{c.state[Connecting] + c.state[Waiting] - c.retrying, "connecting"},
+		{c.retrying, "retrying"},
+		{c.unresolved, "without an address"},
+		{c.state[Excluded], "excluded"},
+		{c.state[Foreign], "of other owners"},
+		{c.state[Stopped], "stopped"},
+		{c.state[Parked], "parked"},
+		{c.state[Collision], "with the unit name of another"},
 	} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}
 	}
-	if n := len(m.cfg.Errors); n > 0 {
-		b.WriteString("; " + errorsIn(n) + ", see nvme-discoverctl config check")
+	if c.configFault > 0 {
+		b.WriteString("; " + errorsIn(c.configFault) + ", see nvme-discoverctl config check")
 	}
-	if !m.bus {
+	if !c.bus {
 		b.WriteString("; cannot talk to systemd")
 	}
 	return b.String()
@@ -67,11 +87,12 @@ func (m *Machine) summary() string {
 // Size returns how many things the machine remembers, of whatever kind: for tests that hold it to a bound, since a daemon
 // that runs for years must not remember more than there is.
 func (m *Machine) Size() int {
-	n := len(m.targets) + len(m.byTID) + len(m.byUnit) + len(m.groups) + len(m.queue) + len(m.stopped) + len(m.devices) +
-		len(m.removed) + len(m.units) + len(m.probes) + len(m.kicks) + len(m.orphans) + len(m.fc.ports)
-	for _, t := range m.targets {
-		n += len(t.sources) + len(t.page) + len(t.children) + len(t.ended)
-	}
+	ts, ds := &m.targets, &m.devices
+	n := len(ts.list) + len(ts.byTID) + len(ts.byUnit) + len(ts.named) + len(ts.byNQN) + len(ts.groups) + len(ts.ofPair) +
+		len(ds.byName) + len(ds.removed) + len(ds.at) + len(ds.ofUnit) + len(ds.ofPair) + len(m.units.byName) + len(m.units.changed) +
+		len(m.timers.heap) + len(m.stopped) + len(m.probes) + len(m.orphans) + len(m.stopping) + len(m.fc.ports) + len(m.desired.claims) +
+		len(m.queue.urgent) + len(m.queue.others) + m.kept
+	m.all(func(t *target) { n += len(t.sources) + len(t.ended) })
 	for _, p := range m.probes {
 		n += len(p.waiting)
 	}

@@ -7,77 +7,313 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // target is a wish and how far it has got.
 type target struct {
-	wish    wish.Wish
-	unit    string // the unit that its next connect uses: its own, or the adopted one of another version
-	sources []string
-	desired bool // in the view; a target that is not is dropped as soon as nothing of ours runs for it
+	order   uint64    // of creation: whatever concerns several targets takes them in this order
+	wish    wish.Wish // setWish alone changes it
+	group   group     // of the wish
+	unit    string    // the unit that its next connect uses: its own, or the adopted one of another version; setUnit alone changes it
+	sources []string  // never changed in place: views share it
+	desired bool      // in the desired set; a target that is not is dropped as soon as nothing of ours runs for it
+	dropped bool      // forgotten: nothing may refer to it any more
 
-	state   State
-	phase   phase
+	state   State     // transition alone changes it
+	attempt attempt   // transition and proceed alone change it
 	since   time.Time // when it came into the state
-	next    time.Time // when its phase is due
-	touched uint64    // step of its last change
+	timer   timer     // set while it waits for a time: the next attempt, the next poll, the next inspection
+	touched uint64    // step of its last change: a snapshot that was asked for earlier says nothing about it
 
-	device      string // Connected, or Foreign's: nvmeN
-	via         string // Connected: the unit that held the device then, maybe another target's
+	device      *device // set exactly while it is Connected or Foreign; setDevice alone changes it
+	via         string  // Connected: the unit that held the device then, maybe another target's
 	connectedAt time.Time
+	begun       uint64    // step in which its last attempt joined the queue, or its job began
 	attempts    int       // failed ones since it last stayed connected
 	notBefore   time.Time // Waiting: no kick comes before that
-	checked     bool      // its active unit was looked at before that is started anew
-	ending      bool      // Stopped: its unit is being stopped by request
 
-	lookFor     reason
-	mute        bool // the last failure was a peer that accepts and stays silent: ask it for an answer of the protocol
-	lastErr     string
-	errSince    time.Time
-	errLogged   time.Time
-	errRepeated int // failures that lastErr stands for
-
-	group  group     // what it holds while it connects
-	inLine time.Time // waits for that since then
+	unresponsive bool // the last failure was a peer that accepts and stays silent: ask it for an answer of the protocol
+	lastErr      string
+	errSince     time.Time
+	errLogged    time.Time
+	errRepeated  int // failures that lastErr stands for
 
 	dc // of a discovery controller
-}
 
-// dc is what is known of a discovery controller besides its connection.
-type dc struct {
-	page     []discoverylog.Entry // last good log page
-	flaws    []string             // what of it could not be read
-	judgedBy origin               // what skipped and children follow from, beside the page
-	skipped  []string             // why an entry of the page is not connected; "" for one that is or needs not be
-	pageRead time.Time
-	found    config.Discovered // parameters of the wishes that it makes
-	children []wish.Wish       // the wishes that it makes
-	settled  bool              // read once, or failed once: SPEC 7.8 waits for that
-
-	readErr       string // why the last read failed
-	readErrLogged time.Time
-
-	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
-	epcsd       bool               // the DC says that it supports connections that are kept
-	parking     bool               // our stop of its unit is under way, to poll it later
-	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
-	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
-
-	retainUntil time.Time // known only dynamically and its source is gone: when to forget it
-	sourced     bool      // in the view by a source that is there now, not by retention
-	static      bool      // configured
+	// What indexes and views have of it:
+	place     int // in targets.list
+	tallied   tally
+	unindexed bool        // it has changed since it was tallied
+	changedAt uint64      // step in which Machine.Changed returns it
+	view      *TargetView // nil when it has changed since
+	unviewed  bool        // Machine.View has to take it in
 }
 
 // muteErrno is what the kernel's connect gives for a peer that accepts and never answers (FACTS: EAGAIN after 10 s).
 const muteErrno = 11
 
+// targets are all targets and their indexes.
+type targets struct {
+	made    uint64    // how many there ever were
+	list    []*target // in their order; nil where one was dropped
+	holes   int       // in list
+	moved   bool      // targets have other places since the last view
+	byTID   map[tid.TID]*target
+	byUnit  map[string]*target            // who may use a unit's name
+	named   map[string]int                // how many targets have a unit's name, those in collision too
+	collide map[string][]*target          // in collision over a unit's name
+	byNQN   map[string]map[*target]bool   // by the folded NQN of the wish
+	ofPair  map[hostPair]map[*target]bool // by the host NQN and host ID of the wish
+	groups  map[group]*contest
+
+	// By index, which brings them up to date:
+	unindexed []*target
+	count     map[tally]int
+	waiting   map[string]map[*target]bool // idle and waiting, by transport
+	unheard   int                         // discovery controllers that have to be heard before orphans are decided
+
+	changed  []*target // in this step, dropped ones among them
+	unlisted []tid.TID // that a target ceased to have in this step
+}
+
+func newTargets() targets {
+	return targets{
+		byTID: map[tid.TID]*target{}, byUnit: map[string]*target{}, named: map[string]int{}, collide: map[string][]*target{},
+		byNQN: map[string]map[*target]bool{}, ofPair: map[hostPair]map[*target]bool{}, groups: map[group]*contest{}, count: map[tally]int{}, waiting: map[string]map[*target]bool{},
+	}
+}
+
+// tally is what the indexes count a target by.
+type tally struct {
+	counted   bool
+	state     State
+	retrying  bool   // Waiting after a failure
+	transport string // of an idle one that waits, "" of any other
+	unheard   bool
+}
+
+func (t *target) tally() tally {
+	if t.dropped {
+		return tally{}
+	}
+	now := tally{counted: true, state: t.state, retrying: t.state == Waiting && t.attempts > 0}
+	if t.state == Waiting && t.is(idle) {
+		now.transport = t.wish.TID.Transport
+	}
+	now.unheard = t.wish.Kind == tid.Discovery && !t.heard && t.state != Stopped && t.state != Foreign && t.state != Collision
+	return now
+}
+
+// index brings the indexes that depend on a target's state up to date.
+func (ts *targets) index() {
+	for _, t := range ts.unindexed {
+		t.unindexed = false
+		was, now := t.tallied, t.tally()
+		if was == now {
+			continue
+		}
+		t.tallied = now
+		ts.add(was, t, -1)
+		ts.add(now, t, 1)
+	}
+	ts.unindexed = ts.unindexed[:0]
+}
+
+func (ts *targets) add(y tally, t *target, n int) {
+	if !y.counted {
+		return
+	}
+	key := y
+	key.transport = ""
+	if ts.count[key] += n; ts.count[key] == 0 {
+		delete(ts.count, key)
+	}
+	if y.unheard {
+		ts.unheard += n
+	}
+	if y.transport == "" {
+		return
+	}
+	put(ts.waiting, y.transport, t, n > 0)
+}
+
+// put adds t to a set of an index, or takes it out.
+func put[K comparable](index map[K]map[*target]bool, key K, t *target, in bool) {
+	set := index[key]
+	switch {
+	case in && set == nil:
+		index[key] = map[*target]bool{t: true}
+	case in:
+		set[t] = true
+	default:
+		if delete(set, t); len(set) == 0 {
+			delete(index, key)
+		}
+	}
+}
+
+// inOrder returns the targets of a set in their order.
+func (m *Machine) inOrder(set map[*target]bool) []*target {
+	list := make([]*target, 0, len(set))
+	for t := range set {
+		list = append(list, t)
+	}
+	m.work += len(list)
+	slices.SortFunc(list, byOrder)
+	return list
+}
+
+func byOrder(a, b *target) int {
+	if a.order < b.order {
+		return -1
+	}
+	return 1
+}
+
+// all calls f for every target, in their order. Only an audit, a reload and a request for all of them may.
+func (m *Machine) all(f func(*target)) {
+	for _, t := range m.targets.list[:len(m.targets.list):len(m.targets.list)] {
+		if t != nil && !t.dropped {
+			m.work++
+			f(t)
+		}
+	}
+}
+
+// Targets returns how many there are.
+func (m *Machine) Targets() int { return len(m.targets.list) - m.targets.holes }
+
+// newTarget makes the target of a wish that has none.
+func (m *Machine) newTarget(w wish.Wish) *target {
+	m.targets.made++
+	t := &target{order: m.targets.made, place: len(m.targets.list), since: m.now}
+	t.timer.owner = t
+	t.retention.owner = retention{t}
+	m.targets.list = append(m.targets.list, t)
+	m.setUnit(t, w.TID.UnitName())
+	m.setWish(t, w)
+	m.at(&t.timer, m.now)
+	m.touch(t)
+	return t
+}
+
+// setWish makes a target stand for a wish.
+func (m *Machine) setWish(t *target, w wish.Wish) {
+	if t.wish == w {
+		return
+	}
+	if g := groupOf(w); g != t.group {
+		m.leaveGroup(t)
+		t.group = g
+	}
+	if t.wish.TID != w.TID {
+		m.unlist(t)
+		m.targets.byTID[w.TID] = t
+		put(m.targets.byNQN, tid.FoldNQN(w.TID.NQN), t, true)
+		put(m.targets.ofPair, hostPair{w.TID.HostNQN, w.TID.HostID}, t, true)
+	}
+	t.wish = w
+	m.change(t)
+}
+
+// unlist takes a target out of the indexes of its wish.
+func (m *Machine) unlist(t *target) {
+	if m.targets.byTID[t.wish.TID] == t {
+		delete(m.targets.byTID, t.wish.TID)
+		m.targets.unlisted = append(m.targets.unlisted, t.wish.TID)
+	}
+	put(m.targets.byNQN, tid.FoldNQN(t.wish.TID.NQN), t, false)
+	put(m.targets.ofPair, hostPair{t.wish.TID.HostNQN, t.wish.TID.HostID}, t, false)
+}
+
+// setUnit changes the unit of a target; the use of the old one is not given up by it.
+func (m *Machine) setUnit(t *target, unit string) {
+	if t.unit == unit {
+		return
+	}
+	if t.unit != "" {
+		m.unname(t.unit)
+	}
+	t.unit = unit
+	m.targets.named[unit]++
+	m.unitChanged(unit)
+	m.change(t)
+}
+
+func (m *Machine) unname(unit string) {
+	if m.targets.named[unit]--; m.targets.named[unit] == 0 {
+		delete(m.targets.named, unit)
+	}
+	m.unitChanged(unit)
+}
+
+// user returns who uses a unit, nil if nobody does.
+func (m *Machine) user(unit string) *target { return m.targets.byUnit[unit] }
+
+// freeUnit ends t's use of its unit, if it has it, and lets those try that want the name too.
+func (m *Machine) freeUnit(t *target) bool {
+	if m.user(t.unit) != t {
+		return false
+	}
+	delete(m.targets.byUnit, t.unit)
+	m.unitChanged(t.unit)
+	others := m.targets.collide[t.unit]
+	delete(m.targets.collide, t.unit)
+	for _, other := range others {
+		if other.state == Collision && !other.dropped {
+			m.release(other)
+		}
+	}
+	return true
+}
+
+// setDevice binds a target to a device, nil to none.
+func (m *Machine) setDevice(t *target, d *device) {
+	if t.device == d {
+		return
+	}
+	if t.device != nil {
+		t.device.users = slices.DeleteFunc(t.device.users, func(o *target) bool { return o == t })
+		m.deviceChanged(t.device)
+	}
+	if t.device = d; d != nil {
+		at, _ := slices.BinarySearchFunc(d.users, t, byOrder)
+		d.users = slices.Insert(d.users, at, t)
+		m.deviceChanged(d)
+	}
+	m.change(t)
+}
+
+// touch notes that a target has moved: a snapshot that was asked for before says nothing about it any more.
+func (m *Machine) touch(t *target) {
+	t.touched = m.step
+	m.change(t)
+}
+
+// change notes that something of a target changed that indexes or views have.
+func (m *Machine) change(t *target) {
+	if !t.unindexed {
+		t.unindexed = true
+		m.targets.unindexed = append(m.targets.unindexed, t)
+	}
+	if t.changedAt != m.step {
+		t.changedAt = m.step
+		m.targets.changed = append(m.targets.changed, t)
+	}
+	m.viewAgain(t)
+}
+
 // group names the wishes that one connection might serve, pinned in whatever way. One of them connects at a time: the
 // kernel refuses no duplicate DC, and what the first one gets may serve the others.
 type group struct{ transport, traddr, trsvcid, nqn, hostnqn string }
+
+// contest is the wishes of one group while one of them connects.
+type contest struct {
+	holder  *target
+	waiting map[*target]bool
+}
 
 func groupOf(w wish.Wish) group {
 	g := group{w.TID.Transport, strings.ToLower(w.TID.Traddr), w.TID.Trsvcid, tid.FoldNQN(w.TID.NQN), w.TID.HostNQN}
@@ -89,58 +325,86 @@ func groupOf(w wish.Wish) group {
 
 // enterGroup makes the other wishes of t's group wait, and reports whether none of them is connecting already.
 func (m *Machine) enterGroup(t *target) bool {
-	g := groupOf(t.wish)
-	if busy := m.groups[g]; busy != nil && busy != t {
-		return false
+	switch c := m.targets.groups[t.group]; {
+	case c == nil:
+		m.targets.groups[t.group] = &contest{holder: t, waiting: map[*target]bool{}}
+		return true
+	case c.holder == t:
+		return true
 	}
-	m.groups[g], t.group = t, g
-	return true
+	return false
 }
 
-// inLine puts first whoever waits longest for its group: where nobody answers, others would take turns for ever.
-func inLine(a, b *target) int {
-	switch {
-	case a.inLine == b.inLine:
-		return 0
-	case b.inLine == never || a.inLine != never && a.inLine.Before(b.inLine):
-		return -1
+// block has t wait until the one of its group that connects is done. Whoever waits longest comes next: where nobody
+// answers, others would take turns for ever.
+func (m *Machine) block(t *target) {
+	m.proceed(t, blocked)
+	if t.attempt.since == never {
+		t.attempt.since = m.now
 	}
-	return 1
+	m.targets.groups[t.group].waiting[t] = true
 }
 
 // leaveGroup lets the other wishes of t's group go on.
 func (m *Machine) leaveGroup(t *target) {
-	if m.groups[t.group] != t {
+	c := m.targets.groups[t.group]
+	if c == nil {
 		return
 	}
-	delete(m.groups, t.group)
-	for _, other := range m.targets {
-		if other.phase == blocked && groupOf(other.wish) == t.group {
-			other.phase, other.next = idle, m.now
+	delete(c.waiting, t)
+	if c.holder != t {
+		return
+	}
+	delete(m.targets.groups, t.group)
+	for _, other := range m.inOrder(c.waiting) {
+		if other.is(blocked) {
+			m.proceed(other, idle)
+			m.at(&other.timer, m.now)
 		}
 	}
 }
 
 // adopt makes unit the one that t uses, unless it is used already.
 func (m *Machine) adopt(t *target, unit string) {
-	if m.byUnit[unit] != nil {
+	if m.user(unit) != nil {
 		return
 	}
-	if m.byUnit[t.unit] == t {
-		delete(m.byUnit, t.unit)
-	}
-	t.unit = unit
-	m.byUnit[unit] = t
+	m.freeUnit(t)
+	m.setUnit(t, unit)
+	m.use(t)
 }
 
-// attempt judges a waiting or parked target and begins to connect it if nothing speaks against that.
-func (m *Machine) attempt(t *target) {
+// use gives t the unit that it names, which nobody uses.
+func (m *Machine) use(t *target) {
+	m.targets.byUnit[t.unit] = t
+	m.unitChanged(t.unit)
+}
+
+func (t *target) rank() (kind int, since time.Time, order uint64) {
+	if t.is(inspecting) {
+		return rankInspection, never, t.order
+	}
+	return rankAttempt, t.attempt.since, t.order
+}
+
+// due makes the next attempt, polls a parked DC, or looks at a unit again.
+func (t *target) due(m *Machine) {
+	switch {
+	case t.is(inspecting):
+		m.inspect(t, t.attempt.why)
+	case t.state == Waiting && t.is(idle), t.state == Parked:
+		m.connect(t)
+	}
+}
+
+// connect judges a waiting or parked target and begins to connect it if nothing speaks against that.
+func (m *Machine) connect(t *target) {
 	if t.state != Waiting {
 		m.transition(t, Waiting)
 	}
-	t.next = never
-	if m.byUnit[t.unit] != t {
-		t.unit = t.wish.TID.UnitName()
+	m.at(&t.timer, never)
+	if m.user(t.unit) != t {
+		m.setUnit(t, t.wish.TID.UnitName())
 	}
 	if m.stopped[t.unit] {
 		m.transition(t, Stopped)
@@ -153,23 +417,22 @@ func (m *Machine) attempt(t *target) {
 		m.exclude(t, where)
 		return
 	}
-	if user := m.byUnit[t.unit]; user != nil && user != t {
+	if user := m.user(t.unit); user != nil && user != t {
 		switch {
 		case user.wish.TID.UnitName() == t.unit:
 			m.log(slog.LevelError, KindCollision, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
 			m.transition(t, Collision)
+			m.targets.collide[t.unit] = append(m.targets.collide[t.unit], t)
 			return
-		case !user.droppable(): // it has adopted the unit and something runs there
-			t.next = m.now.Add(lookAgain)
+		case user.busy(): // it has adopted the unit and something runs there
+			m.in(&t.timer, inspectAgain)
 			return
 		}
 		m.adopt(user, user.wish.TID.UnitName())
 	}
-	m.byUnit[t.unit] = t
+	m.use(t)
 	if !m.enterGroup(t) {
-		if t.phase = blocked; t.inLine == never {
-			t.inLine = m.now
-		}
+		m.block(t)
 		return
 	}
 	m.transition(t, Connecting)
@@ -180,8 +443,10 @@ func (m *Machine) attempt(t *target) {
 	m.enqueue(t)
 }
 
-// served lets t be where there is nothing to connect: with a controller that a unit of ours holds, or with another
-// orchestrator's. It reports whether there is one.
+// busy reports whether something of ours runs for a target.
+func (t *target) busy() bool { return steps[t.attempt.step].busy }
+
+// served binds t to a controller that a unit of ours holds, or to another orchestrator's, and reports whether there is one.
 func (m *Machine) served(t *target) bool {
 	d := m.serving(t.wish.TID)
 	switch {
@@ -189,8 +454,7 @@ func (m *Machine) served(t *target) bool {
 		return false
 	case m.foreign(d):
 		m.log(slog.LevelInfo, KindForeign, t, d.Name+" serves it and belongs to "+d.Owner+": hands off")
-		m.transition(t, Foreign)
-		t.device = d.Name
+		m.leaveTo(t, d)
 		return true
 	case m.held(d):
 		m.adopt(t, d.Unit)
@@ -200,6 +464,12 @@ func (m *Machine) served(t *target) bool {
 	return false
 }
 
+// leaveTo leaves t to the orchestrator that owns d.
+func (m *Machine) leaveTo(t *target, d *device) {
+	m.transition(t, Foreign)
+	m.setDevice(t, d)
+}
+
 // exclude puts t behind the exclusion list, and stops the unit that a lost connection left for the next attempt. An NBFT
 // target is a boot disk of the host: worth a warning.
 func (m *Machine) exclude(t *target, where string) {
@@ -207,27 +477,27 @@ func (m *Machine) exclude(t *target, where string) {
 	if t.wish.Owner == wish.OwnerNBFT {
 		level = slog.LevelWarn
 	}
-	if u := m.units[t.unit]; m.byUnit[t.unit] == t && u != nil && u.active && u.op == OpNone {
+	if u := m.units.byName[t.unit]; m.user(t.unit) == t && u != nil && u.active && u.op == OpNone {
 		m.end(t.unit, "its target is excluded")
 	}
 	m.log(level, KindExcluded, t, "excluded by "+where)
 	m.transition(t, Excluded)
-	t.settled = true
+	m.hear(t)
 }
 
 // connected binds t to the device that serves it.
 func (m *Machine) connected(t *target, d *device) {
-	if t.state == Connected && t.device == d.Name {
+	if t.state == Connected && t.device == d {
 		return
 	}
-	m.dequeue(t)
 	kind, msg := KindConnected, "connected"
-	if t.state == Waiting && t.phase != looking {
+	if t.state == Waiting && !t.is(inspecting) {
 		kind, msg = KindAdopted, "connected already, keeping it"
 	}
 	m.transition(t, Connected)
-	t.device, t.via, t.connectedAt = d.Name, d.Unit, m.now
-	t.mute, t.lastErr = false, ""
+	m.setDevice(t, d)
+	t.via, t.connectedAt = d.Unit, m.now
+	t.unresponsive, t.lastErr = false, ""
 	m.log(slog.LevelInfo, kind, t, msg)
 	if m.readable(t) {
 		m.readLog(t)
@@ -239,25 +509,26 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	if m.withoutSource(t, errno) {
 		return
 	}
-	n := m.nameOf(t)
+	n := m.names.of(t)
 	if n != nil && m.nextAddress(t, n, err) {
 		return
 	}
-	if m.overtaken(t) {
+	if m.predatesAnnouncement(t) {
 		t.attempts = 0
 	}
 	m.transition(t, Waiting)
-	t.settled = true
+	m.hear(t)
 	t.attempts++
-	t.mute = errno == muteErrno
+	t.unresponsive = errno == muteErrno
 	delay := m.backoff(t.attempts, m.cfg.Settings.ReconnectMaxDelay)
-	t.next = m.now.Add(delay)
-	if n != nil { // all its addresses failed: the name is asked again first
-		t.next, n.next = never, t.next
+	if n == nil {
+		m.in(&t.timer, delay)
+	} else { // all its addresses failed: the name is resolved again first
+		m.in(&n.timer, delay)
 		err, n.round = strings.Join(n.round, "; "), nil
 	}
 	m.complain(t, err, delay)
-	m.doubt(t)
+	m.recheckPort(t)
 }
 
 // complain logs a failure: the first of its kind at once, the same again only once in a while and with a count.
@@ -292,8 +563,6 @@ func binding(t tid.TID) string {
 
 // byAdmin marks t as stopped on purpose, for this and later lives of the daemon. how is what is known of it.
 func (m *Machine) byAdmin(t *target, how string) {
-	m.dequeue(t)
-	m.leaveGroup(t)
 	for _, unit := range m.unitsOf(t) {
 		m.stopped[unit] = true
 		m.emit(MarkStopped{Unit: unit})
@@ -306,41 +575,56 @@ func (m *Machine) byAdmin(t *target, how string) {
 		m.transition(t, Waiting)
 	}
 	m.transition(t, Stopped)
-	t.settled = true
+	m.hear(t)
 }
 
 // unitsOf are the units by which a stop of t is remembered: the one that it uses, and where that is an adopted one, which the
 // next daemon will not find any more, its own.
 func (m *Machine) unitsOf(t *target) []string {
 	own := t.wish.TID.UnitName()
-	if user := m.byUnit[own]; t.unit == own || user != nil && user != t {
+	if user := m.user(own); t.unit == own || user != nil && user != t {
 		return []string{t.unit}
 	}
 	return []string{t.unit, own}
 }
 
+// release lets a target that was kept from connecting try again now.
+func (m *Machine) release(t *target) {
+	m.transition(t, Waiting)
+	t.attempts, t.unresponsive = 0, false
+	t.notBefore = never
+	m.at(&t.timer, m.now)
+}
+
 // drop forgets a target that is wished for no more. Its device, if it has one, stays connected until it drops; a unit
 // without a device explains nothing any more and is stopped.
-func (m *Machine) drop(dropped ...*target) {
-	gone := map[*target]bool{}
-	for _, t := range dropped {
-		gone[t] = true
-		connected := t.state == Connected
-		m.leaveGroup(t)
-		if m.byUnit[t.unit] == t {
-			delete(m.byUnit, t.unit)
-			if !connected {
-				m.abandon(t.unit, "", "its connection is no longer wanted")
-			}
-		}
-		delete(m.byTID, t.wish.TID)
+func (m *Machine) drop(t *target) {
+	m.leaveGroup(t)
+	m.dropPage(t)
+	m.at(&t.timer, never)
+	m.at(&t.retention, never)
+	connected := t.state == Connected
+	m.leaveRead(t)
+	m.setDevice(t, nil)
+	t.attempt = attempt{}
+	m.unlist(t)
+	m.unname(t.unit)
+	if m.freeUnit(t) && !connected {
+		m.abandon(t.unit, "", "its connection is no longer wanted")
 	}
-	is := func(t *target) bool { return gone[t] }
-	m.queue = slices.DeleteFunc(m.queue, is)
-	m.targets = slices.DeleteFunc(m.targets, is)
-	for _, other := range m.targets {
-		if other.state == Collision && m.byUnit[other.unit] == nil {
-			m.release(other)
-		}
+	m.change(t)
+	m.targets.remove(t)
+}
+
+// remove takes a target out of the list, which is made anew when half of it is holes.
+func (ts *targets) remove(t *target) {
+	ts.list[t.place] = nil
+	if ts.holes++; ts.holes <= len(ts.list)/2 || ts.holes < 64 {
+		return
 	}
+	ts.list = slices.DeleteFunc(ts.list, func(t *target) bool { return t == nil })
+	for i, t := range ts.list {
+		t.place = i
+	}
+	ts.holes, ts.moved = 0, true
 }

@@ -4,56 +4,92 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
+// inspectAgain is the time between inspections of a unit on which somebody else's job runs.
+const inspectAgain = 2 * time.Second
+
 // unit is what systemd holds under one name.
 type unit struct {
-	active  bool
+	name    string
+	active  bool     // setActive alone changes it
 	begins  bool     // it was seen while somebody started it, or was about to
 	argv    []string // its command, nil if unknown
-	op      Op       // our job on it
-	had     bool     // this daemon started it, or saw a controller of its
+	ended   bool     // our last job on it was a stop, and it was carried out
+	unsure  bool     // the end of a job of ours was not heard: what it holds is what its files say until systemd tells
+	op      Op       // our job on it; setOp alone changes it
+	had     bool     // this daemon has started it or has seen it hold a controller
 	foreign string   // type of the last job that was not ours, since our last one
-	touched uint64
+	jobbed  uint64   // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
+	touched uint64   // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
 
-// reason is why systemd is asked about a unit.
-type reason int
+// units are all units that systemd is known to hold, or that a job of ours runs on.
+type units struct {
+	byName  map[string]*unit
+	running int // units that a job of ours is connecting
 
-const (
-	afterLoss   reason = iota // its controller went away
-	afterExists               // our start was refused: there is a unit of that name
-	afterCancel               // our start was cancelled
-)
+	changed map[string]bool // names that Machine.View has to look at
+}
+
+func newUnits() units { return units{byName: map[string]*unit{}, changed: map[string]bool{}} }
 
 func (m *Machine) unitOf(name string) *unit {
-	u := m.units[name]
+	u := m.units.byName[name]
 	if u == nil {
-		u = &unit{}
-		m.units[name] = u
+		u = &unit{name: name}
+		m.units.byName[name] = u
 	}
 	return u
 }
 
-// unitHolds tells whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
+// unitChanged notes that a unit, or what there is of it, changed: Machine.View looks at it again.
+func (m *Machine) unitChanged(name string) {
+	if name != "" {
+		m.units.changed[name] = true
+	}
+}
+
+func (m *Machine) setActive(u *unit, active bool, argv []string) {
+	if u.active != active {
+		m.unitChanged(u.name)
+	}
+	u.active, u.argv = active, argv
+}
+
+func (m *Machine) setOp(u *unit, op Op) {
+	connects := func(op Op) int {
+		if op == OpStart || op == OpRestart {
+			return 1
+		}
+		return 0
+	}
+	m.units.running += connects(op) - connects(u.op)
+	u.op, u.jobbed = op, m.step
+	u.ended = false
+}
+
+// unitHolds reports whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
 // the controller was seen.
 func (m *Machine) unitHolds(name string) bool {
-	u := m.units[name]
-	return u != nil && (u.active || u.begins || u.op == OpStart || u.op == OpRestart)
+	u := m.units.byName[name]
+	return u != nil && (u.active || u.begins || u.unsure || u.op == OpStart || u.op == OpRestart)
 }
 
 // tidy forgets a unit that is gone.
 func (m *Machine) tidy(name string) {
-	if u := m.units[name]; u != nil && !u.active && u.op == OpNone && m.byUnit[name] == nil {
-		delete(m.units, name)
+	if u := m.units.byName[name]; u != nil && !u.active && !u.unsure && u.op == OpNone && m.user(name) == nil {
+		delete(m.units.byName, name)
 	}
 }
 
 func (m *Machine) stop(name, why string) {
 	u := m.unitOf(name)
-	u.op, u.foreign, u.touched = OpStop, "", m.step
+	m.setOp(u, OpStop)
+	u.foreign, u.touched = "", m.step
 	m.emit(StopUnit{Unit: name, Why: why})
 }
 
@@ -68,7 +104,7 @@ func (m *Machine) end(name, why string) {
 // abandon stops a unit that nothing wants and that has no controller any more, now or when systemd can be talked to again.
 // device is what it had, "" if that is not known.
 func (m *Machine) abandon(name, device, why string) {
-	u := m.units[name]
+	u := m.units.byName[name]
 	switch {
 	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
 	case !m.bus:
@@ -79,17 +115,29 @@ func (m *Machine) abandon(name, device, why string) {
 	}
 }
 
-// look asks systemd about the unit of t before anything is decided, and keeps the other wishes of its group waiting.
-func (m *Machine) look(t *target, why reason) {
+// inspect asks systemd about the unit of t before anything is decided, again and again until it has an answer that decides,
+// and keeps the other wishes of its group waiting.
+func (m *Machine) inspect(t *target, why inspection) {
+	m.await(t, why)
+	m.in(&t.timer, inspectAgain)
+	m.enterGroup(t)
+	m.ask(t.unit)
+}
+
+// ask asks systemd about a unit, if it can be talked to.
+func (m *Machine) ask(unit string) {
+	if m.bus {
+		m.emit(AskUnit{Unit: unit, Token: m.step})
+	}
+}
+
+// await has t wait for what its unit turns out to be. The end of our job on it tells, if no inspection is begun.
+func (m *Machine) await(t *target, why inspection) {
 	if t.state != Waiting {
 		m.transition(t, Waiting)
 	}
-	t.phase, t.lookFor, t.touched = looking, why, m.step
-	t.next = m.now.Add(lookAgain)
-	m.enterGroup(t)
-	if m.bus {
-		m.emit(AskUnit{Unit: t.unit})
-	}
+	m.proceed(t, inspecting)
+	t.attempt.why = why
 }
 
 // foreignJob looks at a unit on which somebody else's job begins or ends.
@@ -97,7 +145,10 @@ func (m *Machine) foreignJob(ev ForeignJob) {
 	if u := m.unitOf(ev.Unit); u.op == OpNone || ev.Type == "stop" {
 		u.foreign, u.touched = ev.Type, m.step
 	}
-	m.emit(AskUnit{Unit: ev.Unit})
+	if ev.Type == "stop" && !ev.Removed { // begun now, so it is not one of ours whose end was not heard
+		delete(m.stopping, ev.Unit)
+	}
+	m.emit(AskUnit{Unit: ev.Unit, Token: m.step})
 }
 
 func (m *Machine) unitState(ev UnitState) {
@@ -111,100 +162,117 @@ func (m *Machine) unitState(ev UnitState) {
 		m.shutdown = true
 		return
 	}
-	u := m.unitOf(ev.Unit)
-	if u.op != OpNone { // our own job: its end tells
+	if m.units.byName[ev.Unit] == nil && m.user(ev.Unit) == nil { // it went since it was asked about
 		return
 	}
-	u.touched = m.step
+	u := m.unitOf(ev.Unit)
+	switch {
+	case u.op != OpNone: // our own job: its end tells
+		return
+	case ev.Token != 0 && ev.Token < u.jobbed:
+		m.ask(ev.Unit)
+		return
+	}
+	u.touched, u.unsure = m.step, false
+	begun := u.begins
 	u.begins = ev.Info.begins()
 	var d *device
 	if ev.Device != nil {
 		d = m.record(*ev.Device)
 	}
-	t := m.byUnit[ev.Unit]
+	t := m.user(ev.Unit)
 	switch ev.Info.Active {
 	case "active", "reloading":
-		u.active, u.argv = true, ev.Info.Argv
-		if ev.Info.Job == "" {
-			delete(m.stopping, ev.Unit) // it is over
+		m.setActive(u, true, ev.Info.Argv)
+		if ev.Info.Job == "" { // whatever stopped it is over
+			delete(m.stopping, ev.Unit)
+			u.foreign = ""
 		}
-		if ev.Unread { // it may have a controller: the next look tells
+		if ev.Unread { // it may have a controller: the next inspection tells
 			return
 		}
 		if d != nil {
 			m.bind(d)
 		}
-		if t == nil || t.phase != looking {
+		if t == nil || !t.is(inspecting) {
 			return
 		}
-		if t.lookFor == afterLoss {
+		if t.attempt.why == afterLoss {
 			m.decide(t)
 		} else {
-			m.attempt(t)
+			m.connect(t)
 		}
 	case "activating":
-		return // somebody starts it: the end of that job or the next look tells
+		delete(m.stopping, ev.Unit) // the stop of a restart is over
+		return                      // somebody starts it: the end of that job or the next inspection tells
 	default:
 		if ev.Info.Job != "" && ev.Info.Job != "stop" {
 			return // a restart passes through here
 		}
-		if m.stopping[ev.Unit] { // an earlier daemon's own stop
+		if m.stopping[ev.Unit] { // a stop of ours whose end was not heard
 			m.stoppedBefore(ev, t, u)
 			return
 		}
 		if ev.Info.Job == "stop" { // ours would have been waited for
 			u.foreign = "stop"
 		}
-		u.active, u.argv = false, nil
-		m.stoppedOutside(ev.Unit, t, u)
+		m.setActive(u, false, nil)
+		m.stoppedOutside(ev, t, u, begun)
 		m.tidy(ev.Unit)
 	}
 }
 
-// stoppedBefore goes on where an earlier daemon stopped a unit for reasons of its own: when it is gone, it is started anew.
+// stoppedBefore goes on where this daemon or an earlier one stopped a unit for reasons of its own: when the unit is gone, it is
+// started anew.
 func (m *Machine) stoppedBefore(ev UnitState, t *target, u *unit) {
 	if ev.Info.Active == "deactivating" {
-		return // the next look tells
+		return // the next inspection tells
 	}
 	delete(m.stopping, ev.Unit)
-	u.active, u.argv = false, nil
-	if t != nil && t.phase == looking {
-		m.attempt(t)
+	m.setActive(u, false, nil)
+	if t != nil && t.is(inspecting) {
+		m.connect(t)
 	}
 	m.tidy(ev.Unit)
 }
 
-// stoppedOutside handles a unit that is inactive, or about to be, without our doing.
-func (m *Machine) stoppedOutside(name string, t *target, u *unit) {
+// stoppedOutside handles a unit that is inactive, or about to be, without our doing. A connect that failed leaves a result,
+// a stop does not. begun is set if the unit was being started when it was last asked about.
+func (m *Machine) stoppedOutside(ev UnitState, t *target, u *unit, begun bool) {
 	switch {
 	case t == nil:
-		if u.foreign == "stop" && !m.stopped[name] {
-			m.stopped[name] = true
-			m.emit(MarkStopped{Unit: name})
+		if u.foreign == "stop" && !m.stopped[u.name] {
+			m.stopped[u.name] = true
+			m.emit(MarkStopped{Unit: u.name})
 		}
 	case t.state == Stopped:
-	case t.phase == looking && t.lookFor == afterExists && u.foreign != "stop", u.foreign != "" && u.foreign != "stop":
-		if t.phase == looking { // it ended, or somebody's own attempt to start it failed: ours comes next
-			m.fail(t, "the unit ended meanwhile", 0)
-		}
 	case u.foreign == "stop":
-		m.byAdmin(t, "an administrator stopped "+name)
-	case t.phase == looking:
-		m.byAdmin(t, name+" is inactive without our doing, as if an administrator had stopped it")
+		m.byAdmin(t, "an administrator stopped "+u.name)
+	case !t.is(inspecting):
+	case ev.Failure != nil && ev.Failure.Meaning != "":
+		m.fail(t, ev.Failure.Meaning, ev.Failure.Errno)
+	case t.attempt.why == afterExists, u.foreign != "", begun: // it ended, or somebody's own attempt to start it failed: ours comes next
+		m.fail(t, "the unit ended meanwhile", 0)
+	default:
+		m.byAdmin(t, u.name+" is inactive without our doing, as if an administrator had stopped it")
 	}
 }
 
 func (m *Machine) jobDone(ev JobDone) {
-	u := m.units[ev.Unit]
+	u := m.units.byName[ev.Unit]
 	if u == nil || u.op != ev.Op {
 		return
 	}
-	u.op, u.begins, u.touched = OpNone, false, m.step
+	m.setOp(u, OpNone)
+	u.begins, u.touched, u.unsure = false, m.step, ev.Outcome == Lost
+	if u.unsure && ev.Op != OpStart && u.foreign != "stop" {
+		m.stopping[ev.Unit] = true
+	}
 	var d *device
 	if ev.Device != nil {
 		d = m.record(*ev.Device)
 	}
-	t := m.byUnit[ev.Unit]
+	t := m.user(ev.Unit)
 	switch {
 	case ev.Op == OpStop:
 		m.stopDone(ev, u, t)
@@ -213,16 +281,14 @@ func (m *Machine) jobDone(ev JobDone) {
 	default:
 		m.startedUnwanted(ev, u)
 	}
-	if t != nil && !t.desired {
-		m.viewDirty = true
-	}
 	m.tidy(ev.Unit)
 }
 
 func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
 	switch ev.Outcome {
 	case Done, NoUnit:
-		u.active, u.argv = false, nil
+		m.setActive(u, false, nil)
+		u.ended = u.foreign != "stop"
 	case Lost:
 		m.audit("the end of a job was not heard")
 	default:
@@ -233,76 +299,114 @@ func (m *Machine) stopDone(ev JobDone, u *unit, t *target) {
 		return
 	}
 	switch {
-	case t.phase == clearing && !u.active:
+	case t.is(clearing) && !u.active:
 		m.adopt(t, t.wish.TID.UnitName())
 		m.enqueue(t)
-	case t.phase == clearing:
+	case t.is(clearing):
 		m.fail(t, "its unit cannot be stopped: "+string(ev.Outcome)+" "+ev.Err, 0)
-	case t.phase == looking:
-		m.look(t, afterExists)
-	case t.parking && t.state == Connected && u.active: // it goes on as it is
-		t.parking = false
-	case t.parking && t.state == Waiting:
-		m.park(t)
+	case t.is(inspecting):
+		m.inspect(t, afterExists)
+	case t.is(parking) && u.active && ev.Outcome != Lost: // it goes on as it is
+		m.proceed(t, idle)
 	}
 }
 
 func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 	if t.state == Stopped { // the administrator was faster
-		if u.active = ev.Outcome == Done; u.active {
+		if m.setActive(u, ev.Outcome == Done, u.argv); u.active {
 			m.stop(ev.Unit, "an administrator stopped it while it was connecting")
 		}
 		return
 	}
 	switch ev.Outcome {
 	case Done:
-		u.active, u.foreign = true, ""
-		switch {
-		case t.state == Connected:
-			if t.unended {
-				m.endUnkept(t)
-			}
-		case ev.Unread:
-			t.phase = unknown
-			m.audit("the controller of a unit could not be read")
-		case d == nil || !d.Serves(t.wish.TID) && !associating(d, t.wish.TID):
-			m.fail(t, "it was connected, but its controller is gone again", 0)
-		case m.foreign(d):
-			m.transition(t, Foreign)
-			t.device = d.Name
-		case d.State == "live" || t.wish.TID.Transport != tid.FC:
-			m.connected(t, d)
-		default:
-			t.phase = settling
+		m.setActive(u, true, u.argv)
+		delete(m.stopping, ev.Unit) // it has been started since
+		if u.foreign == "stop" {    // begun during our job, and over perhaps: nobody can tell from its end
+			m.inspectStopped(t)
+			return
 		}
+		m.started(ev, t, d)
 	case Exists:
-		u.active, u.argv = true, nil
-		m.look(t, afterExists)
+		m.setActive(u, true, nil)
+		m.inspectUnlessForeign(t, afterExists)
 	case NoUnit: // it went while our restart of it was on its way
-		u.active, u.argv = false, nil
-		if u.foreign == "stop" {
+		m.setActive(u, false, nil)
+		switch {
+		case u.foreign == "stop":
 			m.byAdmin(t, "an administrator stopped "+ev.Unit)
-		} else {
+		case t.state == Connecting || t.is(inspecting):
 			m.fail(t, "its unit is gone", 0)
 		}
 	case Canceled:
-		m.look(t, afterCancel)
+		m.inspectUnlessForeign(t, afterCancel)
 	case Lost:
-		if t.state == Connecting {
-			t.phase = unknown
+		switch {
+		case t.state == Connecting:
+			m.proceed(t, unknown)
+		case t.is(inspecting):
+			m.inspect(t, t.attempt.why)
 		}
 		m.audit("the end of a job was not heard")
 	default:
-		u.active, u.argv = false, nil
+		m.setActive(u, false, nil)
 		m.learnConcat(ev)
-		m.fail(t, failureOf(ev), errnoOf(ev))
+		switch {
+		case u.foreign == "stop":
+			m.inspectStopped(t)
+		case t.state != Foreign:
+			m.fail(t, failureOf(ev), errnoOf(ev))
+		}
+	}
+}
+
+// inspectStopped asks about the unit of t because somebody else began to stop it while our job ran.
+func (m *Machine) inspectStopped(t *target) {
+	if t.state == Connecting || t.is(inspecting) {
+		m.inspect(t, afterCancel)
+	} else {
+		m.ask(t.unit)
+	}
+}
+
+// started takes the end of a start or restart that succeeded. Its controller may have been seen, lost, or taken over by
+// another orchestrator before.
+func (m *Machine) started(ev JobDone, t *target, d *device) {
+	switch {
+	case t.state == Connected:
+		if t.unended {
+			m.endUnkept(t)
+		}
+	case t.state == Foreign: // hands off, whatever the job read
+	case ev.Unread && t.state == Connecting:
+		m.proceed(t, unknown)
+		m.audit("the controller of a unit could not be read")
+	case ev.Unread: // it was lost while the job ran
+		m.inspect(t, afterLoss)
+	case d == nil || !d.Serves(t.wish.TID) && !mayAssociate(d, t.wish.TID):
+		m.fail(t, "it was connected, but its controller is gone again", 0)
+	case m.foreign(d):
+		m.leaveTo(t, d)
+	case d.State == "live" || t.wish.TID.Transport != tid.FC:
+		m.connected(t, d)
+	case t.state == Connecting:
+		m.proceed(t, associating)
+	default:
+		m.inspect(t, afterLoss)
+	}
+}
+
+// inspectUnlessForeign inspects the unit of a target that is not another orchestrator's by now.
+func (m *Machine) inspectUnlessForeign(t *target, why inspection) {
+	if t.state != Foreign {
+		m.inspect(t, why)
 	}
 }
 
 // startedUnwanted takes the end of a start whose target went meanwhile: it was connected before the job ended, and no longer
 // wanted since. The unit holds the controller until that drops.
 func (m *Machine) startedUnwanted(ev JobDone, u *unit) {
-	switch u.active = ev.Outcome == Done; {
+	switch m.setActive(u, ev.Outcome == Done, u.argv); {
 	case ev.Outcome == Lost:
 		m.audit("the end of a job was not heard")
 	case !ev.Unread:
@@ -310,9 +414,9 @@ func (m *Machine) startedUnwanted(ev JobDone, u *unit) {
 	}
 }
 
-// associating tells whether d is a controller of t's target that has never reached it: a Fibre Channel one shows no NQN
+// mayAssociate reports whether d is a controller of t's target that has never reached it: a Fibre Channel one shows no NQN
 // until then, and its connect returns before.
-func associating(d *device, t tid.TID) bool {
+func mayAssociate(d *device, t tid.TID) bool {
 	c := d.Controller
 	c.NQN = t.NQN
 	return t.Transport == tid.FC && d.NQN == "" && c.Serves(t)

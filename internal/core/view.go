@@ -1,26 +1,59 @@
 package core
 
 import (
+	"iter"
 	"slices"
 	"time"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // LogPageSource begins a source of TargetView that is a log page; the log form of its DC follows.
 const LogPageSource = "log page of "
 
-// View is what the core knows at one moment, for people and other programs. It shares nothing with the Machine.
+// View is what the core knows at one moment, for people and other programs. Nothing in it ever changes, so that everybody
+// shares it.
 type View struct {
 	Status  string // the one line of STATUS=
 	Ready   bool
 	Bus     bool // systemd can be talked to
-	Targets []TargetView
+	Targets TargetList
 	// Unwanted are connections of ours that nothing wishes for any more; they stay until they drop.
 	Unwanted []Device
 	// Unexplained are units that systemd holds and neither a target nor a device accounts for.
 	Unexplained []string
+}
+
+// TargetList is the targets of a view, in the order in which they were first wished for; names without an address come last.
+type TargetList struct {
+	leaves [][]*TargetView // of leafSize each; nil where a target was forgotten
+	names  []*TargetView
+	n      int
+}
+
+// ListOf returns a list of targets.
+func ListOf(targets ...*TargetView) TargetList { return TargetList{names: targets, n: len(targets)} }
+
+// Len returns how many targets there are.
+func (l TargetList) Len() int { return l.n }
+
+// All returns the targets in order.
+func (l TargetList) All() iter.Seq[*TargetView] {
+	return func(yield func(*TargetView) bool) {
+		for _, leaf := range l.leaves {
+			for _, t := range leaf {
+				if t != nil && !yield(t) {
+					return
+				}
+			}
+		}
+		for _, t := range l.names {
+			if !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // TargetView is one target.
@@ -40,87 +73,177 @@ type TargetView struct {
 	ErrorCount  int
 	RetainUntil time.Time // zero: its source is there
 	// Page is a DC's last good log page, PageRead when it was read; nil and zero before the first.
-	Page     []PageEntry
+	Page     *Page
 	PageRead time.Time
-	Flaws    []string // what of the page could not be read, in words for people
 }
 
-// PageEntry is an entry of a log page and what became of it.
-type PageEntry struct {
-	discoverylog.Entry
-	Skipped string // why it is not connected although it names a connection; "" otherwise
+// leafSize is how many targets a change of one copies.
+const leafSize = 128
+
+// views are the views of targets, in leaves that are copied when they change after they were handed out: a view costs what
+// has changed since the last one.
+type views struct {
+	leaves [][]*TargetView
+	shared []bool // leaves that a view has
+	stale  []*target
+	names  bool // names changed
+
+	unwanted    map[string]*device
+	unexplained map[string]bool
+
+	last   View
+	lastOf uint64 // step of it
 }
 
-// View returns a copy of what the machine knows.
+// View returns what the machine knows.
 func (m *Machine) View() View {
-	v := View{Status: m.status, Ready: m.ready, Bus: m.bus}
-	explained := map[string]bool{}
-	for _, t := range m.targets {
-		explained[t.unit] = true
-		v.Targets = append(v.Targets, m.viewOf(t))
+	v := &m.views
+	if v.lastOf == m.step && m.step != 0 {
+		return v.last
 	}
-	m.eachName(func(n *name) {
-		if len(n.wishes) == 0 {
-			v.Targets = append(v.Targets, viewOfName(n))
-		}
-	})
-	for _, name := range sortedKeys(m.devices) {
-		d := m.devices[name]
-		if d.Unit == "" || m.foreign(d) {
-			continue
-		}
-		if !slices.ContainsFunc(m.targets, func(t *target) bool { return t.device == name }) {
-			v.Unwanted = append(v.Unwanted, d.Device)
-		}
-		explained[d.Unit] = true
-	}
-	for _, name := range sortedKeys(m.units) {
-		if !explained[name] && m.units[name].active {
-			v.Unexplained = append(v.Unexplained, name)
-		}
-	}
-	return v
+	v.lastOf = m.step
+	v.last.Status, v.last.Ready, v.last.Bus = m.status, m.ready, m.bus
+	m.viewTargets()
+	m.viewDevices()
+	return v.last
 }
 
-// Targets returns how many there are: when it is not what Changed made one expect, some were forgotten.
-func (m *Machine) Targets() int { return len(m.targets) }
+// viewTargets brings the list of targets up to date.
+func (m *Machine) viewTargets() {
+	v := &m.views
+	if len(v.stale) == 0 && !v.names {
+		return
+	}
+	if m.targets.moved { // the list was made anew
+		m.targets.moved = false
+		v.leaves, v.shared = nil, nil
+		m.all(m.viewAgain)
+	}
+	for _, t := range v.stale {
+		t.unviewed = false
+		if t.dropped && (t.place >= len(m.targets.list) || m.targets.list[t.place] != nil) {
+			continue // its place is another's by now
+		}
+		leaf, at := t.place/leafSize, t.place%leafSize
+		for len(v.leaves) <= leaf {
+			v.leaves, v.shared = append(v.leaves, make([]*TargetView, leafSize)), append(v.shared, false)
+		}
+		if v.shared[leaf] {
+			v.leaves[leaf], v.shared[leaf] = slices.Clone(v.leaves[leaf]), false
+		}
+		if v.leaves[leaf][at] = nil; !t.dropped {
+			v.leaves[leaf][at] = m.viewOf(t)
+		}
+	}
+	v.stale = v.stale[:0]
+	for i := range v.shared {
+		v.shared[i] = true
+	}
+	list := TargetList{leaves: slices.Clone(v.leaves), names: v.last.Targets.names}
+	if v.names {
+		v.names, list.names = false, nil
+		for _, n := range m.names.list {
+			if len(n.wishes) == 0 {
+				list.names = append(list.names, viewOfName(n))
+			}
+		}
+	}
+	list.n = m.Targets() + len(list.names)
+	v.last.Targets = list
+}
 
-// Changed returns the targets that the last Step touched, for those who watch.
-func (m *Machine) Changed() []TargetView {
-	var changed []TargetView
-	for _, t := range m.targets {
-		if t.touched == m.step {
+// viewDevices brings up to date what nothing wishes for and what nothing explains.
+func (m *Machine) viewDevices() {
+	v := &m.views
+	if v.unwanted == nil {
+		v.unwanted, v.unexplained = map[string]*device{}, map[string]bool{}
+	}
+	if len(m.devices.changed) > 0 {
+		for _, d := range m.devices.changed {
+			d.changed = false
+			if d.gone {
+				if v.unwanted[d.Name] == d {
+					delete(v.unwanted, d.Name)
+				}
+				continue
+			}
+			if delete(v.unwanted, d.Name); d.Unit != "" && !m.foreign(d) && len(d.users) == 0 {
+				v.unwanted[d.Name] = d
+			}
+		}
+		m.devices.changed = m.devices.changed[:0]
+		v.last.Unwanted = nil
+		for _, name := range sortedKeys(v.unwanted) {
+			v.last.Unwanted = append(v.last.Unwanted, v.unwanted[name].Device)
+		}
+	}
+	if len(m.units.changed) > 0 {
+		for name := range m.units.changed {
+			if delete(v.unexplained, name); m.unexplained(name) {
+				v.unexplained[name] = true
+			}
+		}
+		clear(m.units.changed)
+		v.last.Unexplained = nil
+		if len(v.unexplained) > 0 {
+			v.last.Unexplained = sortedKeys(v.unexplained)
+		}
+	}
+}
+
+// unexplained reports whether a unit is active and neither a target nor a device accounts for it.
+func (m *Machine) unexplained(name string) bool {
+	u := m.units.byName[name]
+	return u != nil && u.active && m.targets.named[name] == 0 &&
+		!slices.ContainsFunc(m.devices.ofUnit[name], func(d *device) bool { return !m.foreign(d) })
+}
+
+// Changed returns the targets that the last Step changed, for those who watch, and the TIDs that no target has any more.
+func (m *Machine) Changed() (changed []*TargetView, removed []tid.TID) {
+	for _, t := range m.targets.changed {
+		if !t.dropped {
 			changed = append(changed, m.viewOf(t))
 		}
 	}
-	return changed
+	for _, id := range m.targets.unlisted {
+		if m.targets.byTID[id] == nil && !slices.Contains(removed, id) {
+			removed = append(removed, id)
+		}
+	}
+	return changed, removed
 }
 
-func (m *Machine) viewOf(t *target) TargetView {
-	v := TargetView{
-		Wish: t.wish, Unit: t.unit, State: t.state, Phase: t.phase.String(), Since: t.since, Device: t.device,
-		Sources: slices.Clone(t.sources), Attempts: t.attempts, Next: t.next,
-		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retainUntil,
-		PageRead: t.pageRead, Flaws: slices.Clone(t.flaws),
+// viewAgain has View make the view of a target anew.
+func (m *Machine) viewAgain(t *target) {
+	if t.view = nil; !t.unviewed {
+		t.unviewed = true
+		m.views.stale = append(m.views.stale, t)
 	}
-	if t.page != nil {
-		v.Page = make([]PageEntry, len(t.page))
+}
+
+func (m *Machine) viewOf(t *target) *TargetView {
+	if t.view != nil {
+		return t.view
 	}
-	for i, e := range t.page {
-		v.Page[i] = PageEntry{e, t.skipped[i]}
+	v := &TargetView{
+		Wish: t.wish, Unit: t.unit, State: t.state, Phase: t.attempt.step.String(), Since: t.since,
+		Sources: t.sources, Attempts: t.attempts, Next: t.timer.when,
+		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retention.when,
+		Page: t.page, PageRead: t.pageRead,
 	}
-	if d := m.devices[t.device]; d != nil {
-		v.Owner = d.Owner
+	if t.device != nil {
+		v.Device, v.Owner = t.device.Name, t.device.Owner
 	}
+	t.view = v
 	return v
 }
 
 // viewOfName is the target that a name will stand for. Until it has an address, its wish shows the name in its place.
-func viewOfName(n *name) TargetView {
+func viewOfName(n *name) *TargetView {
 	w := n.key.wish
 	w.TID = n.tid()
-	return TargetView{
+	return &TargetView{
 		Wish: w, State: Waiting, Phase: "resolving", Since: n.since, Sources: []string{n.from},
-		Attempts: n.failed, Next: n.next, LastError: n.err, ErrorSince: n.errAt, ErrorCount: n.errs,
+		Attempts: n.failed, Next: n.timer.when, LastError: n.err, ErrorSince: n.errAt, ErrorCount: n.errs,
 	}
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/server"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -26,10 +29,26 @@ const statePace = 20 * time.Millisecond
 // listenPause is the pause before listening is tried again.
 const listenPause = 5 * time.Second
 
+// backing is what the api shows and passes requests on to. All but the first three belong to the loop.
+type backing struct {
+	root     paths.Root
+	version  string
+	log      *slog.Logger
+	machine  machine
+	step     func(context.Context, core.Event) // feeds the machine and has the effects carried out
+	settings func() config.Settings            // those in force
+}
+
+// machine is the part of a *core.Machine that the api looks at.
+type machine interface {
+	View() core.View
+	Changed() ([]*core.TargetView, []tid.TID)
+}
+
 // api joins the varlink server and the loop. Calls come in as queries, functions that the loop runs between two events;
 // what changes goes out to the server without waiting for it.
 type api struct {
-	*Daemon
+	backing
 	server  *server.Server
 	queries chan func(context.Context)
 	reloads chan chan<- error // asks watchReloads, which answers
@@ -39,7 +58,6 @@ type api struct {
 	// The loop's own:
 	answer core.Answer // of the last request
 	status string
-	known  map[tid.TID]struct{}
 
 	// Whoever holds the one token of copying:
 	copying chan struct{}
@@ -47,12 +65,12 @@ type api struct {
 	begun   time.Time // when copied was asked for
 }
 
-func newAPI(d *Daemon) *api {
+func newAPI(b backing) *api {
 	a := &api{
-		Daemon: d, queries: make(chan func(context.Context)), reloads: make(chan chan<- error), metrics: newMetrics(),
-		known: map[tid.TID]struct{}{}, copying: make(chan struct{}, 1), copied: &server.State{},
+		backing: b, queries: make(chan func(context.Context)), reloads: make(chan chan<- error), metrics: newMetrics(),
+		copying: make(chan struct{}, 1), copied: &server.State{},
 	}
-	a.server = server.New(server.Config{Backend: a, Version: d.Version, Since: time.Now(), Log: d.Log})
+	a.server = server.New(server.Config{Backend: a, Version: b.version, Since: time.Now(), Log: b.log})
 	return a
 }
 
@@ -63,10 +81,10 @@ func (a *api) serve(ctx context.Context) {
 		return
 	}
 	if err := a.server.Serve(ctx, l); err != nil {
-		a.Log.Error(err.Error())
+		a.log.Error(err.Error())
 	}
-	if err := server.Remove(a.Root); err != nil {
-		a.Log.Warn(err.Error())
+	if err := server.Remove(a.root); err != nil {
+		a.log.Warn(err.Error())
 	}
 }
 
@@ -74,15 +92,15 @@ func (a *api) serve(ctx context.Context) {
 // /run for example, is logged and tried again.
 func (a *api) listen(ctx context.Context) *net.UnixListener {
 	for told := false; ; told = true {
-		l, err := server.Listen(a.Root)
+		l, err := server.Listen(a.root)
 		switch {
 		case err == nil && told:
-			a.Log.Info("listening on " + a.Root.Socket() + " at last: nvme-discoverctl and nvme-stas can ask again")
+			a.log.Info("listening on " + a.root.Socket() + " at last: nvme-discoverctl and nvme-stas can ask again")
 			return l
 		case err == nil:
 			return l
 		case !told:
-			a.Log.Error(err.Error() + "; nvme-discoverctl and nvme-stas cannot ask anything; trying again every " + listenPause.String())
+			a.log.Error(err.Error() + "; nvme-discoverctl and nvme-stas cannot ask anything; trying again every " + listenPause.String())
 		}
 		select {
 		case <-ctx.Done():
@@ -103,34 +121,11 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 			a.status = e.Text
 		}
 	}
-	changed := a.machine.Changed()
-	for _, t := range changed {
-		a.known[t.Wish.TID] = struct{}{}
-	}
-	var removed []tid.TID
-	if len(a.known) != a.machine.Targets() {
-		removed = a.forgotten()
-	}
+	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
 	if len(changed)+len(removed) > 0 {
 		a.server.Publish(&server.Changes{Step: step, Changed: changed, Removed: removed, Status: a.status})
 	}
-}
-
-// forgotten returns the targets that are not there any more, and forgets them too.
-func (a *api) forgotten() []tid.TID {
-	there := map[tid.TID]struct{}{}
-	for _, t := range a.machine.View().Targets {
-		there[t.Wish.TID] = struct{}{}
-	}
-	var removed []tid.TID
-	for t := range a.known {
-		if _, ok := there[t]; !ok {
-			removed = append(removed, t)
-			delete(a.known, t)
-		}
-	}
-	return removed
 }
 
 // ask has the loop run f, with the loop's own context, and waits until it has.
@@ -170,11 +165,12 @@ func (a *api) State(ctx context.Context) (*server.State, error) {
 	next := &server.State{}
 	err := a.ask(ctx, func(context.Context) {
 		next.View, next.Step = a.machine.View(), a.steps.Load()
-		next.NBFT = a.effects.settings.NBFT // and mDNS is not browsed yet, whatever the settings say
+		next.NBFT = a.settings().NBFT // and mDNS is not browsed yet, whatever the settings say
 	})
 	if err != nil {
 		return nil, err
 	}
+	next.Targets = slices.Collect(next.View.Targets.All())
 	a.copied, a.begun = next, begun
 	return next, nil
 }
@@ -214,11 +210,14 @@ func (a *api) Reload(ctx context.Context) error {
 	}
 }
 
-// Metrics implements server.Backend.
+// Metrics implements server.Backend. The targets are counted in the view that all share: it has the names too that have no
+// address yet, of which no step tells.
 func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
-	var families []wire.Metric
-	err := a.ask(ctx, func(context.Context) { families = a.metrics.families(a.Version, a.machine.View().Targets) })
-	return families, err
+	state, err := a.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.metrics.snapshot().families(a.version, state.Targets), nil
 }
 
 // DeviceState implements server.Backend.
@@ -226,7 +225,7 @@ func (a *api) DeviceState(device string) string {
 	if paths.CheckDevice(device) != nil {
 		return ""
 	}
-	state, err := os.ReadFile(filepath.Join(a.Root.SysClassNVMe(), device, "state"))
+	state, err := os.ReadFile(filepath.Join(a.root.SysClassNVMe(), device, "state"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "gone"

@@ -16,6 +16,8 @@ type bootTables struct {
 	root paths.Root
 	log  *slog.Logger
 
+	order sync.Mutex // is held while the wishes are looked up and posted
+
 	mu     sync.Mutex
 	cfg    config.Config
 	read   bool
@@ -59,6 +61,14 @@ func (b *bootTables) any() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.tables) > 0
+}
+
+// tell hands post what the tables wish for. It is called on several goroutines, and what interfaces and configuration say changes:
+// what was looked up last is posted last.
+func (b *bootTables) tell(post func(core.NBFTLoaded)) {
+	b.order.Lock()
+	defer b.order.Unlock()
+	post(b.wishes())
 }
 
 // wishes is what the tables wish for, over the interfaces that are there now. Two tables that name one connection wish for

@@ -37,6 +37,7 @@ type Options struct {
 	Level   *slog.LevelVar // follows log-level unless Debug
 	Debug   bool
 	Version string
+	Hangups <-chan os.Signal // SIGHUP, which main catches before it does anything slow; each reloads the configuration
 }
 
 // Daemon is the running service.
@@ -51,6 +52,10 @@ type Daemon struct {
 	api     *api
 	boot    *bootTables
 	losses  losses
+
+	controllers controllers
+	kicks       kicks
+	exclusions  sync.Mutex // is held while the exclusion lists are read and posted
 }
 
 // arrival is an event on its way to the loop.
@@ -79,9 +84,9 @@ func Run(ctx context.Context, opts Options) error {
 		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
-	d.effects = newExecutor(d)
+	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
-	d.api = newAPI(d)
+	d.api = newAPI(d.backing())
 
 	uevents, err := uevent.Open(ueventBuffer)
 	if err != nil {
@@ -101,7 +106,7 @@ func Run(ctx context.Context, opts Options) error {
 
 	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
 	d.loadExclusions(ctx)
-	d.post(ctx, d.boot.wishes())
+	d.boot.tell(func(ev core.NBFTLoaded) { d.post(ctx, ev) })
 	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 
 	var serving sync.WaitGroup
@@ -128,6 +133,17 @@ func Run(ctx context.Context, opts Options) error {
 	err = d.loop(ctx, failed)
 	d.notify.stopping()
 	return err
+}
+
+func (d *Daemon) tools() tools {
+	return tools{root: d.Root, ctl: d.Ctl, log: d.Log, reader: d.reader, units: d.units, notify: d.notify, post: d.post}
+}
+
+func (d *Daemon) backing() backing {
+	return backing{
+		root: d.Root, version: d.Version, log: d.Log, machine: d.machine, step: d.step,
+		settings: func() config.Settings { return d.effects.settings },
+	}
 }
 
 // post hands an event to the loop. It waits for room, never longer than the daemon lives.
@@ -210,7 +226,7 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 	}
 	d.api.stepped(begun, ev, effects)
 	if _, ok := ev.(core.ConfigLoaded); ok {
-		d.effects.renew(d.machine.View().Targets)
+		d.effects.renew(d.machine.View().Targets.All())
 		d.notify.reloaded()
 	}
 }
@@ -220,19 +236,16 @@ func (d *Daemon) use(c config.Config) {
 	if !d.Debug {
 		d.Level.Set(c.Settings.LogLevel)
 	}
-	d.effects.settings, d.effects.secrets, d.effects.unusable = c.Settings, c.Secrets, c.Unusable
+	d.effects.use(c)
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.
 func (d *Daemon) watchReloads(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, unix.SIGHUP)
-	defer signal.Stop(hup)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-d.Hangups:
 			_ = d.reload(ctx) // the core logs it
 		case done := <-d.api.reloads:
 			done <- d.reload(ctx)
@@ -246,7 +259,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	cfg, err := d.Loader.Load()
 	d.loadExclusions(ctx)
 	d.boot.configured(cfg)
-	d.post(ctx, d.boot.wishes())
+	d.boot.tell(func(ev core.NBFTLoaded) { d.post(ctx, ev) })
 	d.postAndWait(ctx, core.ConfigLoaded{Config: cfg})
 	return err
 }

@@ -12,8 +12,12 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
-// quiet is how long the lists must be left alone before they are worth reading: editors write a file in several steps.
-const quiet = 100 * time.Millisecond
+const (
+	// quiet is how long the lists must be left alone before they are worth reading: editors write a file in several steps.
+	quiet = 100 * time.Millisecond
+	// patience is how long a list that is never left alone goes unread.
+	patience = time.Second
+)
 
 // exclusionWatch tells when the exclusion lists may have changed on disk. A directory that appears later is watched from then on.
 type exclusionWatch struct {
@@ -50,24 +54,34 @@ func (w *exclusionWatch) add() {
 
 // next waits for a change and returns true, or false when ctx ends or the watcher is closed.
 func (w *exclusionWatch) next(ctx context.Context) bool {
-	var settled <-chan time.Time
+	return settled(ctx, w.fs.Events, w.fs.Errors, w.add)
+}
+
+// settled waits for a change that none follows within quiet, or that is patience old. It calls changed at every event, and
+// returns false when ctx ends or a channel is closed. An error stands for changes too: inotify's queue overflowed.
+func settled(ctx context.Context, events <-chan fsnotify.Event, errs <-chan error, changed func()) bool {
+	var calm, late <-chan time.Time // nil until something changes
 	for {
+		var open bool
 		select {
 		case <-ctx.Done():
 			return false
-		case _, ok := <-w.fs.Events:
-			if !ok {
-				return false
-			}
-			w.add()
-			settled = time.After(quiet)
-		case _, ok := <-w.fs.Errors: // an overflow: something changed
-			if !ok {
-				return false
-			}
-			settled = time.After(quiet)
-		case <-settled:
+		case <-calm:
 			return true
+		case <-late:
+			return true
+		case _, open = <-events:
+			if open {
+				changed()
+			}
+		case _, open = <-errs:
+		}
+		if !open {
+			return false
+		}
+		calm = time.After(quiet)
+		if late == nil {
+			late = time.After(patience)
 		}
 	}
 }

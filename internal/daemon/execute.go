@@ -7,64 +7,94 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
 const (
-	probeTimeout   = 3 * time.Second
-	muteTimeout    = 5 * time.Second
-	parallelProbes = 64
-	parallelStops  = 8
-	askTimeout     = 10 * time.Second
-	resolveTimeout = 20 * time.Second
-	jobGrace       = 30 * time.Second // beyond the unit's own timeout: then its result is lost
+	// parallelLookups bounds the look-ups of host names. They have places of their own: one may take long, and peers whose
+	// addresses are known do not wait for the name server of others.
+	parallelLookups = 32
+	parallelStops   = 8
+	askTimeout      = 10 * time.Second
+	resolveTimeout  = 20 * time.Second
+	jobGrace        = 30 * time.Second // beyond the unit's own timeout: then its result is lost
 )
+
+// units is what effects need of systemd: a *unit.Manager, or a stand-in in tests.
+type units interface {
+	systemd
+	Get(ctx context.Context, name string) (unit.Info, error)
+	Start(context.Context, unit.Spec) unit.Result
+	Stop(ctx context.Context, name string) unit.Result
+	Restart(ctx context.Context, name string) unit.Result
+}
+
+// tools are what an executor works with.
+type tools struct {
+	root   paths.Root
+	ctl    string // path of nvme-discoverctl, which the units run
+	log    *slog.Logger
+	reader *reader
+	units  units
+	notify *notifier
+	post   func(context.Context, core.Event) // hands an event to the loop; it may block until the context ends
+}
 
 // executor carries out effects. do never blocks; each effect's answer is posted as an event.
 type executor struct {
-	*Daemon
+	tools
 	settings config.Settings
 	secrets  map[secret.Ref]secret.Set // of the configuration
 	unusable map[secret.Ref]string     // names of its secrets that stand for none, and why
 	queue    *queue
-	probes   chan struct{} // places for what may run at one time
-	stops    chan struct{}
+	prober   *prober
+	lookUp   func(ctx context.Context, host string) ([]netip.Addr, error)
+	lookups  *places
+	stops    chan struct{} // places for what may run at one time
 	logs     *logReader
 	stopping *stops
 	warnings *warnings
 }
 
-func newExecutor(d *Daemon) *executor {
+func newExecutor(with tools) *executor {
 	return &executor{
-		Daemon: d, queue: newQueue(),
-		probes: make(chan struct{}, parallelProbes),
-		stops:  make(chan struct{}, parallelStops),
-		logs: newLogReader(func(ctx context.Context, device string) (discoverylog.Page, error) {
-			return discoverylog.Read(ctx, d.Root, device)
+		tools: with, queue: newQueue(),
+		prober: newProber(tryPeer),
+		lookUp: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		},
+		lookups: newPlaces(parallelLookups, parallelLookups),
+		stops:   make(chan struct{}, parallelStops),
+		logs: newLogReader(func(ctx context.Context, device string, most int) (discoverylog.Page, error) {
+			return discoverylog.Read(ctx, with.root, device, most)
 		}),
 
-		stopping: newStops(d.reader.state),
-		warnings: newWarnings(d.Log),
+		stopping: newStops(with.reader.state),
+		warnings: newWarnings(with.log),
 	}
+}
+
+// use makes what concerns effects of a configuration take effect. The loop calls it.
+func (x *executor) use(c config.Config) {
+	x.settings, x.secrets, x.unusable = c.Settings, c.Secrets, c.Unusable
 }
 
 // do starts an effect. What concerns one unit is done in order.
 func (x *executor) do(ctx context.Context, effect core.Effect) {
 	switch e := effect.(type) {
 	case core.Log:
-		x.log(ctx, e)
+		x.record(ctx, e)
 		return
 	case core.Status:
 		x.notify.status(e.Text)
@@ -75,12 +105,12 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Answer: // api.go hands it on
 		return
 	}
-	x.Log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
+	x.log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
 	switch e := effect.(type) {
 	case core.Probe:
-		go x.within(ctx, x.probes, func() { x.probe(ctx, e) })
+		x.prober.probe(ctx, e, func(done core.ProbeDone) { x.post(ctx, done) })
 	case core.Resolve:
-		go x.within(ctx, x.probes, func() { x.resolve(ctx, e) })
+		x.lookups.run(false, func() { x.resolve(ctx, e) })
 	case core.StartUnit:
 		j := x.start(e)
 		x.queue.run(e.Unit, func() { x.run(ctx, j) })
@@ -104,6 +134,8 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 		go x.ask(ctx, e)
 	case core.ReadLog:
 		go x.readLog(ctx, e)
+	case core.Judge:
+		go func() { x.post(ctx, core.Judged{TID: e.TID, Page: core.JudgeAnew(e.Page, e.Origin)}) }()
 	case core.Kickstart:
 		go x.kickstart(ctx, e)
 	case core.TakeSnapshot:
@@ -113,6 +145,11 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 			x.advise(e.Unit, x.reader.state.Forget(e.Device, e.Unit),
 				"remove the file by hand, or the next start of nvme-discoverd takes "+e.Device+" for lost meanwhile")
 		})
+	case core.RestoreDevid:
+		x.queue.run(e.Unit, func() { // not while a job's command may write it
+			x.advise(e.Unit, x.reader.restoreDevid(e),
+				"a stop of the unit does not disconnect "+e.Device+" until then: it is tried again every minute")
+		})
 	case core.RestoreOwner:
 		x.queue.run(e.Unit, func() { // not while a job's command may write the entry
 			x.advise(e.Unit, x.reader.restoreOwner(e),
@@ -121,7 +158,7 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.MarkStopped:
 		x.queue.run(e.Unit, func() {
 			x.advise(e.Unit, x.reader.state.MarkStopped(e.Unit),
-				"it stays stopped only until nvme-discoverd is restarted: make room in "+x.Root.State()+", it is tried again every minute")
+				"it stays stopped only until nvme-discoverd is restarted: make room in "+x.root.State()+", it is tried again every minute")
 		})
 	case core.UnmarkStopped:
 		x.queue.run(e.Unit, func() {
@@ -168,6 +205,8 @@ func about(effect core.Effect) []slog.Attr {
 		return journal.About(e.Unit, "", tid.TID{})
 	case core.ForgetState:
 		return journal.About(e.Unit, e.Device, tid.TID{})
+	case core.RestoreDevid:
+		return journal.About(e.Unit, e.Device, e.TID)
 	case core.RestoreOwner:
 		return journal.About(e.Unit, e.Device, e.TID)
 	case core.ReadLog:
@@ -176,7 +215,8 @@ func about(effect core.Effect) []slog.Attr {
 	return nil
 }
 
-func (x *executor) log(ctx context.Context, e core.Log) {
+// record writes a line of the core's to the journal.
+func (x *executor) record(ctx context.Context, e core.Log) {
 	msg := e.Msg
 	if e.TID != (tid.TID{}) {
 		msg = e.TID.String() + ": " + msg
@@ -184,40 +224,22 @@ func (x *executor) log(ctx context.Context, e core.Log) {
 	if e.Device != "" {
 		msg = e.Device + " " + msg
 	}
-	x.Log.LogAttrs(ctx, e.Level, msg, journal.Fields(e)...)
+	x.log.LogAttrs(ctx, e.Level, msg, journal.Fields(e)...)
 }
 
 func (x *executor) unitConfig() unit.Config {
 	return unit.Config{
-		Ctl:               x.Ctl,
+		Ctl:               x.ctl,
 		NVMe:              x.settings.NVMePath,
 		DisconnectTimeout: x.settings.DisconnectTimeout,
 	}
-}
-
-func (x *executor) probe(ctx context.Context, e core.Probe) {
-	try, timeout := probe.TCP, probeTimeout
-	if e.Mute {
-		try, timeout = probe.ICReq, muteTimeout
-	}
-	limited, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	done := core.ProbeDone{Target: e.Target, Mute: e.Mute}
-	if err := try(limited, e.Target); err != nil {
-		done.Err = err.Error()
-		var errno unix.Errno
-		if errors.As(err, &errno) {
-			done.Errno = int(errno)
-		}
-	}
-	x.post(ctx, done)
 }
 
 func (x *executor) resolve(ctx context.Context, e core.Resolve) {
 	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	answer := core.Resolved{Host: e.Host}
-	addrs, err := net.DefaultResolver.LookupNetIP(limited, "ip", e.Host)
+	addrs, err := x.lookUp(limited, e.Host)
 	if err != nil {
 		answer.Err = "cannot resolve " + e.Host + ": " + err.Error()
 	}
@@ -316,7 +338,7 @@ func (x *executor) done(j job, result unit.Result) core.JobDone {
 func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answer := core.UnitState{Unit: e.Unit}
+	answer := core.UnitState{Unit: e.Unit, Token: e.Token}
 	down, err := x.units.ShuttingDown(limited)
 	answer.ShuttingDown = down
 	var info unit.Info
@@ -324,29 +346,35 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 		info, err = x.units.Get(limited, e.Unit)
 	}
 	if err != nil {
-		x.Log.Debug(err.Error())
+		x.log.Debug(err.Error())
 	} else {
 		answer.Known, answer.Info = true, infoOf(info)
 		answer.Device, err = x.reader.deviceOf(e.Unit)
 		x.note(e.Unit, err)
 		answer.Unread = err != nil
+		if answer.Info.Active == "inactive" || answer.Info.Active == "failed" {
+			failure, found, err := x.reader.state.TakeResult(e.Unit)
+			if x.note(e.Unit, err); found {
+				answer.Failure = &failure
+			}
+		}
 		x.queue.run(e.Unit, func() { x.drop(ctx, e.Unit) }) // it may be gone
 	}
 	x.post(ctx, answer)
 }
 
 func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
-	page, err := x.logs.page(ctx, e.Device)
+	page, err := x.logs.page(ctx, e.Device, e.Keep)
 	if err != nil {
 		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})
 		return
 	}
-	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Page: page})
+	x.post(ctx, core.LogRead{Device: e.Device, Token: e.Token, Pages: core.JudgePages(page, e.Readers)})
 }
 
 // kickstart asks Fibre Channel for discovery controllers. A host without is not told so every time.
 func (x *executor) kickstart(ctx context.Context, e core.Kickstart) {
-	err := fc.Kickstart(x.Root)
+	err := fc.Kickstart(x.root)
 	done := core.Kickstarted{Token: e.Token, NoFC: errors.Is(err, fs.ErrNotExist)}
 	if err != nil && !done.NoFC {
 		done.Failed = true

@@ -20,23 +20,34 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
-// idle is a daemon whose loop does not run: what is posted stays.
+// executing is an executor without a loop: its answers stay in posted. systemd cannot be reached.
+func executing(t testing.TB, root paths.Root) (x *executor, posted <-chan core.Event, said func() []string) {
+	t.Helper()
+	log, said := lines()
+	events := make(chan core.Event, 16)
+	return newExecutor(tools{
+		root: root, log: log, reader: newReader(root), units: unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: log}),
+		notify: newNotifier(log), post: func(_ context.Context, ev core.Event) { events <- ev },
+	}), events, said
+}
+
+// idle is a daemon whose loop does not run, for tests of its sources: what is posted stays.
 func idle(t testing.TB, root paths.Root) (d *Daemon, said func() []string) {
 	t.Helper()
 	log, said := lines()
 	d = &Daemon{Options: Options{Root: root, Log: log}, events: make(chan arrival, 16), reader: newReader(root)}
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: log})
-	d.effects = newExecutor(d)
+	d.effects = newExecutor(d.tools())
 	return d, said
 }
 
 // A host without Fibre Channel is silent about that; a kickstart that fails is told of, in the journal and to the core.
 func TestKickstart(t *testing.T) {
 	root := paths.Root(t.TempDir())
-	d, said := idle(t, root)
+	x, posted, said := executing(t, root)
 	kickstart := func() core.Event {
-		d.effects.kickstart(t.Context(), core.Kickstart{Token: 7})
-		return (<-d.events).Event
+		x.kickstart(t.Context(), core.Kickstart{Token: 7})
+		return <-posted
 	}
 	if got, want := kickstart(), (core.Kickstarted{Token: 7, NoFC: true}); got != want {
 		t.Errorf("no Fibre Channel: got %+v, want %+v", got, want)
@@ -124,18 +135,18 @@ func TestJobDone(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d, _ := idle(t, host(t, "nvme1"))
+			x, posted, _ := executing(t, host(t, "nvme1"))
 			for name, content := range test.files {
-				put(t, filepath.Join(d.Root.State(), name), content)
+				put(t, filepath.Join(x.root.State(), name), content)
 			}
 			test.job.unit, test.want.Unit = unitA, unitA
 			var during []string
 			test.job.do = func(context.Context) unit.Result {
-				during, _ = d.reader.state.Stopping()
+				during, _ = x.reader.state.Stopping()
 				return test.ends
 			}
-			d.effects.run(t.Context(), test.job)
-			got := (<-d.events).Event.(core.JobDone)
+			x.run(t.Context(), test.job)
+			got := (<-posted).(core.JobDone)
 			if found := got.Device != nil && got.Device.Name == "nvme1" && got.Device.Unit == unitA; found != test.found {
 				t.Errorf("device %+v, want nvme1 of the unit: %v", got.Device, test.found)
 			}
@@ -146,7 +157,7 @@ func TestJobDone(t *testing.T) {
 			if stops := len(during) == 1; stops != (test.job.op != core.OpStart) {
 				t.Errorf("during the job %v are on record as being stopped", during)
 			}
-			if after, err := d.reader.state.Stopping(); len(after) > 0 || err != nil {
+			if after, err := x.reader.state.Stopping(); len(after) > 0 || err != nil {
 				t.Errorf("after the job %v, %v are on record as being stopped", after, err)
 			}
 		})
@@ -155,16 +166,16 @@ func TestJobDone(t *testing.T) {
 
 // The record of a stop whose end the daemon did not see stays.
 func TestJobLost(t *testing.T) {
-	d, _ := idle(t, host(t))
-	d.effects.run(t.Context(), job{op: core.OpStop, unit: unitA, timeout: time.Hour, do: func(context.Context) unit.Result {
+	x, posted, _ := executing(t, host(t))
+	x.run(t.Context(), job{op: core.OpStop, unit: unitA, timeout: time.Hour, do: func(context.Context) unit.Result {
 		return unit.Result{Outcome: unit.Lost, Err: errors.New("no bus")}
 	}})
-	if left, err := d.reader.state.Stopping(); len(left) != 1 || err != nil {
+	if left, err := x.reader.state.Stopping(); len(left) != 1 || err != nil {
 		t.Errorf("%v, %v are on record as being stopped, want %s", left, err, unitA)
 	}
-	d.effects.snapshot(t.Context(), core.TakeSnapshot{Token: 1})
-	<-d.events
-	snap := (<-d.events).Event.(core.Snapshot)
+	x.snapshot(t.Context(), core.TakeSnapshot{Token: 1})
+	<-posted
+	snap := (<-posted).(core.Snapshot)
 	want := core.Snapshot{
 		Token: 1, Stopping: []string{unitA}, Devids: map[string]string{},
 		UnitsErr: "cannot list the units of connections: there is no connection to the system bus",
@@ -176,11 +187,11 @@ func TestJobLost(t *testing.T) {
 
 // A snapshot that the end of the daemon cuts off is not told of: its reads were not waited for.
 func TestSnapshotAtEnd(t *testing.T) {
-	d, said := idle(t, host(t))
-	put(t, filepath.Join(d.Root.State(), "stopped"), "a file in the directory's place")
+	x, _, said := executing(t, host(t))
+	put(t, filepath.Join(x.root.State(), "stopped"), "a file in the directory's place")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	d.effects.snapshot(ctx, core.TakeSnapshot{Token: 1})
+	x.snapshot(ctx, core.TakeSnapshot{Token: 1})
 	if got := strings.Join(said(), "\n"); got != "" {
 		t.Errorf("said %q, want nothing", got)
 	}
@@ -189,13 +200,13 @@ func TestSnapshotAtEnd(t *testing.T) {
 // A job whose end is never told counts as lost some time after the unit's own timeout.
 func TestJobEndUntold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, _ := idle(t, host(t))
+		x, posted, _ := executing(t, host(t))
 		begin := time.Now()
-		go d.effects.run(t.Context(), job{op: core.OpStart, unit: unitA, timeout: unit.DefaultConnectTimeout, do: func(ctx context.Context) unit.Result {
+		go x.run(t.Context(), job{op: core.OpStart, unit: unitA, timeout: unit.DefaultConnectTimeout, do: func(ctx context.Context) unit.Result {
 			<-ctx.Done()
 			return unit.Result{Outcome: unit.Lost, Err: ctx.Err()}
 		}})
-		got := (<-d.events).Event
+		got := <-posted
 		if diff := cmp.Diff(core.Event(core.JobDone{Unit: unitA, Op: core.OpStart, Outcome: core.Lost, Err: "context deadline exceeded"}), got); diff != "" {
 			t.Errorf("event (-want +got):\n%s", diff)
 		}
@@ -207,8 +218,8 @@ func TestJobEndUntold(t *testing.T) {
 
 // What cannot be recorded is logged with what to do.
 func TestRecordsThatFail(t *testing.T) {
-	d, said := idle(t, host(t))
-	state := d.Root.State()
+	x, _, said := executing(t, host(t))
+	state := x.root.State()
 	for _, dir := range []string{"stopped", "controllers/nvme1"} {
 		put(t, filepath.Join(state, dir), "a file in the directory's place")
 	}
@@ -216,9 +227,9 @@ func TestRecordsThatFail(t *testing.T) {
 	for _, effect := range []core.Effect{
 		core.MarkStopped{Unit: unitA}, core.UnmarkStopped{Unit: unitA}, core.ForgetState{Unit: unitA, Device: "nvme1"},
 	} {
-		d.effects.do(t.Context(), effect)
+		x.do(t.Context(), effect)
 	}
-	d.effects.queue.run(unitA, func() { close(done) })
+	x.queue.run(unitA, func() { close(done) })
 	<-done
 	want := []string{
 		"cannot write S/stopped/U: mkdir S/stopped: not a directory; it stays stopped only until nvme-discoverd is restarted: make room in S, it is tried again every minute",

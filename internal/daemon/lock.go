@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +24,7 @@ func lock(root paths.Root) (io.Closer, error) {
 	if errors.Is(err, ErrRunning) {
 		defer f.Close()
 		process := ""
-		if pid := holder(f); pid != "" {
+		if pid := flock.Signature(f); pid != "" {
 			process = " as process " + pid
 		}
 		return nil, fmt.Errorf("cannot start nvme-discoverd: %w%s; stop it first, `systemctl stop nvme-discoverd` if it is the service", ErrRunning, process)
@@ -49,7 +47,7 @@ func lockAlone(root paths.Root) (*os.File, error) {
 	}
 	defer unlock()
 	f, err := lockFile(path)
-	if errors.Is(err, ErrRunning) && dying(root, holder(f)) {
+	if errors.Is(err, ErrRunning) && flock.Dying(root, flock.Signature(f)) {
 		f.Close()
 		if err = os.Remove(path); err == nil { // the next one is another file
 			f, err = lockFile(path)
@@ -58,7 +56,7 @@ func lockAlone(root paths.Root) (*os.File, error) {
 	if err != nil {
 		return f, err
 	}
-	if err := sign(f); err != nil {
+	if err := flock.Sign(f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -86,52 +84,4 @@ func isAt(f *os.File, path string) bool {
 	mine, err := f.Stat()
 	there, errThere := os.Stat(path)
 	return err == nil && errThere == nil && os.SameFile(mine, there)
-}
-
-// sign leaves the number of this process for the message of the one that comes too late. A disk without room for it is no
-// reason not to start.
-func sign(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil && !errors.Is(err, unix.ENOSPC) {
-		return err
-	}
-	return nil
-}
-
-// holder returns the number of the process that has the lock, "" if that cannot be told.
-func holder(f *os.File) string {
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, 20))
-	pid := strings.TrimSpace(string(text))
-	if err != nil || strings.Trim(pid, "0123456789") != "" {
-		return ""
-	}
-	return pid
-}
-
-// dying tells whether a process was killed and is not gone: its first thread has ended, or has SIGKILL pending (proc_pid_status(5)).
-func dying(root paths.Root, pid string) bool {
-	if pid == "" {
-		return false
-	}
-	status, err := os.ReadFile(root.ProcessStatus(pid))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		switch name {
-		case "State":
-			if strings.HasPrefix(value, "Z") {
-				return true
-			}
-		case "SigPnd", "ShdPnd":
-			if pending, err := strconv.ParseUint(value, 16, 64); err == nil && pending&(1<<(unix.SIGKILL-1)) != 0 {
-				return true
-			}
-		}
-	}
-	return false
 }

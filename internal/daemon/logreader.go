@@ -25,7 +25,7 @@ const (
 // or for good where the kernel itself is stuck. It must not hold up the log pages of others, and its own must be told as
 // unread, so that what is known of it stays and it is tried again.
 type logReader struct {
-	read    func(ctx context.Context, device string) (discoverylog.Page, error)
+	read    func(ctx context.Context, device string, most int) (discoverylog.Page, error)
 	places  chan struct{}
 	threads chan struct{} // one for each read that is in the kernel
 
@@ -33,15 +33,15 @@ type logReader struct {
 	pending map[string]bool // devices whose read waits for a place or has not come back
 }
 
-func newLogReader(read func(context.Context, string) (discoverylog.Page, error)) *logReader {
+func newLogReader(read func(context.Context, string, int) (discoverylog.Page, error)) *logReader {
 	return &logReader{
 		read: read, places: make(chan struct{}, parallelLogReads), threads: make(chan struct{}, maxLogReads),
 		pending: map[string]bool{},
 	}
 }
 
-// page reads the log page of device. It returns when the read does, when that took too long, or when ctx ends.
-func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page, error) {
+// page reads the log page of device, at most so many entries. It returns when the read does, when that took too long, or when ctx ends.
+func (r *logReader) page(ctx context.Context, device string, most int) (discoverylog.Page, error) {
 	failed := func(why string) (discoverylog.Page, error) {
 		return discoverylog.Page{}, fmt.Errorf("cannot read the discovery log page of %s: %s", device, why)
 	}
@@ -73,7 +73,7 @@ func (r *logReader) page(ctx context.Context, device string) (discoverylog.Page,
 		}
 		defer func() { <-r.threads }()
 		defer time.AfterFunc(slowLogRead, leave).Stop()
-		page, err := r.read(ctx, device)
+		page, err := r.read(ctx, device, most)
 		came <- answer{page, err}
 	}()
 	select {

@@ -18,7 +18,7 @@ import (
 func TestStuckLogReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newLogReader(func(_ context.Context, device string) (discoverylog.Page, error) {
+		r := newLogReader(func(_ context.Context, device string, _ int) (discoverylog.Page, error) {
 			if strings.HasPrefix(device, "nvme1") {
 				<-release
 			}
@@ -28,12 +28,12 @@ func TestStuckLogReads(t *testing.T) {
 		errs := make(chan error)
 		for i := range maxLogReads - 1 {
 			go func() {
-				_, err := r.page(t.Context(), fmt.Sprintf("nvme1%03d", i))
+				_, err := r.page(t.Context(), fmt.Sprintf("nvme1%03d", i), discoverylog.MaxRecords)
 				errs <- err
 			}()
 		}
 		synctest.Wait()
-		if page, err := r.page(t.Context(), "nvme2"); err != nil || page.Generation != 7 {
+		if page, err := r.page(t.Context(), "nvme2", discoverylog.MaxRecords); err != nil || page.Generation != 7 {
 			t.Errorf("a good one beside the stuck ones: %+v, %v", page, err)
 		}
 		if took, most := time.Since(begun), maxLogReads/parallelLogReads*slowLogRead; took > most {
@@ -42,7 +42,7 @@ func TestStuckLogReads(t *testing.T) {
 		refused := func(device, why string) {
 			t.Helper()
 			before := time.Now()
-			_, err := r.page(t.Context(), device)
+			_, err := r.page(t.Context(), device, discoverylog.MaxRecords)
 			if want := "cannot read the discovery log page of " + device + ": " + why; err == nil || err.Error() != want {
 				t.Errorf("error %v, want %s", err, want)
 			}
@@ -60,7 +60,7 @@ func TestStuckLogReads(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if page, err := r.page(t.Context(), "nvme1000"); err != nil || page.Generation != 7 {
+		if page, err := r.page(t.Context(), "nvme1000", discoverylog.MaxRecords); err != nil || page.Generation != 7 {
 			t.Errorf("when it is free again: %+v, %v", page, err)
 		}
 	})
@@ -70,7 +70,7 @@ func TestStuckLogReads(t *testing.T) {
 func TestManyLogReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reading atomic.Int32
-		r := newLogReader(func(_ context.Context, device string) (discoverylog.Page, error) {
+		r := newLogReader(func(_ context.Context, device string, _ int) (discoverylog.Page, error) {
 			if n := reading.Add(1); n > parallelLogReads {
 				t.Errorf("%d are read at one time, want at most %d", n, parallelLogReads)
 			}
@@ -81,7 +81,7 @@ func TestManyLogReads(t *testing.T) {
 		var asking sync.WaitGroup
 		for i := range 300 {
 			asking.Go(func() {
-				if page, err := r.page(t.Context(), fmt.Sprintf("nvme%d", i)); err != nil || page.Generation != 7 {
+				if page, err := r.page(t.Context(), fmt.Sprintf("nvme%d", i), discoverylog.MaxRecords); err != nil || page.Generation != 7 {
 					t.Errorf("%+v, %v", page, err)
 				}
 			})
@@ -95,7 +95,7 @@ func TestLogReadsAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
-		r := newLogReader(func(context.Context, string) (discoverylog.Page, error) {
+		r := newLogReader(func(context.Context, string, int) (discoverylog.Page, error) {
 			<-release
 			return discoverylog.Page{}, nil
 		})
@@ -103,7 +103,7 @@ func TestLogReadsAtTheEnd(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _ = r.page(ctx, "nvme1")
+			_, _ = r.page(ctx, "nvme1", discoverylog.MaxRecords)
 		}()
 		synctest.Wait()
 		cancel()

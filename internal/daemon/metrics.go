@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,22 +15,38 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// metrics counts what happens, from the events and effects of the loop, which owns it.
-type metrics struct {
+// counters are what has been counted. A copy of them is a copy: the maps are never changed, but replaced.
+type counters struct {
 	began time.Time
 
-	connects    map[tid.Kind]uint64
+	connects    [kinds]uint64
+	losses      [kinds]uint64
 	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
-	losses      map[tid.Kind]uint64
 	logReads    map[string]uint64 // by result
+	requests    map[core.RequestOp]uint64
 	resyncs     uint64
 	eventsLost  uint64
-	requests    map[core.RequestOp]uint64
 	connectTime histogram
 	readTime    histogram
 	waitTime    histogram
 	stepTime    histogram
+}
 
+// kinds is the number of values of tid.Kind.
+const kinds = tid.Discovery + 1
+
+// count adds one to the count of key in a map of counters. There are few keys, and most of what is counted so is rare.
+func count[K comparable](counts *map[K]uint64, key K) {
+	next := maps.Clone(*counts)
+	next[key]++
+	*counts = next
+}
+
+// metrics counts what happens, from the events and effects of the loop. A step costs as much as it changed, and snapshot holds
+// the loop up for a moment that does not depend on how many targets there are.
+type metrics struct {
+	mu sync.Mutex
+	counters
 	connected map[tid.TID]connection
 	starts    map[string]start     // unit → its connect under way
 	reads     map[uint64]time.Time // token → when the read of a log page began
@@ -53,26 +71,41 @@ var (
 
 func newMetrics() *metrics {
 	return &metrics{
-		began:    time.Now(),
-		connects: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0}, losses: map[tid.Kind]uint64{tid.IO: 0, tid.Discovery: 0},
-		failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
-		connectTime: newHistogram(workBounds), readTime: newHistogram(workBounds),
-		waitTime: newHistogram(loopBounds), stepTime: newHistogram(loopBounds),
+		counters: counters{
+			began:    time.Now(),
+			failures: map[string]uint64{}, logReads: map[string]uint64{"done": 0, "failed": 0}, requests: map[core.RequestOp]uint64{},
+			connectTime: histogram{bounds: workBounds}, readTime: histogram{bounds: workBounds},
+			waitTime: histogram{bounds: loopBounds}, stepTime: histogram{bounds: loopBounds},
+		},
 		connected: map[tid.TID]connection{}, starts: map[string]start{}, reads: map[uint64]time.Time{},
 	}
 }
 
+// snapshot returns a copy of the counters. Any goroutine may call it. It allocates nothing while it holds the loop up: who
+// allocates may have to help the garbage collector first.
+func (m *metrics) snapshot() counters {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counters
+}
+
 // waited notes how long an event was in the loop's queue.
-func (m *metrics) waited(d time.Duration) { m.waitTime.observe(d) }
+func (m *metrics) waited(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waitTime.observe(d)
+}
 
 // stepped notes what came in, what is to be done about it, and what changed, in a step that began at begun.
-func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []core.TargetView, removed []tid.TID) {
+func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect, changed []*core.TargetView, removed []tid.TID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch ev := ev.(type) {
 	case core.EventsLost:
 		m.eventsLost++
 	case core.ProbeDone:
 		if ev.Err != "" {
-			m.failures["probe"]++
+			count(&m.failures, "probe")
 		}
 	case core.JobDone:
 		m.jobDone(begun, ev)
@@ -81,7 +114,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 	case core.LogFailed:
 		m.read(begun, ev.Token, "failed")
 	case core.Request:
-		m.requests[ev.Op]++
+		count(&m.requests, ev.Op)
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -95,8 +128,8 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 			m.resyncs++
 		}
 	}
-	for _, t := range removed {
-		delete(m.connected, t)
+	for _, id := range removed {
+		delete(m.connected, id)
 	}
 	for _, t := range changed {
 		m.changed(t)
@@ -105,7 +138,7 @@ func (m *metrics) stepped(begun time.Time, ev core.Event, effects []core.Effect,
 }
 
 // changed notices that a target got a controller or lost one that nobody took from it.
-func (m *metrics) changed(t core.TargetView) {
+func (m *metrics) changed(t *core.TargetView) {
 	id := t.Wish.TID
 	had, was := m.connected[id]
 	if was && had.device != t.Device && t.State != core.Stopped && t.State != core.Foreign {
@@ -131,7 +164,7 @@ func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
 		m.connectTime.observe(now.Sub(begun.at))
 		return
 	}
-	m.failures[causeOf(ev)]++
+	count(&m.failures, causeOf(ev))
 }
 
 // causeOf is one of few words, so that there are few series.
@@ -146,7 +179,7 @@ func causeOf(ev core.JobDone) string {
 }
 
 func (m *metrics) read(now time.Time, token uint64, result string) {
-	m.logReads[result]++
+	count(&m.logReads, result)
 	if begun, ok := m.reads[token]; ok {
 		m.readTime.observe(now.Sub(begun))
 		delete(m.reads, token)
@@ -154,7 +187,7 @@ func (m *metrics) read(now time.Time, token uint64, result string) {
 }
 
 // families returns the metrics. Everything but the targets is counted since the daemon started.
-func (m *metrics) families(version string, targets []core.TargetView) []wire.Metric {
+func (c counters) families(version string, targets []*core.TargetView) []wire.Metric {
 	return []wire.Metric{
 		{
 			Name: "nvme_discoverd_build_info", Type: "gauge", Help: "The daemon that runs.", // node_exporter knows no type info
@@ -162,7 +195,7 @@ func (m *metrics) families(version string, targets []core.TargetView) []wire.Met
 		},
 		{
 			Name: "nvme_discoverd_start_time_seconds", Type: "gauge", Unit: seconds(), Help: "When the daemon started, in Unix time.",
-			Samples: []wire.Sample{sample("", float64(m.began.UnixMilli())/1000)},
+			Samples: []wire.Sample{sample("", float64(c.began.UnixMilli())/1000)},
 		},
 		{
 			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers that are wished for.",
@@ -170,42 +203,42 @@ func (m *metrics) families(version string, targets []core.TargetView) []wire.Met
 		},
 		{
 			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
-			Samples: byKind(m.connects),
+			Samples: byKind(c.connects),
 		},
 		{
 			Name: "nvme_discoverd_connect_failures", Type: "counter",
 			Help:    "Failed attempts to connect: the kernel's error, probe for a peer that did not answer, or how the job of the unit ended.",
-			Samples: counters(m.failures, "cause"),
+			Samples: byLabel(c.failures, "cause"),
 		},
 		{
 			Name: "nvme_discoverd_losses", Type: "counter", Help: "Connected controllers that went away although nobody stopped them.",
-			Samples: byKind(m.losses),
+			Samples: byKind(c.losses),
 		},
 		{
 			Name: "nvme_discoverd_log_page_reads", Type: "counter", Help: "Reads of discovery log pages.",
-			Samples: counters(m.logReads, "result"),
+			Samples: byLabel(c.logReads, "result"),
 		},
 		{
 			Name: "nvme_discoverd_resyncs", Type: "counter", Help: "Comparisons of everything with what is remembered.",
-			Samples: []wire.Sample{sample("_total", float64(m.resyncs))},
+			Samples: []wire.Sample{sample("_total", float64(c.resyncs))},
 		},
 		{
 			Name: "nvme_discoverd_events_lost", Type: "counter", Help: "Times that events may have been missed.",
-			Samples: []wire.Sample{sample("_total", float64(m.eventsLost))},
+			Samples: []wire.Sample{sample("_total", float64(c.eventsLost))},
 		},
 		{
 			Name: "nvme_discoverd_requests", Type: "counter", Help: "Requests of administrators over varlink.",
-			Samples: counters(m.requests, "operation"),
+			Samples: byLabel(c.requests, "operation"),
 		},
-		m.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
-		m.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
-		m.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
-		m.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
+		c.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
+		c.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
+		c.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
+		c.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
 	}
 }
 
-func controllerSamples(targets []core.TargetView) []wire.Sample {
-	count := map[tid.Kind]map[core.State]int{tid.Discovery: {}, tid.IO: {}}
+func controllerSamples(targets []*core.TargetView) []wire.Sample {
+	var count [kinds][core.Collision + 1]int
 	for _, t := range targets {
 		count[t.Wish.Kind][t.State]++
 	}
@@ -225,16 +258,16 @@ func kindLabel(k tid.Kind) string {
 	return "io"
 }
 
-func byKind(count map[tid.Kind]uint64) []wire.Sample {
+func byKind(count [kinds]uint64) []wire.Sample {
 	return []wire.Sample{
 		sample("_total", float64(count[tid.Discovery]), "kind", "discovery"),
 		sample("_total", float64(count[tid.IO]), "kind", "io"),
 	}
 }
 
-func counters[K ~string](count map[K]uint64, label string) []wire.Sample {
+func byLabel[K ~string](counts map[K]uint64, label string) []wire.Sample {
 	samples := []wire.Sample{}
-	for key, n := range count {
+	for key, n := range counts {
 		samples = append(samples, sample("_total", float64(n), label, string(key)))
 	}
 	slices.SortFunc(samples, func(a, b wire.Sample) int { return cmp.Compare(a.Labels[label], b.Labels[label]) })
@@ -260,14 +293,12 @@ func seconds() *string {
 
 // histogram counts durations by the bound that they stay within.
 type histogram struct {
-	bounds []float64 // seconds, ascending
-	counts []uint64  // one more than bounds
+	bounds []float64             // seconds, ascending, at most maxBounds; never changed
+	counts [maxBounds + 1]uint64 // by the index of the bound; len(bounds) is beyond all
 	sum    float64
 }
 
-func newHistogram(bounds []float64) histogram {
-	return histogram{bounds: bounds, counts: make([]uint64, len(bounds)+1)}
-}
+const maxBounds = 12
 
 func (h *histogram) observe(d time.Duration) {
 	i, _ := slices.BinarySearch(h.bounds, d.Seconds())
@@ -278,7 +309,7 @@ func (h *histogram) observe(d time.Duration) {
 func (h *histogram) family(name, help string) wire.Metric {
 	m := wire.Metric{Name: name, Type: "histogram", Unit: seconds(), Help: help}
 	total := uint64(0)
-	for i, n := range h.counts {
+	for i, n := range h.counts[:len(h.bounds)+1] {
 		total += n
 		bound := "+Inf"
 		if i < len(h.bounds) {

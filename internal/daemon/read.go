@@ -41,6 +41,9 @@ const (
 	readPatience = 5 * time.Second
 	// snapshotReads is how many controllers a snapshot reads at one time.
 	snapshotReads = 16
+	// listPatience is how long systemd may take to describe all units, as long as it answers each question in time. The
+	// first list after a start asks for each of them.
+	listPatience = time.Minute
 )
 
 func newReader(root paths.Root) *reader {
@@ -204,6 +207,23 @@ func (r *reader) bindDevid(unit string) error {
 	return r.state.Bind(name, unit)
 }
 
+// restoreDevid writes again the file that names the controller of a unit, provided that the controller's own file names the
+// unit, sysfs still shows what the unit connects, and the unit has no controller.
+func (r *reader) restoreDevid(e core.RestoreDevid) error {
+	name, err := r.state.Devid(e.Unit)
+	if err != nil || name != "" {
+		return err
+	}
+	device, err := r.device(e.Device)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil || device.Unit != e.Unit || !device.Serves(e.TID):
+		return err
+	}
+	return r.state.WriteDevid(e.Unit, e.Device)
+}
+
 // restoreOwner writes the owner of a controller into the registry again, provided that by the files and sysfs it is still the
 // unit's and nobody has become its owner.
 func (r *reader) restoreOwner(e core.RestoreOwner) error {
@@ -299,9 +319,12 @@ func (r *reader) snapshot(ctx context.Context, token uint64, units systemd) (cor
 
 // ask asks systemd for the units, whether the system goes down, and whether a unit of nvme-cli's automatic connects runs.
 func ask(ctx context.Context, units systemd) (list []unit.Info, down, autoconnects bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	long, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	if list, err = units.List(ctx); err == nil {
+	list, err = units.List(long)
+	ctx, cancel = context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err == nil {
 		down, err = units.ShuttingDown(ctx)
 	}
 	var running []string

@@ -264,6 +264,38 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// slowly is a systemd that takes its time to list the units.
+type slowly struct {
+	saying
+	takes time.Duration
+}
+
+func (s slowly) List(ctx context.Context) ([]unit.Info, error) {
+	select {
+	case <-time.After(s.takes):
+		return s.saying.List(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s slowly) ShuttingDown(ctx context.Context) (bool, error) { return s.down, ctx.Err() }
+
+// A systemd that has much to do with many units is waited for, but not without end.
+func TestSnapshotOfManyUnits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReader(host(t))
+		snap, _, err := r.snapshot(t.Context(), 7, slowly{takes: listPatience / 2})
+		if err != nil || !snap.UnitsKnown {
+			t.Errorf("a slow systemd: %+v, %v, want the units known", snap, err)
+		}
+		snap, _, err = r.snapshot(t.Context(), 8, slowly{takes: 2 * listPatience})
+		if err != nil || snap.UnitsErr != context.DeadlineExceeded.Error() {
+			t.Errorf("one that does not answer: %+v, %v", snap, err)
+		}
+	})
+}
+
 // nvme-cli's automatic connects have a say while they are installed and not masked, and while one of their units runs.
 func TestSnapshotAutoconnect(t *testing.T) {
 	root := host(t)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -31,8 +32,8 @@ func (x *executor) provide(unit string, w wish.Wish) func() error {
 }
 
 // renew brings the files of the units that have one up to date with a new configuration.
-func (x *executor) renew(targets []core.TargetView) {
-	for _, t := range targets {
+func (x *executor) renew(targets iter.Seq[*core.TargetView]) {
+	for t := range targets {
 		if _, unusable := x.unusable[t.Wish.Secrets]; unusable || t.Wish.Secrets == "" || t.Unit == "" {
 			continue
 		}

@@ -3,26 +3,19 @@ package daemon
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
-// logChanged is the asynchronous event by which a DC tells that its log page changed: type notice, log 0x70, "discovery
-// log page change" (NVMe Base Specification 2.0, figure 151).
-const logChanged = "0x70f002"
-
-// watchDevices turns uevents into events. What a uevent is about is read from sysfs on a goroutine of its device, so that
-// one controller's events keep their order and a controller that hangs holds up no other.
+// watchDevices turns uevents into events.
 func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error {
 	for {
 		ev, err := source.Receive()
@@ -33,30 +26,23 @@ func (d *Daemon) watchDevices(ctx context.Context, source *uevent.Source) error 
 		case err != nil:
 			return err
 		}
-		if ev.Subsystem == "infiniband" && ev.Action == "add" {
-			d.post(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
-			continue
-		}
-		if ev.Subsystem == "fc" {
-			d.announced(ctx, ev)
-			continue
-		}
-		name, ok := uevent.DeviceName(ev)
-		if !ok {
-			continue
-		}
-		if ev.Action == "remove" {
-			d.effects.queue.run(name, func() { d.post(ctx, core.DeviceRemoved{Name: name, Seq: ev.Seq}) })
-			continue
-		}
-		why := ev.Vars["NVME_EVENT"]
-		if ev.Vars["NVME_AEN"] == logChanged {
-			why = "log page changed"
-		}
-		switch why {
-		case "connected", "rediscover", "log page changed":
-			d.effects.queue.run(name, func() { d.seen(ctx, name, why) })
-		}
+		d.uevent(ctx, ev)
+	}
+}
+
+// uevent turns one uevent into an event, sooner or later. It returns at once, except where Fibre Channel announces a port while the
+// loop's queue is full.
+func (d *Daemon) uevent(ctx context.Context, ev uevent.Event) {
+	if ev.Subsystem == "infiniband" && ev.Action == "add" {
+		d.kick(ctx, core.Kick{Transport: tid.RDMA, Why: "an RDMA device appeared"})
+		return
+	}
+	if ev.Subsystem == "fc" {
+		d.announced(ctx, ev)
+		return
+	}
+	if name, ok := uevent.DeviceName(ev); ok {
+		d.controllerEvent(ctx, name, ev)
 	}
 }
 
@@ -70,40 +56,19 @@ func (d *Daemon) announced(ctx context.Context, ev uevent.Event) {
 	}
 }
 
-func (d *Daemon) seen(ctx context.Context, name, why string) {
-	device, err := d.reader.device(name)
-	switch {
-	case err == nil:
-		d.post(ctx, core.DeviceSeen{Device: device, Why: why, Reconnected: why == "rediscover"})
-	case !errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
-		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
-		d.losses.lost("a controller could not be read")
-	}
-}
-
 // watchLinks turns addresses and links that appear into kicks.
 func (d *Daemon) watchLinks(ctx context.Context, source *netwatch.Source) error {
 	for {
 		ev, err := source.Receive()
 		switch {
 		case errors.Is(err, netwatch.ErrLost):
-			d.kickNetwork(ctx, "network events may have been lost")
+			d.networkLost(ctx)
 		case err != nil:
 			return err
-		case ev.Kind == netwatch.AddrUp:
-			d.kickNetwork(ctx, "an address appeared on "+ev.Iface)
 		default:
-			d.kickNetwork(ctx, "link "+ev.Iface+" is up")
+			d.networkEvent(ctx, ev)
 		}
 	}
-}
-
-func (d *Daemon) kickNetwork(ctx context.Context, why string) {
-	if d.boot.any() { // an interface that they name may have come
-		d.post(ctx, d.boot.wishes())
-	}
-	d.post(ctx, core.Kick{Transport: tid.TCP, Why: why})
-	d.post(ctx, core.Kick{Transport: tid.RDMA, Why: why})
 }
 
 // watchExclusions loads the exclusion lists whenever they change on disk.
@@ -113,7 +78,10 @@ func (d *Daemon) watchExclusions(ctx context.Context, w *exclusionWatch) {
 	}
 }
 
+// loadExclusions hands the loop the exclusion lists. It is called on several goroutines; the list that was read last is posted last.
 func (d *Daemon) loadExclusions(ctx context.Context) {
+	d.exclusions.Lock()
+	defer d.exclusions.Unlock()
 	list, errs := exclusion.Load(d.Root)
 	for _, err := range errs {
 		d.Log.Error(err.Error())

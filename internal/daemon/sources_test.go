@@ -2,10 +2,18 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/fsnotify/fsnotify"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -96,6 +104,72 @@ func TestExclusionWatch(t *testing.T) {
 	}
 }
 
+// A change is read when it is over, and one that is never over every second.
+func TestExclusionsSettle(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		every   time.Duration
+		changes int
+		want    time.Duration // after the first one
+	}{
+		{"one", 0, 1, quiet},
+		{"a file written in steps", quiet / 2, 3, 2 * quiet},
+		{"rewritten for ever", quiet - 10*time.Millisecond, 1000, patience},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, end := context.WithCancel(t.Context())
+				events, overflows := make(chan fsnotify.Event), make(chan error)
+				go func() {
+					for i := range test.changes {
+						select {
+						case <-ctx.Done():
+							return
+						default:
+						}
+						if i%2 == 0 {
+							events <- fsnotify.Event{}
+						} else {
+							overflows <- fsnotify.ErrEventOverflow
+						}
+						time.Sleep(test.every)
+					}
+				}()
+				begun, n := time.Now(), 0
+				if !settled(ctx, events, overflows, func() { n++ }) || time.Since(begun) != test.want || n == 0 {
+					t.Errorf("settled after %v and %d calls, want %v", time.Since(begun), n, test.want)
+				}
+				end()
+				for range 2 { // what is being sent
+					select {
+					case <-events:
+					case <-overflows:
+					case <-time.After(time.Second):
+					}
+				}
+			})
+		})
+	}
+}
+
+// The lists are read when those that were read before are posted: what was read last is posted last, whoever read it.
+func TestExclusionsInOrder(t *testing.T) {
+	d, _ := idle(t, host(t))
+	file := filepath.Join(d.Root.Exclusions(), "a.conf")
+	put(t, file, "exclusion = nqn=old\n")
+	d.events = make(chan arrival)
+	load := func() { d.loadExclusions(t.Context()) }
+	change, reload := overtaking(load), overtaking(load) // the queue is full
+	put(t, file, "exclusion = nqn=new\n")
+	<-d.events
+	last := (<-d.events).Event.(core.ExclusionsLoaded)
+	if _, excluded := last.List.Match(tid.TID{NQN: "new"}); !excluded {
+		t.Errorf("loaded %+v last, want one that excludes new", last.List)
+	}
+	<-change
+	<-reload
+}
+
 // A change of the lists reaches the loop.
 func TestWatchExclusions(t *testing.T) {
 	const nqn = "nqn.2024-01.com.example:vol1"
@@ -120,5 +194,29 @@ func TestWatchExclusions(t *testing.T) {
 	if err := w.close(); err != nil {
 		t.Error(err)
 	}
+	<-ended
+}
+
+// A SIGHUP that came before anybody could deal with it reloads the configuration.
+func TestHangup(t *testing.T) {
+	d, _ := idle(t, host(t))
+	hangups := make(chan os.Signal, 1)
+	hangups <- unix.SIGHUP
+	d.Hangups, d.Loader, d.notify = hangups, config.NewLoader(d.Root, ""), newNotifier(d.Log)
+	d.boot, d.api = newBootTables(d.Root, d.Log, config.Config{}), &api{}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		d.watchReloads(ctx)
+		close(ended)
+	}()
+	var got []string
+	for range 3 {
+		got = append(got, fmt.Sprintf("%T", (<-d.events).Event))
+	}
+	if diff := cmp.Diff([]string{"core.ExclusionsLoaded", "core.NBFTLoaded", "core.ConfigLoaded"}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	end()
 	<-ended
 }

@@ -72,11 +72,11 @@ func (s *stops) settle(snap core.Snapshot) ([]string, error) {
 	return units, nil
 }
 
-// busy tells whether a job of the unit is, or may be, under way.
+// busy tells whether a job that stops the unit is, or may be, under way. A restart that has come to its start has stopped it.
 func busy(units []core.UnitInfo, name string) bool {
 	for _, u := range units {
 		if u.Name == name {
-			return u.Job != "" || u.Active == "deactivating" || u.Active == "activating"
+			return u.Job == "stop" || u.Job == "restart" || u.Active == "deactivating"
 		}
 	}
 	return false

@@ -33,6 +33,7 @@ const (
 type Page struct {
 	Generation uint64 // GENCTR: another number, another content
 	Entries    []Entry
+	Dropped    int      // records after the last of Entries that were not read: they are more than the reader wants
 	Warnings   []string // the entries that were skipped and why, at most 17 lines
 }
 
@@ -41,7 +42,7 @@ var errChanged = errors.New("it changed while it was read")
 
 // Read reads the discovery log page (log 0x70) of the controller device, such as "nvme3", and acknowledges with it the
 // asynchronous event that announced a change, so that the next change is announced too. A page without records is a
-// page; an entry that cannot be used is skipped with a warning; a header that cannot be true, a page that changes
+// page; of more than most usable entries only those are read; an entry that cannot be used is skipped with a warning; a header that cannot be true, a page that changes
 // at every attempt and a command that fails are errors.
 //
 // Read blocks: ctx is looked at between commands only, and one command takes up to a minute when the peer is mute.
@@ -50,7 +51,7 @@ var errChanged = errors.New("it changed while it was read")
 // (sysfs attribute dctype) and that it supports that: other controllers' word for it is to be ignored (NVMe Base
 // Specification 2.1, figure 292). The kernel's own target reports no type, has no log 0 and lists the entries of the
 // port that is asked anyway (6.12, drivers/nvme/target/discovery.c).
-func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
+func Read(ctx context.Context, root paths.Root, device string, most int) (Page, error) {
 	if paths.CheckDevice(device) != nil {
 		return Page{}, fmt.Errorf("cannot read the discovery log page of %q: it is no name of a controller", device)
 	}
@@ -60,7 +61,7 @@ func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
 	}
 	defer file.Close()
 	dctype, _ := os.ReadFile(filepath.Join(root.SysClassNVMe(), device, "dctype")) // kernels before 5.18 have none
-	page, err := read(ctx, char{file}, strings.TrimSpace(string(dctype)) == "ddc")
+	page, err := read(ctx, char{file}, strings.TrimSpace(string(dctype)) == "ddc", most)
 	if err != nil {
 		return Page{}, fmt.Errorf("cannot read the discovery log page of %s: %w", device, err)
 	}
@@ -68,13 +69,13 @@ func Read(ctx context.Context, root paths.Root, device string) (Page, error) {
 }
 
 // read reads the page until it is read in one piece. direct says that d is a direct discovery controller.
-func read(ctx context.Context, d device, direct bool) (Page, error) {
+func read(ctx context.Context, d device, direct bool, most int) (Page, error) {
 	lsp := uint8(0)
 	if direct && portLocalSupported(d) {
 		lsp = portLocal
 	}
 	for range attempts {
-		page, err := readOnce(ctx, d, lsp)
+		page, err := readOnce(ctx, d, lsp, most)
 		if !errors.Is(err, errChanged) {
 			return page, err
 		}
@@ -84,12 +85,12 @@ func read(ctx context.Context, d device, direct bool) (Page, error) {
 
 // readOnce reads header, records and header again. Only the last command acknowledges the event: a change before it
 // shows in the header, one after it is announced anew.
-func readOnce(ctx context.Context, d device, lsp uint8) (Page, error) {
+func readOnce(ctx context.Context, d device, lsp uint8, most int) (Page, error) {
 	before, raw, err := readHeader(ctx, d, logPage{id: discoveryLog, specific: lsp, retain: true})
 	if err != nil {
 		return Page{}, err
 	}
-	page, err := readRecords(ctx, d, lsp, before, raw)
+	page, err := readRecords(ctx, d, lsp, before, raw, most)
 	// A page that got shorter fails with an invalid offset: whether it did is known from the header.
 	var s status
 	if err != nil && !errors.As(err, &s) {
@@ -141,7 +142,7 @@ func parseHeader(raw []byte) (header, error) {
 // readRecords reads the entries after the header h, whose bytes are raw: in chunks that every controller can transfer, or
 // all at once from a controller that ignores the offset. What is read first shows which one it is: a controller that answers
 // every command with the beginning of its page answers with the header again, which is no entry.
-func readRecords(ctx context.Context, d device, lsp uint8, h header, raw []byte) (Page, error) {
+func readRecords(ctx context.Context, d device, lsp uint8, h header, raw []byte, most int) (Page, error) {
 	page, skipped := Page{Generation: h.generation}, 0
 	buf := make([]byte, chunkSize)
 	for first := uint64(0); first < h.records; first += chunkSize / entrySize {
@@ -154,9 +155,13 @@ func readRecords(ctx context.Context, d device, lsp uint8, h header, raw []byte)
 			return Page{}, failed(err)
 		}
 		if first == 0 && bytes.HasPrefix(chunk, raw) {
-			return readWhole(d, lsp, h)
+			return readWhole(d, lsp, h, most)
 		}
 		page.add(chunk, int(first), &skipped)
+		if len(page.Entries) >= most {
+			page.cut(most, int(h.records-first)-len(chunk)/entrySize)
+			break
+		}
 	}
 	page.count(skipped)
 	return page, nil
@@ -164,7 +169,7 @@ func readRecords(ctx context.Context, d device, lsp uint8, h header, raw []byte)
 
 // readWhole reads the page by one command from its beginning, header and entries: the only way where a controller ignores
 // the offset, as the kernel's own target did before 5.1 (drivers/nvme/target/discovery.c).
-func readWhole(d device, lsp uint8, h header) (Page, error) {
+func readWhole(d device, lsp uint8, h header, most int) (Page, error) {
 	length := headerSize + h.records*entrySize
 	if length > maxWhole {
 		return Page{}, fmt.Errorf("the controller ignores the offset into it, and its %d records are too many for one command, which can fetch %d", h.records, maxWhole/entrySize-1)
@@ -181,8 +186,15 @@ func readWhole(d device, lsp uint8, h header) (Page, error) {
 	}
 	page, skipped := Page{Generation: h.generation}, 0
 	page.add(buf[headerSize:], 0, &skipped)
+	page.cut(most, 0)
 	page.count(skipped)
 	return page, nil
+}
+
+// cut drops the entries beyond most, and counts unread records with them.
+func (p *Page) cut(most, unread int) {
+	beyond := max(len(p.Entries)-most, 0)
+	p.Entries, p.Dropped = p.Entries[:len(p.Entries)-beyond], beyond+unread
 }
 
 // add takes in the entries of raw, the first of which has the number first in the log page. It counts those that it skips.

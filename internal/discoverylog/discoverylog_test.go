@@ -136,7 +136,7 @@ func TestReadPage(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fake{log: test.log}
-			got, err := read(context.Background(), f, false)
+			got, err := read(context.Background(), f, false, MaxRecords)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,7 +221,7 @@ func TestReadWithoutOffset(t *testing.T) {
 			if test.before != nil {
 				f.before = test.before(f)
 			}
-			got, err := read(context.Background(), f, false)
+			got, err := read(context.Background(), f, false, MaxRecords)
 			if message(err) != test.err {
 				t.Fatalf("error %q, want %q", message(err), test.err)
 			}
@@ -300,7 +300,7 @@ func TestReadChangingPage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fake{log: test.log}
 			f.before = test.before(f)
-			got, err := read(context.Background(), f, false)
+			got, err := read(context.Background(), f, false, MaxRecords)
 			if message(err) != test.err {
 				t.Errorf("error %q, want %q", message(err), test.err)
 			}
@@ -358,7 +358,7 @@ func TestReadFails(t *testing.T) {
 			if test.ctx == nil {
 				test.ctx = context.Background()
 			}
-			got, err := read(test.ctx, &fake{log: test.log, before: test.before}, false)
+			got, err := read(test.ctx, &fake{log: test.log, before: test.before}, false, MaxRecords)
 			if message(err) != test.err {
 				t.Errorf("error %q, want %q", message(err), test.err)
 			}
@@ -403,7 +403,7 @@ func TestPortLocal(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fake{log: rawPage(1, nvm(0)), supported: test.supported}
-			if _, err := read(context.Background(), f, test.direct); err != nil {
+			if _, err := read(context.Background(), f, test.direct, MaxRecords); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.commands, f.commands); diff != "" {
@@ -418,7 +418,7 @@ func TestWarningsAreBounded(t *testing.T) {
 	for range 20 {
 		entries = append(entries, rawEntry(NVM, "nowhere", "4420", "nqn.2024-01.com.example:vol1"))
 	}
-	page, err := read(context.Background(), &fake{log: rawPage(1, entries...)}, false)
+	page, err := read(context.Background(), &fake{log: rawPage(1, entries...)}, false, MaxRecords)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -573,7 +573,7 @@ func TestRead(t *testing.T) {
 		{"nvme2", "cannot read the discovery log page of nvme2: open " + root + "/dev/nvme2: no such file or directory"},
 	}
 	for _, test := range tests {
-		_, err := Read(context.Background(), paths.Root(root), test.device)
+		_, err := Read(context.Background(), paths.Root(root), test.device, MaxRecords)
 		if message(err) != test.err {
 			t.Errorf("error %q, want %q", message(err), test.err)
 		}
@@ -619,7 +619,7 @@ func FuzzParsePage(f *testing.F) {
 			binary.LittleEndian.PutUint64(log[8:], 1000)
 		}
 		for _, fromStart := range []bool{false, true} {
-			page, err := read(context.Background(), &fake{log: log, fromStart: fromStart}, false)
+			page, err := read(context.Background(), &fake{log: log, fromStart: fromStart}, false, MaxRecords)
 			if err == nil && len(page.Entries)+len(page.Warnings) > 1000 {
 				t.Errorf("%d entries and %d warnings of at most 1000 records", len(page.Entries), len(page.Warnings))
 			}

@@ -14,4 +14,6 @@ func (m memory) getLog(_ logPage, offset uint64, buf []byte) error {
 }
 
 // Parse reads the page that raw holds, header first, with the checks and the warnings of Read.
-func Parse(raw []byte) (Page, error) { return read(context.Background(), memory(raw), false) }
+func Parse(raw []byte) (Page, error) {
+	return read(context.Background(), memory(raw), false, MaxRecords)
+}

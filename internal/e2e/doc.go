@@ -3,6 +3,7 @@
 //
 //   - machine builds what is booted (base image, QEMU) and boots it: the host side.
 //   - run is the command behind `make e2e`, `make demo`, `make bench` and `make soak`.
+//   - follow follows what happens inside, so that scenarios wait for events and seldom poll.
 //   - guest has the scenarios, ordinary Go tests that run as root inside, and the hands and eyes that they use.
 //   - demo, bench and soak are more programs for the inside.
 //
@@ -21,11 +22,15 @@
 //   - //e2e:parameter WORD and //e2e:on-fabric (only for stages): a word for the kernel's command line; a root file system on a
 //     fabric, which the ordinary kernel's initial RAM disk connects (machine/initrd/fabric).
 //
+// Scenarios that put back what they change share a connected scene (guest.Shared) with those that run before and after
+// them, on one computer. Each is a scenario by itself all the same, and begins with a scene of its own where there is none to share.
+//
 // A scenario of several boots is written as stages, functions whose names end in _1, _2 and so on (guest/poweroff.go), and has a
 // computer of its own.
 //
 // In `make check` a scenario that fails runs once more, alone on a fresh machine, and so does what a machine that died never
 // began. One that passes then is flaky; more than two flaky ones fail the run (run/report.go).
 //
-// Everything that runs inside has the build tag e2e, so that `go test ./...` never touches the host's own controllers.
+// Everything that runs inside has the build tag e2e, so that `go test ./...` never touches the host's own controllers, but for follow,
+// which touches nothing.
 package e2e

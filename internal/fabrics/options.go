@@ -14,19 +14,16 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// baseline are the options that every kernel since 5.4 knows. A connect that needs nothing else does not ask the kernel:
-// reading the device takes the lock under which the kernel serialises its connects.
-var baseline = []string{
-	"transport", "traddr", "trsvcid", "nqn", "queue_size", "nr_io_queues", "reconnect_delay", "ctrl_loss_tmo", "keep_alive_tmo",
-	"hostnqn", "host_traddr", "hostid", "duplicate_connect", "disable_sqflow", "hdr_digest", "data_digest", "nr_write_queues",
-	"nr_poll_queues", "tos",
-}
-
-// baselineOptions returns the baseline in the form of ParseOptions.
+// baselineOptions returns the options that every kernel since 5.4 knows, in the form of ParseOptions. A connect that needs
+// nothing else does not ask the kernel: reading the device takes the lock under which the kernel serialises its connects.
 func baselineOptions() map[string]bool {
-	known := make(map[string]bool, len(baseline))
-	for _, name := range baseline {
-		known[name] = true
+	known := map[string]bool{
+		"transport": true, "traddr": true, "trsvcid": true, "nqn": true, "host_traddr": true, "hostnqn": true, "hostid": true,
+	}
+	for _, p := range param.All() {
+		if info := p.Info(); info.Baseline {
+			known[info.Kernel] = true
+		}
 	}
 	return known
 }
@@ -48,6 +45,7 @@ func ParseOptions(template []byte) map[string]bool {
 type option struct {
 	name, value string
 	must        bool // the connection would not be the one that is wished for without it
+	silent      bool // without it the kernel does the same, so that nobody needs to know
 	hidden      bool // the value is a secret
 }
 
@@ -72,8 +70,7 @@ func OptionString(w wish.Wish, keys Keys, known map[string]bool) (s string, drop
 			if o.must {
 				return "", nil, &UnknownOptionError{w.TID, o.name}
 			}
-			// The NQN says the same by itself, the kernel finds the key, and its keyring is that one anyway.
-			if o.name != discoveryOption && o.name != tlsKeyOption && o.name != keyringOption {
+			if !o.silent {
 				dropped = append(dropped, o.name)
 			}
 			continue
@@ -98,7 +95,7 @@ func taken(w wish.Wish) error {
 	if w.TID.HostIface != "" && !tid.Takes(w.TID.Transport, "host-iface") {
 		return refuse("host-iface")
 	}
-	for _, p := range []param.Param{param.TLS, param.Concat} {
+	for _, p := range param.Encrypting() {
 		if _, on := w.Params.Get(p); on && !p.Info().On(w.TID.Transport) {
 			return refuse(p.String())
 		}
@@ -108,12 +105,6 @@ func taken(w wish.Wish) error {
 
 // discoveryOption makes the kernel treat the controller as a DC whatever its NQN.
 const discoveryOption = "discovery"
-
-// tlsKeyOption takes the serial number of a key. Without it the kernel looks for one that goes with both NQNs.
-const tlsKeyOption = "tls_key"
-
-// keyringOption takes the serial number of the keyring in which the kernel looks for keys.
-const keyringOption = "keyring"
 
 // Keys are the secrets that the kernel is given for one connection.
 type Keys struct {
@@ -144,15 +135,14 @@ func options(w wish.Wish, keys Keys) []option {
 	for _, p := range param.All() {
 		value, ok := w.Params.Get(p)
 		info := p.Info()
-		must := p == param.TLS || p == param.Concat
 		// Configured defaults hold for all transports, so what this one cannot have is left out without a word.
-		if !ok || info.Text || !info.On(t.Transport) {
+		if !ok || info.Form == param.Text || !info.On(t.Transport) {
 			continue
 		}
-		if info.Bool {
+		if info.Form == param.Switch {
 			value = ""
 		}
-		list = append(list, option{name: info.Kernel, value: value, must: must})
+		list = append(list, option{name: info.Kernel, value: value, must: info.Security == param.Encrypts})
 	}
 	for _, o := range []option{
 		{name: "dhchap_secret", value: keys.Set[secret.DHChap].Value.Reveal(), must: true, hidden: true},
@@ -162,15 +152,15 @@ func options(w wish.Wish, keys Keys) []option {
 			list = append(list, o)
 		}
 	}
-	if keys.tlsSerial != 0 {
-		add(tlsKeyOption, strconv.Itoa(keys.tlsSerial), keys.mustKey)
+	if keys.tlsSerial != 0 { // without it the kernel looks for a key that goes with both NQNs
+		list = append(list, option{name: param.TLSKeyIdentity.Info().Kernel, value: strconv.Itoa(keys.tlsSerial), must: keys.mustKey, silent: true})
 	}
 	if keys.ring != 0 {
-		add(keyringOption, strconv.Itoa(keys.ring), !keys.ownRing)
+		list = append(list, option{name: param.Keyring.Info().Kernel, value: strconv.Itoa(keys.ring), must: !keys.ownRing, silent: true})
 	}
 	if w.Kind == tid.Discovery {
-		// Behind nqn: the kernel clears the mark when it comes to that option.
-		list = append(list, option{name: discoveryOption, must: t.NQN != tid.DiscoveryNQN})
+		// Behind nqn: the kernel clears the mark when it comes to that option. The well-known NQN says the same alone.
+		list = append(list, option{name: discoveryOption, must: t.NQN != tid.DiscoveryNQN, silent: true})
 	}
 	return list
 }

@@ -1,6 +1,8 @@
 package fabrics
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,9 +130,14 @@ func TestOptionString(t *testing.T) {
 
 func TestParseOptions(t *testing.T) {
 	known := ParseOptions([]byte(template))
-	for _, name := range append([]string{"tls", "discovery", "host_iface", "instance"}, baseline...) {
+	for _, name := range append([]string{"tls", "discovery", "host_iface", "instance"}, slices.Collect(maps.Keys(baselineOptions()))...) {
 		if !known[name] {
 			t.Errorf("%s is not known", name)
+		}
+	}
+	for _, p := range param.All() { // Linux 6.16 has concat
+		if !known[p.Info().Kernel] && p != param.Concat {
+			t.Errorf("the kernel does not know %s of %s", p.Info().Kernel, p)
 		}
 	}
 	if len(known) != 29 {

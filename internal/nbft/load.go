@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -65,24 +65,8 @@ func ReadFile(file string) (Table, error) {
 func read(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, cause(err)
+		return nil, files.Cause(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, cause(err)
-	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("it is larger than %d bytes", maxSize)
-	}
-	return data, nil
-}
-
-// cause strips the operation and the path from an error of package os.
-func cause(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
+	return files.ReadAll(f, maxSize)
 }

@@ -12,22 +12,41 @@ import (
 // answerTime bounds the wait for each datagram of an answer, which the kernel gives at once.
 const answerTime = 10 * time.Second
 
+// dumpAttempts is how often a dump is tried during which something is added or removed, as containers do all the time.
+const dumpAttempts = 5
+
 // Dump asks the kernel, by a request of a kind and with a body, for all that it has of something, and returns the bodies of
 // the messages of its answer. An error of the kernel's wraps its errno; unix.EPROTONOSUPPORT: the kernel lacks the protocol.
 func Dump(protocol int, kind uint16, body []byte) ([][]byte, error) {
+	return repeat(func() ([][]byte, bool, error) { return dump(protocol, kind, body) })
+}
+
+// repeat calls dump until its answer is consistent, and takes what the last attempt brings: of what changes all the time, an
+// incomplete answer is better than none.
+func repeat(dump func() (bodies [][]byte, interrupted bool, err error)) ([][]byte, error) {
+	for attempt := 1; ; attempt++ {
+		bodies, interrupted, err := dump()
+		if err != nil || !interrupted || attempt == dumpAttempts {
+			return bodies, err
+		}
+	}
+}
+
+// dump is one attempt of Dump. Where the kernel interrupted its answer because something changed, the answer may lack what did
+// not change.
+func dump(protocol int, kind uint16, body []byte) (all [][]byte, interrupted bool, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open a netlink socket: %w", err)
+		return nil, false, fmt.Errorf("cannot open a netlink socket: %w", err)
 	}
 	defer unix.Close(fd)
 	timeout := unix.NsecToTimeval(answerTime.Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return nil, fmt.Errorf("cannot bound the wait for a netlink answer: %w", err)
+		return nil, false, fmt.Errorf("cannot bound the wait for a netlink answer: %w", err)
 	}
 	if err := unix.Sendto(fd, dumpRequest(kind, body), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, fmt.Errorf("cannot send a netlink request: %w", err)
+		return nil, false, fmt.Errorf("cannot send a netlink request: %w", err)
 	}
-	var all [][]byte
 	datagram := make([]byte, 64<<10) // more than the kernel puts into one
 	for {
 		n, _, flags, from, err := unix.Recvmsg(fd, datagram, nil, 0)
@@ -35,21 +54,22 @@ func Dump(protocol int, kind uint16, body []byte) ([][]byte, error) {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("cannot receive a netlink answer: %w", err)
+			return nil, false, fmt.Errorf("cannot receive a netlink answer: %w", err)
 		case !ok || sender.Pid != 0:
 			continue // not the kernel's
 		case flags&unix.MSG_TRUNC != 0:
-			return nil, fmt.Errorf("cannot receive a netlink answer: it is longer than %d bytes", len(datagram))
+			return nil, false, fmt.Errorf("cannot receive a netlink answer: it is longer than %d bytes", len(datagram))
 		}
-		bodies, done, err := parseAnswer(datagram[:n])
+		part, err := parseAnswer(datagram[:n])
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		for _, body := range bodies {
+		for _, body := range part.bodies {
 			all = append(all, append([]byte(nil), body...))
 		}
-		if done {
-			return all, nil
+		interrupted = interrupted || part.interrupted
+		if part.done {
+			return all, interrupted, nil
 		}
 	}
 }
@@ -64,17 +84,25 @@ func dumpRequest(kind uint16, body []byte) []byte {
 	return append(request, body...)
 }
 
-// parseAnswer returns the bodies of the messages in a datagram, and whether it ends the answer.
-func parseAnswer(datagram []byte) (bodies [][]byte, done bool, err error) {
+// answer is one datagram of the kernel's answer to a dump.
+type answer struct {
+	bodies      [][]byte // of its messages
+	interrupted bool     // something was added or removed during the dump
+	done        bool     // it is the last one
+}
+
+// parseAnswer reads one datagram.
+func parseAnswer(datagram []byte) (a answer, err error) {
 	for rest := datagram; len(rest) > 0; {
 		if len(rest) < unix.SizeofNlMsghdr {
-			return nil, false, fmt.Errorf("cannot parse a netlink answer of %d bytes: its last header is cut off", len(datagram))
+			return answer{}, fmt.Errorf("cannot parse a netlink answer of %d bytes: its last header is cut off", len(datagram))
 		}
 		length := binary.NativeEndian.Uint32(rest)
 		if length < unix.SizeofNlMsghdr || uint64(length) > uint64(len(rest)) {
-			return nil, false, fmt.Errorf("cannot parse a netlink answer of %d bytes: a message claims %d of the last %d", len(datagram), length, len(rest))
+			return answer{}, fmt.Errorf("cannot parse a netlink answer of %d bytes: a message claims %d of the last %d", len(datagram), length, len(rest))
 		}
 		kind, body := binary.NativeEndian.Uint16(rest[4:]), rest[unix.SizeofNlMsghdr:length]
+		a.interrupted = a.interrupted || binary.NativeEndian.Uint16(rest[6:])&unix.NLM_F_DUMP_INTR != 0
 		rest = rest[min(align(int(length)), len(rest)):]
 		switch kind {
 		case unix.NLMSG_NOOP:
@@ -82,17 +110,18 @@ func parseAnswer(datagram []byte) (bodies [][]byte, done bool, err error) {
 			// Both begin with an int: 0, or a negative errno.
 			if len(body) >= 4 {
 				if errno := int32(binary.NativeEndian.Uint32(body)); errno < 0 {
-					return nil, false, fmt.Errorf("the kernel refuses a netlink request: %w", unix.Errno(-int64(errno)))
+					return answer{}, fmt.Errorf("the kernel refuses a netlink request: %w", unix.Errno(-int64(errno)))
 				}
 			}
 			if kind == unix.NLMSG_DONE {
-				return bodies, true, nil
+				a.done = true
+				return a, nil
 			}
 		default:
-			bodies = append(bodies, body)
+			a.bodies = append(a.bodies, body)
 		}
 	}
-	return bodies, false, nil
+	return a, nil
 }
 
 // Attributes goes through the attributes in a message's body after its fixed header, or in a nested attribute: struct nlattr,

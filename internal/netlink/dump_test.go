@@ -39,8 +39,8 @@ func TestDumpRefused(t *testing.T) {
 	}
 }
 
-// answer is a message of the kind.
-func answer(kind uint16, body ...byte) []byte {
+// message is one of the kind.
+func message(kind uint16, body ...byte) []byte {
 	m := dumpRequest(kind, body)
 	return append(m, make([]byte, align(len(m))-len(m))...)
 }
@@ -48,38 +48,61 @@ func answer(kind uint16, body ...byte) []byte {
 func TestParseAnswer(t *testing.T) {
 	refused := binary.NativeEndian.AppendUint32(nil, ^uint32(unix.ENODEV)+1)
 	fine := []byte{0, 0, 0, 0}
+	interrupted := message(20, 1)
+	interrupted[6] |= unix.NLM_F_DUMP_INTR
 	tests := []struct {
 		name     string
 		datagram []byte
 		want     string
 	}{
-		{"two and the end", append(append(answer(20, 1), answer(20, 2, 3)...), answer(unix.NLMSG_DONE, fine...)...), "[[1] [2 3]] true <nil>"},
-		{"more to come", answer(20, 1), "[[1]] false <nil>"},
-		{"nothing", nil, "[] false <nil>"},
-		{"refused", answer(unix.NLMSG_ERROR, refused...), "[] false the kernel refuses a netlink request: no such device"},
-		{"refused in the middle", answer(unix.NLMSG_DONE, refused...), "[] false the kernel refuses a netlink request: no such device"},
-		{"acknowledged", append(answer(unix.NLMSG_ERROR, fine...), answer(unix.NLMSG_DONE)...), "[] true <nil>"},
-		{"no header", []byte{1, 2}, "[] false cannot parse a netlink answer of 2 bytes: its last header is cut off"},
-		{"too long", answer(20, 1)[:16], "[] false cannot parse a netlink answer of 16 bytes: a message claims 17 of the last 16"},
+		{"two and the end", append(append(message(20, 1), message(20, 2, 3)...), message(unix.NLMSG_DONE, fine...)...), "{[[1] [2 3]] false true} <nil>"},
+		{"more to come", message(20, 1), "{[[1]] false false} <nil>"},
+		{"interrupted", append(interrupted, message(unix.NLMSG_DONE)...), "{[[1]] true true} <nil>"},
+		{"nothing", nil, "{[] false false} <nil>"},
+		{"refused", message(unix.NLMSG_ERROR, refused...), "{[] false false} the kernel refuses a netlink request: no such device"},
+		{"refused in the middle", message(unix.NLMSG_DONE, refused...), "{[] false false} the kernel refuses a netlink request: no such device"},
+		{"acknowledged", append(message(unix.NLMSG_ERROR, fine...), message(unix.NLMSG_DONE)...), "{[] false true} <nil>"},
+		{"no header", []byte{1, 2}, "{[] false false} cannot parse a netlink answer of 2 bytes: its last header is cut off"},
+		{"too long", message(20, 1)[:16], "{[] false false} cannot parse a netlink answer of 16 bytes: a message claims 17 of the last 16"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			bodies, done, err := parseAnswer(test.datagram)
-			if got := fmt.Sprintf("%v %v %v", bodies, done, err); got != test.want {
+			answer, err := parseAnswer(test.datagram)
+			if got := fmt.Sprintf("%v %v", answer, err); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}
 }
 
+// A dump that something interrupted is repeated, for it may lack what did not change; one that is always interrupted is taken.
+func TestDumpInterrupted(t *testing.T) {
+	for _, test := range []struct {
+		interrupted, want int
+	}{{0, 1}, {1, 2}, {4, 5}, {100, 5}} {
+		n := 0
+		bodies, err := repeat(func() ([][]byte, bool, error) {
+			n++
+			return make([][]byte, n), n <= test.interrupted, nil
+		})
+		if n != test.want || len(bodies) != n || err != nil {
+			t.Errorf("interrupted %d times: %d dumps, %d bodies, %v; want %d dumps", test.interrupted, n, len(bodies), err, test.want)
+		}
+	}
+	failure := errors.New("broken")
+	if _, err := repeat(func() ([][]byte, bool, error) { return nil, true, failure }); err != failure {
+		t.Errorf("error %v", err)
+	}
+}
+
 func FuzzParseAnswer(f *testing.F) {
-	f.Add(append(answer(20, 4, 0, 1, 0), answer(unix.NLMSG_DONE, 0, 0, 0, 0)...))
+	f.Add(append(message(20, 4, 0, 1, 0), message(unix.NLMSG_DONE, 0, 0, 0, 0)...))
 	f.Fuzz(func(t *testing.T, datagram []byte) {
-		bodies, _, err := parseAnswer(datagram)
+		answer, err := parseAnswer(datagram)
 		if err != nil && !strings.HasPrefix(err.Error(), "cannot parse a netlink answer of ") && !strings.HasPrefix(err.Error(), "the kernel refuses ") {
 			t.Errorf("error %v", err)
 		}
-		for _, body := range bodies {
+		for _, body := range answer.bodies {
 			for kind, value := range Attributes(body) {
 				if len(value) > len(body) {
 					t.Errorf("attribute %d has %d of %d bytes", kind, len(value), len(body))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -130,7 +131,7 @@ func align(length int) int { return (length + 3) &^ 3 }
 // router advertisement, a link with every change of any of its attributes. Only what was not up before is an event.
 type table struct {
 	links map[uint32]link
-	addrs map[place]bool
+	addrs map[uint32]map[netip.Addr]bool // by link: whether the address can be used
 }
 
 type link struct {
@@ -138,37 +139,66 @@ type link struct {
 	up   bool
 }
 
-type place struct {
-	index uint32
-	addr  netip.Addr
-}
-
 func newTable() table {
-	return table{links: map[uint32]link{}, addrs: map[place]bool{}}
+	return table{links: map[uint32]link{}, addrs: map[uint32]map[netip.Addr]bool{}}
 }
 
 // apply enters the messages and returns what came up by them.
 func (t table) apply(messages []message) []Event {
 	var events []Event
 	for _, m := range messages {
+		came := false
+		event := Event{Kind: LinkUp, Iface: m.name}
 		if m.addr.IsValid() {
-			at := place{m.index, m.addr}
-			if m.up && !t.addrs[at] {
-				events = append(events, Event{Kind: AddrUp, Iface: t.links[m.index].name, Addr: m.addr})
-			}
-			t.addrs[at] = m.up
-			if m.gone {
-				delete(t.addrs, at)
-			}
-			continue
+			came = t.applyAddr(m)
+			event = Event{Kind: AddrUp, Iface: t.links[m.index].name, Addrs: []netip.Addr{m.addr}}
+		} else if came = t.applyLink(m); came {
+			event.Addrs = t.usable(m.index)
 		}
-		if m.up && !t.links[m.index].up {
-			events = append(events, Event{Kind: LinkUp, Iface: m.name})
-		}
-		t.links[m.index] = link{m.name, m.up}
-		if m.gone {
-			delete(t.links, m.index)
+		if came {
+			events = append(events, event)
 		}
 	}
 	return events
+}
+
+// applyAddr reports whether the address can be used and could not before.
+func (t table) applyAddr(m message) bool {
+	addrs := t.addrs[m.index]
+	came := m.up && !addrs[m.addr]
+	switch {
+	case !m.gone && addrs == nil:
+		t.addrs[m.index] = map[netip.Addr]bool{m.addr: m.up}
+	case !m.gone:
+		addrs[m.addr] = m.up
+	default:
+		delete(addrs, m.addr)
+		if len(addrs) == 0 {
+			delete(t.addrs, m.index)
+		}
+	}
+	return came
+}
+
+// applyLink reports whether the link can carry packets and could not before.
+func (t table) applyLink(m message) bool {
+	came := m.up && !t.links[m.index].up
+	t.links[m.index] = link{m.name, m.up}
+	if m.gone {
+		delete(t.links, m.index)
+		delete(t.addrs, m.index) // its number is given out again
+	}
+	return came
+}
+
+// usable returns the addresses of a link that can be used, sorted.
+func (t table) usable(index uint32) []netip.Addr {
+	var addrs []netip.Addr
+	for addr, up := range t.addrs[index] {
+		if up {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return addrs
 }

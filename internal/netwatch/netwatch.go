@@ -29,8 +29,8 @@ const (
 // Event is one thing that appeared. What goes away is not reported.
 type Event struct {
 	Kind  Kind
-	Iface string
-	Addr  netip.Addr // of AddrUp, without an IPv6 zone (Iface is the zone); invalid for LinkUp
+	Iface string       // "" if the kernel has not named it yet
+	Addrs []netip.Addr // of AddrUp: that one; of LinkUp: all that can be used, sorted. Without IPv6 zones: Iface is the zone
 }
 
 // maxMessage is what the kernel itself allows for one datagram of several messages (netlink(7) suggests 8192 bytes, link

@@ -75,8 +75,10 @@ func TestEvents(t *testing.T) {
 	v4 := rawAddr(unix.RTM_NEWADDR, 2, 0, address("192.0.2.1"), local("192.0.2.1"))
 	v6 := rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_PERMANENT|0x200, address("2001:db8::1"))
 	linkUp := Event{Kind: LinkUp, Iface: "eth0"}
-	v4Up := Event{Kind: AddrUp, Iface: "eth0", Addr: netip.MustParseAddr("192.0.2.1")}
-	v6Up := Event{Kind: AddrUp, Iface: "eth0", Addr: netip.MustParseAddr("2001:db8::1")}
+	v4Up := Event{Kind: AddrUp, Iface: "eth0", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	v6Up := Event{Kind: AddrUp, Iface: "eth0", Addrs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}}
+	bothUp := Event{Kind: LinkUp, Iface: "eth0", Addrs: []netip.Addr{v4Up.Addrs[0], v6Up.Addrs[0]}}
+	down := rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0")
 	tests := []struct {
 		name      string
 		datagrams [][]byte
@@ -89,11 +91,22 @@ func TestEvents(t *testing.T) {
 		{"no carrier, then one", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp}},
 		{"carrier, not running yet", [][]byte{rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP|unix.IFF_LOWER_UP, "eth0"), eth0}, []Event{linkUp}},
 		{"link flaps", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, unix.IFF_UP, "eth0"), eth0}, []Event{linkUp, linkUp}},
+		{"link comes back with its addresses", [][]byte{eth0, v6, v4, down, eth0}, []Event{linkUp, v6Up, v4Up, bothUp}},
+		{"addresses before the link", [][]byte{down, v4, v6, eth0}, []Event{v4Up, v6Up, bothUp}},
+		{"an address that cannot be used yet", [][]byte{down, v4, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_TENTATIVE, address("2001:db8::1")), eth0}, []Event{
+			v4Up, {Kind: LinkUp, Iface: "eth0", Addrs: v4Up.Addrs},
+		}},
+		{"the address of another link", [][]byte{down, rawAddr(unix.RTM_NEWADDR, 3, 0, local("192.0.2.3")), eth0}, []Event{
+			{Kind: AddrUp, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.3")}}, linkUp,
+		}},
+		{"link removed without its addresses, its number used again", [][]byte{
+			eth0, v4, rawLink(unix.RTM_DELLINK, 0, 2, up, "eth0"), eth0,
+		}, []Event{linkUp, v4Up, linkUp}},
 		{"link removed, its number used again", [][]byte{
 			eth0, rawLink(unix.RTM_DELLINK, 0, 2, up, "eth0"), rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth1"),
 		}, []Event{linkUp, {Kind: LinkUp, Iface: "eth1"}}},
 		{"renamed", [][]byte{eth0, rawLink(unix.RTM_NEWLINK, 0, 2, up, "lan0"), v4}, []Event{
-			linkUp, {Kind: AddrUp, Iface: "lan0", Addr: v4Up.Addr},
+			linkUp, {Kind: AddrUp, Iface: "lan0", Addrs: v4Up.Addrs},
 		}},
 		{"duplicate address detection", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_TENTATIVE, address("2001:db8::1")), v6}, []Event{linkUp, v6Up}},
 		{"duplicate found", [][]byte{eth0, rawAddr(unix.RTM_NEWADDR, 2, unix.IFA_F_DADFAILED, address("2001:db8::1"))}, []Event{linkUp}},
@@ -180,18 +193,63 @@ func TestKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !event.Addr.Is6() { // there may be no IPv6
-			got = append(got, event)
+		if event.Kind == AddrUp && event.Addrs[0].Is6() { // there may be no IPv6
+			continue
 		}
+		if event.Addrs = slices.DeleteFunc(event.Addrs, netip.Addr.Is6); event.Kind == LinkUp {
+			event.Addrs = nil // those that it has by then
+		}
+		got = append(got, event)
 	}
 	want := []Event{
-		{Kind: AddrUp, Iface: "lo", Addr: netip.MustParseAddr("127.0.0.1")},
+		{Kind: AddrUp, Iface: "lo", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		{Kind: LinkUp, Iface: "lo"},
-		{Kind: AddrUp, Iface: "lo", Addr: netip.MustParseAddr("192.0.2.77")},
+		{Kind: AddrUp, Iface: "lo", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.77")}},
 	}
 	slices.SortFunc(got[:2], func(a, b Event) int { return int(a.Kind - b.Kind) })
 	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// What happens in another network namespace is no event.
+func TestOtherNamespace(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the test, and its namespaces with it
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("cannot run ip %v here: %v: %s", args, err, out)
+		}
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("cannot make a network namespace here: %v", err)
+	}
+	ours, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	source, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	ip("link", "set", "lo", "up")
+	ip("addr", "add", "192.0.2.78/32", "dev", "lo")
+	if err := unix.Setns(int(ours.Fd()), unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	ip("addr", "add", "192.0.2.77/32", "dev", "lo")
+	event, err := source.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Event{Kind: AddrUp, Iface: "lo", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.77")}}
+	if diff := cmp.Diff(want, event, equalAddr); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
 	}
 }
 
@@ -240,7 +298,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, event := range newTable().apply(messages) {
-			if event.Kind == AddrUp != event.Addr.IsValid() {
+			if event.Kind == AddrUp && len(event.Addrs) != 1 || slices.ContainsFunc(event.Addrs, func(a netip.Addr) bool { return !a.IsValid() }) {
 				t.Errorf("event %+v", event)
 			}
 		}

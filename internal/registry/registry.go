@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -259,7 +260,7 @@ func discard(moved string) error {
 
 // List returns the devices that have an entry, in the order of their numbers.
 func (r Registry) List() ([]string, error) {
-	names, err := list(r.root.Registry())
+	names, err := files.Names(r.root.Registry())
 	devices := slices.DeleteFunc(names, func(name string) bool { return paths.CheckDevice(name) != nil })
 	slices.SortFunc(devices, func(a, b string) int {
 		if len(a) != len(b) {
@@ -273,7 +274,7 @@ func (r Registry) List() ([]string, error) {
 // Strays returns the names in the registry's directory that are no entries, nobody's temporary files and not hidden: things that
 // do not belong there.
 func (r Registry) Strays() ([]string, error) {
-	names, err := list(r.root.Registry())
+	names, err := files.Names(r.root.Registry())
 	return slices.DeleteFunc(names, func(name string) bool {
 		return paths.CheckDevice(name) == nil || strings.Contains(name, ".tmp.") || strings.HasPrefix(name, ".")
 	}), err
@@ -285,7 +286,7 @@ func (r Registry) Entry(device string) (map[string]string, error) {
 	if err := paths.CheckDevice(device); err != nil {
 		return nil, err
 	}
-	names, err := list(r.entryPath(device))
+	names, err := files.Names(r.entryPath(device))
 	if err != nil {
 		return nil, err
 	}
@@ -304,18 +305,6 @@ func (r Registry) Entry(device string) (map[string]string, error) {
 		}
 	}
 	return attrs, errors.Join(errs...)
-}
-
-func list(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot list %s: %w", dir, err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names, nil
 }
 
 // Prune removes the entry of a device whose remove event had the number seqnum, and reports whether it did. It keeps the

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 )
 
 // maxFile bounds a file with one secret in bytes: the longest form has 107.
@@ -35,13 +37,13 @@ func ReadFile(k Key, path string, readable bool) (Value, error) {
 	// Opening a FIFO or a device must not wait for anybody.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return Value{}, cause(err)
+		return Value{}, files.Cause(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return Value{}, cause(err)
+		return Value{}, files.Cause(err)
 	case !info.Mode().IsRegular():
 		return Value{}, errors.New("it is not a regular file")
 	}
@@ -51,7 +53,7 @@ func ReadFile(k Key, path string, readable bool) (Value, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
-		return Value{}, cause(err)
+		return Value{}, files.Cause(err)
 	case len(data) > maxFile:
 		return Value{}, fmt.Errorf("it is larger than %d bytes: it must hold the secret and nothing else", maxFile)
 	}
@@ -63,15 +65,6 @@ func ReadFile(k Key, path string, readable bool) (Value, error) {
 		return Value{}, errors.New("it has more than one line: it must hold the secret and nothing else")
 	}
 	return Parse(k, line)
-}
-
-// cause strips the operation and the path from an error of package os.
-func cause(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }
 
 // NoDumps keeps the process out of core dumps and away from the debuggers of others for good. A process that is to hold

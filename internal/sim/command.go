@@ -79,6 +79,7 @@ type connectCommand struct {
 
 func (c *connectCommand) start() {
 	c.then(c.latency(20*time.Millisecond), func() {
+		c.disk.results[c.unit] = state.Result{Meaning: "the connect was ended before it had a result"} // said in advance
 		if !c.calm && c.chance(c.mix.commandFails) {
 			switch c.rng.IntN(3) {
 			case 0:
@@ -156,8 +157,8 @@ func (c *connectCommand) permitted() bool {
 
 func (c *connectCommand) claim(device string) {
 	found := c.kernel.find(device)
-	if holder := c.disk.unitOf[device]; holder != "" && holder != c.unit && found.State != "live" {
-		c.fail("another unit's, and it is not known yet whom it serves", 0)
+	if holder := c.disk.unitOf[device]; holder != c.unit && found.State != "live" && (holder != "" || !found.ServesSurely(c.wish.TID)) {
+		c.fail("another unit's or nobody's, and it is not known yet whom it serves", 0)
 		return
 	}
 	c.watch.claiming(found, c.unit)
@@ -171,7 +172,7 @@ func (c *connectCommand) record(device string, own bool) {
 	seq := c.kernel.seq
 	c.then(tiny(), func() {
 		if own {
-			c.disk.registry[device] = ownership{"discoverd", seq}
+			c.disk.registry[device] = ownership{string(c.wish.Owner), seq}
 		}
 		c.then(tiny(), func() {
 			c.disk.devid[c.unit] = device

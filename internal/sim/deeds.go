@@ -30,6 +30,8 @@ func deeds() []deed {
 		{"a user discovers", 1, (*world).userDiscovers},
 		{"stas connects", 1, (*world).stasConnects},
 		{"stas disconnects", 1, (*world).stasDisconnects},
+		{"two tools take one controller", 0.7, (*world).twoToolsConnect},
+		{"another tool takes a controller", 0.5, (*world).otherToolTakes},
 		{"the udev rule connects", 1, (*world).autoconnects},
 		{"the udev rule is masked or unmasked", 0.5, (*world).switchAutoconnects},
 		{"a tool removes an owner", 1, (*world).ownerVanishes},
@@ -39,10 +41,17 @@ func deeds() []deed {
 		{"the configuration is reloaded", 0.7, (*world).reload},
 		{"the configuration is reloaded and has an error", 0.3, (*world).reloadBroken},
 		{"the daemon is killed", 1, (*world).killDaemon},
+		{"the daemon is killed in the middle of something", 1, (*world).trapDaemon},
 		{"the bus goes away", 1, func(w *world) { w.systemd.dropBus(w.between(10*time.Millisecond, 20*time.Second)) }},
 		{"uevents are lost", 1, (*world).overrun},
 		{"the system was suspended", 0.2, func(w *world) { w.shell.postIf(core.EventsLost{Why: "the system was suspended"}) }},
-		{"an address appears", 0.5, func(w *world) { w.shell.postIf(core.Kick{Transport: tid.TCP, Why: "an address appeared"}) }},
+		{"an interface goes down", 1, func(w *world) { w.network.linkFails() }},
+		{"an address goes away", 0.7, func(w *world) { w.network.addressGoes() }},
+		{"an interface of the boot firmware comes or goes", 0.5, func(w *world) { w.boot.interfaceIsNamed() }},
+		{"a host name changes", 1, func(w *world) { w.names.nameChanges() }},
+		{"the resolver goes away", 0.5, func(w *world) { w.names.resolverFails() }},
+		{"containers start", 0.5, func(w *world) { w.network.containersStart() }},
+		{"network events are lost", 0.3, func(w *world) { w.network.eventsAreLost() }},
 	}
 }
 
@@ -208,22 +217,42 @@ func (w *world) userDiscovers() {
 
 func (w *world) stasConnects() {
 	w.connectAs(makerStas, w.wishFor(w.anyPort()), func(c *controller) {
-		mark := func() {
-			if w.kernel.find(c.Name) == c {
-				w.disk.registry[c.Name] = ownership{makerStas, w.kernel.seq}
-			}
-		}
 		if w.chance(0.8) {
-			mark()
+			w.own(c, makerStas)
 		} else { // it writes its entry a moment later
-			w.after(w.between(0, 20*time.Millisecond), mark)
+			w.after(w.between(0, 20*time.Millisecond), func() { w.own(c, makerStas) })
 		}
 	})
 }
 
+// twoToolsConnect has two tools believe that a controller is theirs. Each writes its entry a while after it looked, and the last one counts.
+func (w *world) twoToolsConnect() {
+	w.connectAs([]string{makerStas, makerOther}[w.rng.IntN(2)], w.wishFor(w.anyPort()), func(c *controller) {
+		for _, tool := range []string{makerStas, makerOther} {
+			w.after(w.between(0, 2*time.Second), func() { w.own(c, tool) })
+		}
+	})
+}
+
+// otherToolTakes has a tool write its entry for a controller that it found connected, which it did some time ago.
+func (w *world) otherToolTakes() {
+	if all := w.kernel.all(); len(all) > 0 {
+		c := all[w.rng.IntN(len(all))]
+		w.after(w.between(0, time.Second), func() { w.own(c, makerOther) })
+	}
+}
+
+// own writes the registry's entry of a controller for a tool.
+func (w *world) own(c *controller, tool string) {
+	if w.kernel.find(c.Name) == c {
+		w.disk.registry[c.Name] = ownership{tool, w.kernel.seq}
+		w.tracef("%s owns %s", tool, c.Name)
+	}
+}
+
 func (w *world) stasDisconnects() {
 	for _, c := range w.kernel.all() {
-		if w.disk.registry[c.Name].owner == makerStas && w.chance(0.5) {
+		if owner := w.disk.registry[c.Name].owner; (owner == makerStas || owner == makerOther) && w.chance(0.5) {
 			w.kernel.delete(c, nil)
 			return
 		}
@@ -258,7 +287,7 @@ func (w *world) ownerVanishes() {
 }
 
 func (w *world) changeExclusions() {
-	w.disk.exclusions ^= 1 << w.rng.IntN(len(rules))
+	w.disk.exclusions ^= 1 << w.rng.IntN(len(rules)-1)
 	w.watch.changed = w.now
 	w.tracef("exclusions: %v", excluded(w.disk.exclusions))
 	if w.shell.running {
@@ -301,6 +330,12 @@ func (w *world) reload() {
 	if w.chance(0.6) {
 		w.newConfig()
 	}
+	switch { // the tables are those of this boot, but the configuration says whether they count, and has the defaults of their parameters
+	case w.mix.boots > 0 && w.chance(0.2):
+		w.boot.off = !w.boot.off
+	case w.mix.boots > 0 && w.chance(0.3):
+		w.boot.newTables()
+	}
 	w.reloadSame()
 }
 
@@ -317,6 +352,7 @@ func (w *world) load(cfg config.Config) {
 	if w.shell.running {
 		w.shell.loadExclusions()
 		w.watch.reloading()
+		w.shell.loadTables()
 		w.shell.post(core.ConfigLoaded{Config: cfg})
 	}
 }
@@ -331,6 +367,14 @@ func (w *world) killDaemon() {
 			w.shell.begin()
 		}
 	})
+}
+
+// trapDaemon kills the daemon in the middle of whatever it does soon: between two effects of one step, or within one that takes
+// several steps itself.
+func (w *world) trapDaemon() {
+	if w.shell.running {
+		w.shell.trap = 1 + w.rng.IntN(40)
+	}
 }
 
 // overrun drops uevents until the reader notices.
@@ -348,6 +392,7 @@ func (w *world) overrun() {
 // calmDown ends the time of faults: everything that can come back does.
 func (w *world) calmDown() {
 	w.calm = true
+	w.shell.trap = 0
 	w.tracef("=== the faults cease")
 	for _, p := range w.fabric.ports {
 		if !p.dead {
@@ -355,6 +400,8 @@ func (w *world) calmDown() {
 			w.enterFabric(p)
 		}
 	}
+	w.names.heal()
+	w.network.heal()
 	if !w.systemd.bus {
 		w.systemd.bus = true
 		w.shell.postIf(core.BusUp{})
@@ -374,5 +421,6 @@ func (w *world) calmDown() {
 // bound is how long after the faults ceased everything must be connected: the longest back-off, one comparison, a job that
 // was begun before and hangs until its result is given up, and connects that wait for their turn.
 func (w *world) bound() time.Duration {
-	return w.mix.reconnectMax*11/10 + time.Minute + (2*time.Minute + jobGrace) + 70*time.Second + 30*time.Second
+	return w.mix.reconnectMax*11/10 + time.Minute + (2*time.Minute + jobGrace) + 70*time.Second + 30*time.Second +
+		time.Minute // addresses of a name that nobody has, one after the other
 }

@@ -14,7 +14,8 @@ type disk struct {
 	unitOf     map[string]string    // device → unit
 	results    map[string]state.Result
 	stopped    map[string]bool
-	exclusions int // which of the lab's lists
+	stopping   map[string]bool // by a job of a daemon's own
+	exclusions int             // which of the lab's lists
 
 	autoconnect bool          // nvme-cli's automatic connects are in force
 	switched    time.Duration // since when
@@ -26,9 +27,10 @@ type ownership struct {
 }
 
 func (d *disk) init() {
+	d.exclusions = 1 << (len(rules) - 1)
 	d.registry = map[string]ownership{}
 	d.devid, d.unitOf = map[string]string{}, map[string]string{}
-	d.results, d.stopped = map[string]state.Result{}, map[string]bool{}
+	d.results, d.stopped, d.stopping = map[string]state.Result{}, map[string]bool{}, map[string]bool{}
 }
 
 // foreign tells whether the registry gives a controller to another orchestrator.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -43,6 +44,7 @@ type port struct {
 	absent                          bool     // fc: it is not in the fabric
 
 	entries   []discoverylog.Entry
+	tail      []discoverylog.Entry // of a huge page
 	gen       uint64
 	epcsd     bool
 	own       bool               // the page has an entry for the DC itself
@@ -125,7 +127,11 @@ func (w *world) newFabric() {
 		}
 		w.fabric.ports = append(w.fabric.ports, p)
 	}
-	for i := range 1 + w.rng.IntN(3) {
+	dcs := 1 + w.rng.IntN(3)
+	if w.mix.tail > 0 {
+		dcs = hugeDCs
+	}
+	for i := range dcs {
 		p := &port{discovery: true, nqn: tid.DiscoveryNQN, gen: 1, epcsd: w.chance(0.3), own: w.chance(0.7)}
 		if w.chance(0.4) {
 			p.nqn = fmt.Sprintf("nqn.2024-01.com.example:dc%d", i)
@@ -136,6 +142,7 @@ func (w *world) newFabric() {
 		if w.chance(0.3) {
 			p.kept = []config.Persistence{config.PersistenceNever, config.PersistenceAuto, config.PersistenceAlways}[w.rng.IntN(3)]
 		}
+		p.tail = tail(i, w.mix.tail)
 		add(p, 10+i)
 	}
 	for i := range 1 + w.rng.IntN(w.mix.size) {
@@ -149,6 +156,8 @@ func (w *world) newFabric() {
 			w.newPage(p)
 		}
 	}
+	w.names.newNames()
+	w.boot.newTables()
 	w.newConfig()
 }
 
@@ -192,6 +201,7 @@ func (w *world) newPage(dc *port) {
 		}
 		dc.entries = append(dc.entries, e)
 	}
+	dc.entries = append(dc.entries, dc.tail...)
 	if w.chance(0.1) { // nonsense
 		dc.entries = append(dc.entries, discoverylog.Entry{Subtype: 9, Transport: "tcp", Traddr: "192.0.2.9", Trsvcid: "1", NQN: "x"},
 			discoverylog.Entry{Subtype: discoverylog.NVM, Traddr: "nowhere", NQN: "y"})
@@ -250,15 +260,23 @@ func (w *world) newConfig() {
 	s.FCKickstartInterval = w.mix.kickstart
 	*c = config.Config{Settings: s, HostNQN: hostNQN, HostID: hostID}
 	c.Discovered.IO, c.Discovered.Discovery = w.params(), w.params()
-	there := map[tid.TID]bool{}
+	there := map[config.Connection]bool{}
 	for _, p := range w.fabric.ports {
 		for w.chance(0.6) {
 			if !p.discovery && w.chance(0.5) {
 				break
 			}
-			if wanted := w.wishFor(p); !there[wanted.TID] {
-				there[wanted.TID] = true
-				connection := config.Connection{Wish: wanted, Discovered: c.Discovered, From: "discoverd.conf:" + strconv.Itoa(len(there))}
+			wanted := w.wishFor(p)
+			connection := config.Connection{Wish: wanted, Host: w.names.of(p), Discovered: c.Discovered}
+			if connection.Host != "" && w.chance(0.7) {
+				wanted.TID.Traddr = ""
+				connection.Wish = wanted
+			} else {
+				connection.Host = ""
+			}
+			if key := (config.Connection{Wish: wish.Wish{TID: wanted.TID}, Host: connection.Host}); !there[key] {
+				there[key] = true
+				connection.From = "discoverd.conf:" + strconv.Itoa(len(there))
 				if p.kept != "" && w.chance(0.7) {
 					connection.Persistence = p.kept
 				}
@@ -281,8 +299,25 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
-	for _, c := range w.fabric.config.Connections {
+	var targets []*core.TargetView
+	if len(w.names.hosts) > 0 {
+		targets = slices.Collect(w.shell.machine.View().Targets.All())
+	}
+	for _, c := range w.boot.wishes() {
 		add(c.Wish)
+	}
+	for _, c := range w.fabric.config.Connections {
+		if c.Host != "" { // by the address that the daemon has come to; namedComesBack judges whether that is right
+			for _, t := range targets {
+				if slices.Contains(t.Sources, c.From+" ("+c.Host+")") {
+					add(t.Wish)
+				}
+			}
+			continue
+		}
+		if !w.boot.covers(c.Wish) {
+			add(c.Wish)
+		}
 	}
 	for _, p := range w.fabric.ports {
 		for _, hba := range p.seenBy {
@@ -293,6 +328,7 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			}
 		}
 	}
+	static := len(list)
 	for i := 0; i < len(list); i++ {
 		if list[i].Kind != tid.Discovery {
 			continue
@@ -314,10 +350,13 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 			if e.Transport == tid.TCP { // the only one that is bound to an interface
 				t.HostIface = parent.HostIface
 			}
-			if t, err := tid.New(t, kind); err == nil {
+			if t, err := tid.New(t, kind); err == nil && !w.boot.covers(wish.Wish{Kind: kind, TID: t}) {
 				add(wish.Wish{Kind: kind, TID: t})
 			}
 		}
+	}
+	if len(seen) > mostWanted { // which of them are left out is nobody's promise
+		return list[:static]
 	}
 	return list
 }

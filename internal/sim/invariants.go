@@ -21,8 +21,12 @@ type watch struct {
 	exclusions int                      // the list that the machine was given last
 	changed    time.Duration            // when the list on disk last changed
 	marked     map[string]bool          // units that the machine said an administrator stopped
+	touched    map[string]bool          // units that an administrator ever stopped, and those that are remembered with them
+	byAdmin    bool                     // the step remembers a stop by an administrator
 	stopped    map[string]time.Duration // units that an administrator stopped while the daemon listened
 	wishes     map[string]wish.Wish     // of every unit that there ever was
+	missed     time.Duration            // when the kernel last dropped a uevent that no comparison has made up for; 0 is never
+	asked      time.Duration            // when the last comparison began
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
 	wanted     map[string]bool          // the units of all targets at that time
@@ -33,6 +37,7 @@ type watch struct {
 
 func (k *watch) init(w *world) {
 	k.world = w
+	k.touched = map[string]bool{}
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
 }
 
@@ -71,15 +76,22 @@ func (k *watch) effect(e core.Effect) {
 		k.staysCalm(e.Unit, e)
 	case core.MarkStopped:
 		k.marked[e.Unit] = true
+		k.onlyWhatWasStopped(e.Unit)
 	case core.UnmarkStopped:
 		delete(k.marked, e.Unit)
 		delete(k.stopped, e.Unit)
 	}
 }
 
-// stepped looks at the machine after a step.
-func (k *watch) stepped(ev core.Event) {
+// stepped looks at the machine after a step that had so many effects.
+func (k *watch) stepped(ev core.Event, effects int) {
+	k.byAdmin = false
+	if _, compared := ev.(core.Snapshot); compared && k.asked >= k.missed {
+		k.missed = 0
+	}
+	k.noPastDeadline(ev, effects)
 	k.neverBusy(ev)
+	k.workIsBounded(ev)
 	k.memoryIsBounded()
 }
 
@@ -90,10 +102,24 @@ func (k *watch) stoppedStays(unit string) {
 	}
 }
 
+// onlyWhatWasStopped: no unit is said to have been stopped by an administrator that none has ever stopped. A target that uses the unit of
+// another one is remembered by its own too, in the same step.
+func (k *watch) onlyWhatWasStopped(unit string) {
+	switch {
+	case k.touched[unit]:
+		k.byAdmin = true
+	case k.byAdmin:
+		k.touched[unit] = true
+	default:
+		k.violate("onlyWhatWasStopped", "%s is said to have been stopped by an administrator, and none did", short(unit))
+	}
+}
+
 // adminStops takes note of a stop by an administrator.
 func (k *watch) adminStops(u *service) {
 	delete(k.stopped, u.name)
-	if j := u.job; j != nil && (j.kind == "stop" || j.foreign) { // it becomes part of a job that is there
+	k.touched[u.name] = true
+	if j := u.job; j != nil && j.kind == "stop" { // it becomes part of a job that is there, and systemd tells nobody
 		return
 	}
 	if k.shell.running && k.systemd.bus {
@@ -140,7 +166,6 @@ func (k *watch) excludedIsNotTried(unit string) {
 // made looks at a controller that came up.
 func (k *watch) made(wr *write) {
 	if wr.made.theirs() {
-		wr.made.misfiled = k.disk.unitOf[wr.made.Name] != ""
 		return
 	}
 	k.stats.Connects++
@@ -159,10 +184,12 @@ func (k *watch) excludedIsNotConnected(wr *write) {
 // neverTwice: nothing is connected for a wish that a controller of ours serves.
 func (k *watch) neverTwice(wr *write) {
 	for _, c := range k.kernel.all() {
-		if c.Transport == tid.FC && c.liveSince > wr.begun { // nothing tells what it is while it associates
+		// What a controller is that associates for the first time on Fibre Channel, or what path one without a pin takes when it
+		// reconnects, nothing tells: the command looked at it before, and the kernel cannot be told to look.
+		if c.liveSince > wr.begun {
 			continue
 		}
-		if c == wr.made || c.removing || c.theirs() {
+		if c == wr.made || c.removing {
 			continue
 		}
 		real := c.Controller
@@ -184,7 +211,7 @@ func (k *watch) disconnecting(c *controller, unit string, j *job) {
 // foreignIsUntouched: no controller of another orchestrator is disconnected.
 func (k *watch) foreignIsUntouched(c *controller, unit string) {
 	owner := k.disk.registry[c.Name].owner
-	if c.maker == makerStas && owner != "discoverd" && !c.disowned ||
+	if c.orchestrated() && !wish.Owner(owner).Ours() && !c.disowned ||
 		owner == makerAutoconnect && k.foreign(c.Name) && k.disk.switched < k.now-hindsight {
 		k.violate("foreignIsUntouched", "%s disconnects %v", short(unit), c)
 	}
@@ -200,8 +227,7 @@ func (k *watch) liveIsNotStopped(c *controller, unit string, j *job) {
 	if stop, ok := is.effect.(core.StopUnit); ok && c.port.discovery && k.mayPark(c.port, stop.Why) {
 		return
 	}
-	if c.liveSince > is.at-hindsight || k.unheard > is.at-hindsight {
-		// Even a daemon that has just begun looks at what it restarts.
+	if c.liveSince > is.at-hindsight { // it came up when the daemon had decided, or shortly before
 		if _, restart := is.effect.(core.RestartUnit); !restart || c.liveSince > is.at-time.Second {
 			return
 		}
@@ -249,10 +275,46 @@ func (k *watch) endsOften(p *port) bool {
 
 // reading: the log page is read of no controller that somebody else connected and nobody claimed. c may be nil.
 func (k *watch) reading(c *controller) {
-	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || !c.theirs() || c.misfiled || c.liveSince > k.now-hindsight {
+	if c == nil || c.removing || c.Type == "reserved" || k.disk.unitOf[c.Name] != "" || !c.theirs() || c.liveSince > k.now-hindsight {
 		return
 	}
 	k.violate("othersAreNotRead", "the log page of %v is read", c)
+}
+
+// noPastDeadline: a tick at the time that the machine asked for does something, or moves that time into the future. A time that
+// stays in the past without an effect makes the loop spin.
+func (k *watch) noPastDeadline(ev core.Event, effects int) {
+	if _, tick := ev.(core.Tick); !tick || effects > 0 {
+		return
+	}
+	if at := k.shell.machine.Deadline(); !at.IsZero() && at.Sub(epoch) <= k.now {
+		k.violate("noPastDeadline", "a tick does nothing and leaves the deadline at %s", stamp(at.Sub(epoch)))
+	}
+}
+
+// Bounds of what a step looks at, whatever there is on the host: for the event itself, and for each target that it changes.
+const (
+	maxWork       = 200
+	maxWorkTarget = 12
+)
+
+// workIsBounded: a step looks at what its event is about, not at everything there is, unless it makes the desired set anew or
+// the event is about everything: a comparison, a reload, a request for all.
+func (k *watch) workIsBounded(ev core.Event) {
+	switch ev := ev.(type) {
+	case core.Snapshot, core.ConfigLoaded, core.NBFTLoaded, core.ExclusionsLoaded:
+		return
+	case core.Request:
+		if ev.Target == "" {
+			return
+		}
+	}
+	switch work := k.shell.machine.Work(); {
+	case work.Brakes > 0:
+		k.violate("workIsBounded", "a timer fires more often than it may within a step for %T", ev)
+	case !work.Refreshed && work.Touched > maxWork+maxWorkTarget*work.Changed:
+		k.violate("workIsBounded", "a step for %T looks at %d things and changes %d targets", ev, work.Touched, work.Changed)
+	}
 }
 
 // neverBusy: the machine does not ask for one tick after the other.
@@ -277,7 +339,17 @@ func (k *watch) neverBusy(ev core.Event) {
 // memoryIsBounded: what the machine remembers is bounded by what there is.
 func (k *watch) memoryIsBounded() {
 	wishes := len(k.fabric.config.Connections)
-	limit := 40 * (wishes + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
+	for _, h := range k.names.hosts {
+		wishes += len(h.ever)
+	}
+	entries := 0
+	for _, p := range k.fabric.ports {
+		entries += len(p.entries)
+	}
+	if n := k.shell.machine.Targets(); n > mostWanted+40*(wishes+len(k.wishes)) {
+		k.violate("memoryIsBounded", "there are %d targets", n)
+	}
+	limit := 40 * (entries + wishes + len(k.boot.tables) + 8*len(k.fabric.ports) + len(k.kernel.slots) + len(k.wishes))
 	if size := k.shell.machine.Size(); size > limit {
 		k.violate("memoryIsBounded", "the machine remembers %d things of %d ports", size, len(k.fabric.ports))
 	}
@@ -286,7 +358,7 @@ func (k *watch) memoryIsBounded() {
 // settled begins the time in which nothing is left to do.
 func (k *watch) settled() {
 	k.quiet, k.wanted = k.now, map[string]bool{}
-	for _, t := range k.shell.machine.View().Targets {
+	for t := range k.shell.machine.View().Targets.All() {
 		k.wanted[t.Unit] = true
 	}
 }
@@ -305,11 +377,11 @@ func (k *watch) staysCalm(unit string, e core.Effect) {
 // polled tells whether a DC may be parked: it is connected now and then.
 func (k *watch) polled(x wish.Wish) bool {
 	p := k.fabric.port(x.TID)
-	if !p.discovery {
+	if p == nil || !p.discovery {
 		return false
 	}
 	policies := k.policies(p)
-	return slices.Contains(policies, config.PersistenceNever) || slices.Contains(policies, config.PersistenceAuto) ||
+	return slices.Contains(policies, config.PersistenceNever) || slices.Contains(policies, config.PersistenceAuto) && k.endsOften(p) ||
 		slices.Contains(policies, config.PersistenceEPCSD) && (!p.own || !p.epcsd)
 }
 
@@ -321,16 +393,19 @@ func (k *watch) atQuiescence() {
 	for _, x := range k.desired(k.fit) {
 		k.comesBack(x)
 	}
+	for _, c := range k.fabric.config.Connections {
+		k.namedComesBack(c)
+	}
 	k.nothingIsLeft()
 	k.ownersAreKnown()
-	for _, t := range k.shell.machine.View().Targets {
+	for t := range k.shell.machine.View().Targets.All() {
 		k.goneIsForgotten(t)
 	}
 }
 
 // goneIsForgotten: a discovery controller on Fibre Channel whose port is gone is tried no longer than retention says, however
 // its going went unheard, if nothing else names it.
-func (k *watch) goneIsForgotten(t core.TargetView) {
+func (k *watch) goneIsForgotten(t *core.TargetView) {
 	now := epoch.Add(k.now)
 	switch p := k.fabric.port(t.Wish.TID); {
 	case !t.RetainUntil.IsZero() && (t.RetainUntil.Before(now) || k.mix.retention < config.Infinity && t.RetainUntil.After(now.Add(k.mix.retention))):
@@ -374,7 +449,7 @@ func (k *watch) nothingIsLeft() {
 	if len(left) > 0 {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
 	}
-	for _, t := range view.Targets {
+	for t := range view.Targets.All() {
 		u := k.systemd.find(t.Unit)
 		if t.State == core.Waiting || t.State == core.Connecting || t.State == core.Connected || u == nil || u.phase != exited || u.job != nil {
 			continue
@@ -388,23 +463,32 @@ func (k *watch) nothingIsLeft() {
 // fit tells whether nothing stands against a wish.
 func (k *watch) fit(x wish.Wish) bool {
 	p := k.fabric.port(x.TID)
-	if p == nil || !p.serves(x.TID) || k.parked(x) {
-		return false
-	}
+	return p != nil && p.serves(x.TID) && !k.parked(x) && k.permitted(x)
+}
+
+// permitted tells whether neither the exclusion list nor another orchestrator nor an administrator stands against a wish.
+func (k *watch) permitted(x wish.Wish) bool {
 	if _, excluded := k.lab.exclusions[k.disk.exclusions].Match(x.TID); excluded {
 		return false
 	}
 	for _, c := range k.kernel.all() {
-		if c.Serves(x.TID) && k.foreign(c.Name) {
+		if k.serves(c, x) && k.foreign(c.Name) {
 			return false
 		}
 	}
-	for unit := range k.disk.stopped { // it may be the unit of this wish by adoption
-		if s := k.wishes[unit].TID; unit == x.TID.UnitName() || s.Traddr == x.TID.Traddr && s.Trsvcid == x.TID.Trsvcid {
-			return false
-		}
+	ids := []tid.TID{x.TID}
+	if k.boot.fromAnywhere(x) {
+		ids = append(ids, x.TID)
+		ids[1].HostTraddr = ""
 	}
-	return true
+	return !slices.ContainsFunc(ids, k.isStopped)
+}
+
+// isStopped tells whether an administrator stopped a target, by its own unit or one that it has adopted.
+func (k *watch) isStopped(id tid.TID) bool {
+	return k.disk.stopped[id.UnitName()] || slices.ContainsFunc(slices.Collect(k.shell.machine.View().Targets.All()), func(t *core.TargetView) bool {
+		return t.Wish.TID == id && t.State == core.Stopped && k.disk.stopped[t.Unit]
+	})
 }
 
 // parked tells whether a DC may be waiting to be polled.
@@ -419,9 +503,47 @@ func (k *watch) parked(x wish.Wish) bool {
 // comesBack: when the faults have ceased, what is wished for and can be connected is connected, by a unit that is active and
 // on record.
 func (k *watch) comesBack(x wish.Wish) {
+	if why := k.missing(x); why != "" {
+		k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
+	}
+}
+
+// namedComesBack: the same of a connection with a host name, by any address that the name stands for, or stood for when it was connected. It
+// must not come back while something stands against one of them: that is the one that may have been tried last. Nor while the kernel
+// still reconnects it at an address that does not answer any more.
+func (k *watch) namedComesBack(c config.Connection) {
+	if c.Host == "" {
+		return
+	}
+	h := k.names.find(c.Host)
+	for _, x := range wishes(c, h.ever) {
+		reconnecting := slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return c.State != "live" && k.serves(c, x) })
+		if reconnecting || k.missing(x) == "" || !k.permitted(x) || k.parked(x) || k.boot.covers(x) {
+			return
+		}
+	}
+	for _, x := range wishes(c, h.addrs) {
+		if k.fit(x) {
+			k.violate("namedComesBack", "%s (%s) is wanted and there at %s: %s", c.Host, c.Wish.TID.NQN, x.TID.Traddr, k.missing(x))
+		}
+	}
+}
+
+// serves tells whether a controller serves a wish. One of the boot firmware may have to do without its source address.
+func (k *watch) serves(c *controller, x wish.Wish) bool {
+	if c.Serves(x.TID) {
+		return true
+	}
+	anywhere := x.TID
+	anywhere.HostTraddr = ""
+	return k.boot.fromAnywhere(x) && c.Serves(anywhere)
+}
+
+// missing tells why a wish is not connected as it should be, "" if it is.
+func (k *watch) missing(x wish.Wish) string {
 	why := "no controller serves it"
 	for _, c := range k.kernel.all() {
-		if !c.Serves(x.TID) || c.State != "live" {
+		if !k.serves(c, x) || c.State != "live" {
 			continue
 		}
 		unit := k.disk.unitOf[c.Name]
@@ -434,10 +556,10 @@ func (k *watch) comesBack(x wish.Wish) {
 		case k.disk.devid[unit] != c.Name:
 			why = c.String() + " serves it and " + short(unit) + " does not know"
 		default:
-			return
+			return ""
 		}
 	}
-	k.violate("comesBack", "%v (%s) is wanted and there: %s", x.TID, short(x.TID.UnitName()), why)
+	return why
 }
 
 // claiming: a controller that one unit holds is not taken by another, except for an administrator, whose restart takes what
@@ -448,6 +570,9 @@ func (k *watch) claiming(c *controller, unit string) {
 		return
 	}
 	at := u.job.ours[0].at - hindsight
+	if k.missed != 0 { // uevents were dropped, and the comparison that makes up for them is not over
+		return
+	}
 	if !u.job.foreign && holder.since < at && k.unheard < at && c.liveSince < at {
 		k.violate("heldIsNotTaken", "%s claims %v from %s", short(unit), c, short(holder.name))
 	}

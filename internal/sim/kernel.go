@@ -18,6 +18,7 @@ import (
 const (
 	makerStas        = "stas"
 	makerUser        = "user"
+	makerOther       = "othertool"
 	makerAutoconnect = "autoconnect"
 )
 
@@ -33,15 +34,17 @@ type controller struct {
 	aenOut           bool // an AEN was sent and the page not read since: the target sends no other
 	outage           int  // counts losses of the association, to tell timers of earlier ones
 	disowned         bool // another program removed its owner from the registry
-	misfiled         bool // when it came up, a record that outlived an earlier controller of its name gave it to a unit
 	removing         bool
 	removed          []func() // who waits for the end of delete_controller
 }
 
 // theirs tells whether no unit of ours has made the controller.
 func (c *controller) theirs() bool {
-	return c.maker == makerStas || c.maker == makerUser || c.maker == makerAutoconnect
+	return c.orchestrated() || c.maker == makerUser || c.maker == makerAutoconnect
 }
+
+// orchestrated tells whether another orchestrator has made the controller.
+func (c *controller) orchestrated() bool { return c.maker == makerStas || c.maker == makerOther }
 
 // kernel holds the controllers, serialises connects and sends uevents.
 type kernel struct {
@@ -134,6 +137,9 @@ func (k *kernel) carryOut(wr *write) {
 	}
 	wr.made = k.create(wr, port)
 	took, errno := port.answer(k.world, t)
+	if _, unreachable := k.network.route(t.Transport, t.HostTraddr, t.HostIface); unreachable != 0 {
+		took, errno = time.Millisecond, unreachable
+	}
 	if t.Transport == tid.FC { // the association is tried afterwards
 		took, errno = 20*time.Millisecond, 0
 	}
@@ -187,6 +193,9 @@ func (k *kernel) finish(wr *write, errno syscall.Errno) {
 	if len(k.writers) > 0 {
 		k.carryOut(k.writers[0])
 	}
+	if wr.made != nil && errno == 0 {
+		_, errno = k.network.route(wr.made.Transport, wr.made.HostTraddr, wr.made.HostIface) // which may have broken meanwhile
+	}
 	name := ""
 	switch {
 	case wr.made == nil:
@@ -217,10 +226,7 @@ func (k *kernel) live(c *controller) {
 	if c.port.discovery {
 		c.Type = "discovery"
 	}
-	c.source = c.HostTraddr
-	if c.source == "" {
-		c.source = addressOf(c.HostIface)
-	}
+	c.source, _ = k.network.route(c.Transport, c.HostTraddr, c.HostIface)
 	if c.Transport == tid.TCP {
 		c.SrcAddr, c.SrcIface = c.source, interfaceOf(c.source)
 	}
@@ -270,11 +276,12 @@ func (k *kernel) reconnect(c *controller, outage int, since time.Duration) {
 		return
 	}
 	patience := c.lossTMO
+	_, unreachable := k.network.route(c.Transport, c.HostTraddr, c.HostIface)
 	if c.port.absent {
 		patience = min(patience, devLossTMO)
 	}
 	switch {
-	case c.port.up():
+	case c.port.up() && unreachable == 0:
 		k.live(c)
 	case k.now-since >= patience:
 		k.tracef("kernel: gives %s up", c.Name)
@@ -363,6 +370,7 @@ func (k *kernel) uevent(c *controller, what string) {
 		return
 	}
 	if k.deaf {
+		k.watch.missed = k.now
 		k.tracef("kernel: uevent %d %s of %s is dropped", seq, what, name)
 		return
 	}
@@ -380,28 +388,4 @@ func (k *kernel) uevent(c *controller, what string) {
 			}
 		})
 	}
-}
-
-// The two interfaces of the host.
-const (
-	eth0, eth0Addr = "eth0", "192.0.2.1"
-	eth1, eth1Addr = "eth1", "192.0.2.2"
-)
-
-func interfaceOf(addr string) string {
-	switch addr {
-	case eth0Addr:
-		return eth0
-	case eth1Addr:
-		return eth1
-	}
-	return ""
-}
-
-// addressOf is the source address of connections by way of an interface; the route goes by eth0.
-func addressOf(iface string) string {
-	if iface == eth1 {
-		return eth1Addr
-	}
-	return eth0Addr
 }

@@ -18,11 +18,15 @@ var rules = [...]string{
 	"host-iface=eth1",
 	"traddr=192.0.2.22;nqn=nqn.2024-01.com.example:s2",
 	"nqn=nqn.2014-08.org.nvmexpress.discovery;traddr=192.0.2.11",
+	"traddr=" + hugeAddress, // it is in force from the beginning and stays
 }
 
 // Lab holds what all runs share and none changes.
 type Lab struct {
 	exclusions []exclusion.List // by the bits of the rules that are in force
+
+	// Ignore names invariants that may be broken: to look behind a fault that is known and not mended yet.
+	Ignore map[string]bool
 }
 
 // NewLab prepares runs. dir is an empty directory that is only needed meanwhile: lists are read from files, as always.

@@ -24,7 +24,10 @@ type mix struct {
 	dead         float64 // a port that never comes up
 	ending       float64 // a DC that does not keep its connections
 	pins         float64 // a wish that pins an interface or source address
+	names        float64 // a port with a name
+	boots        float64 // a port that the firmware boots from
 	transports   bool    // not only tcp
+	tail         int     // entries that nine log pages have each beside what there is
 
 	reconnectMax time.Duration
 	retention    time.Duration
@@ -64,6 +67,16 @@ func (w *world) newMix() mix {
 	if w.chance(0.1) {
 		m.length = w.between(3*time.Minute, 10*time.Minute)
 	}
+	// What costs a daemon a second costs a simulation of it many, so pages of this kind are rare.
+	switch at := w.rng.Float64(); {
+	case at < 1./40_000:
+		m.tail = hugeTail
+	case at < 1./1500:
+		m.tail = longTail
+	}
+	if m.tail > 0 {
+		m.length, m.reconnectMax, m.interval = 20*time.Second, time.Minute, max(m.interval, time.Second)
+	}
 	some := func(p *float64, most float64) {
 		if w.chance(0.35) {
 			*p = most * w.rng.Float64()
@@ -79,6 +92,10 @@ func (w *world) newMix() mix {
 	some(&m.dead, 0.4)
 	some(&m.ending, 0.6)
 	some(&m.pins, 0.7)
+	some(&m.names, 0.8)
+	if w.chance(0.15) {
+		m.boots = 0.5 * w.rng.Float64()
+	}
 	all := deeds()
 	if w.chance(0.3) { // calm, one or two kinds
 		for range 1 + w.rng.IntN(2) {

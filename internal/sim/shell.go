@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +21,10 @@ type shell struct {
 	life    int                 // counts daemons
 	queues  map[string][]func() // per unit or device; a key that is present is busy
 	waiters []*waiter
-	tick    uint64 // the timer that counts
+	tick    uint64          // the timer that counts
+	trap    int             // after how many more doings of the daemon it is killed; 0 is not
+	own     map[string]bool // units that a job of this daemon stops
+	left    map[string]bool // units that a job stops for which nobody waits: of an earlier daemon, or the bus went away
 }
 
 func (s *shell) init(w *world, seed uint64) { s.world, s.seed = w, seed }
@@ -32,11 +36,14 @@ func (s *shell) begin() {
 	s.stats.Lives++
 	s.machine = core.New(s.seed + uint64(s.life))
 	s.queues = map[string][]func(){}
+	s.trap = 0
+	s.own, s.left = map[string]bool{}, maps.Clone(s.disk.stopping)
 	s.watch.begin()
 	s.kernel.last = map[string]time.Duration{}
 	s.kernel.deaf = false
 	s.tracef("daemon: starts")
 	s.loadExclusions()
+	s.loadTables()
 	s.post(core.ConfigLoaded{Config: s.fabric.config})
 	if s.systemd.bus {
 		s.within(s.latency(10*time.Millisecond), func() { s.post(core.BusUp{}) })
@@ -63,10 +70,22 @@ func (s *shell) crash() {
 func (s *shell) within(d time.Duration, do func()) {
 	life := s.life
 	s.after(d, func() {
-		if s.life == life && s.running {
+		if s.life == life && s.running && !s.trapped() {
 			do()
 		}
 	})
+}
+
+// trapped kills the daemon if its time has come.
+func (s *shell) trapped() bool {
+	if s.trap == 0 {
+		return false
+	}
+	if s.trap--; s.trap > 0 {
+		return false
+	}
+	s.killDaemon()
+	return true
 }
 
 // post hands an event to the loop.
@@ -80,18 +99,26 @@ func (s *shell) step(ev core.Event) {
 	if s.tracing != nil {
 		s.tracef("-> %s", describe(ev))
 	}
-	for _, effect := range s.advance(ev) {
+	effects := s.advance(ev)
+	for _, effect := range effects {
+		if s.trapped() { // the rest of the effects is never begun
+			return
+		}
 		if s.tracing != nil {
 			s.tracef("   <- %v", effect)
 		}
 		s.watch.effect(effect)
 		s.do(effect)
 	}
-	s.watch.stepped(ev)
+	s.watch.stepped(ev, len(effects))
 	s.tick++
 	tick := s.tick
 	if at := s.machine.Deadline(); !at.IsZero() {
-		s.within(at.Sub(epoch)-s.now, func() {
+		in := at.Sub(epoch) - s.now
+		if s.lab.Ignore["noPastDeadline"] { // else nothing else would ever happen
+			in = max(in, 10*time.Millisecond)
+		}
+		s.within(in, func() {
 			if s.tick == tick {
 				s.step(core.Tick{})
 			}
@@ -103,7 +130,7 @@ func (s *shell) step(ev core.Event) {
 func (s *shell) advance(ev core.Event) (effects []core.Effect) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.violate("neverPanics", "%v", r)
+			s.violate(invariantOfPanic, "%v", r)
 		}
 	}()
 	return s.machine.Step(epoch.Add(s.now), ev)
@@ -145,6 +172,8 @@ func (s *shell) do(effect core.Effect) {
 	switch e := effect.(type) {
 	case core.Probe:
 		s.probe(e)
+	case core.Resolve:
+		s.resolve(e)
 	case core.StartUnit:
 		s.job(core.OpStart, e.Unit, unit.DefaultConnectTimeout, func(wt *waiter) { s.systemd.start(e.Unit, e.Wish, is, wt) })
 	case core.RestartUnit:
@@ -161,6 +190,10 @@ func (s *shell) do(effect core.Effect) {
 		s.snapshot(e)
 	case core.ForgetState:
 		s.soon(e.Unit, func() { s.disk.forget(e.Device, e.Unit) })
+	case core.Judge:
+		s.within(s.latency(time.Millisecond), func() { s.post(core.Judged{TID: e.TID, Page: core.JudgeAnew(e.Page, e.Origin)}) })
+	case core.RestoreDevid:
+		s.restoreDevid(e)
 	case core.RestoreOwner:
 		s.restoreOwner(e)
 	case core.MarkStopped:
@@ -168,6 +201,18 @@ func (s *shell) do(effect core.Effect) {
 	case core.UnmarkStopped:
 		s.soon(e.Unit, func() { delete(s.disk.stopped, e.Unit) })
 	}
+}
+
+// restoreDevid is that of the daemon's reader.
+func (s *shell) restoreDevid(e core.RestoreDevid) {
+	s.queue(e.Unit, func(done func()) {
+		s.device(e.Device, func(d *core.Device) {
+			if d != nil && s.disk.devid[e.Unit] == "" && d.Unit == e.Unit && d.Serves(e.TID) {
+				s.disk.devid[e.Unit] = e.Device
+			}
+			done()
+		})
+	})
 }
 
 // restoreOwner is that of the daemon's reader, with the time between its steps.
@@ -193,6 +238,12 @@ func (s *shell) restoreOwner(e core.RestoreOwner) {
 }
 
 func (s *shell) probe(e core.Probe) {
+	if _, errno := s.network.route(tid.TCP, e.Target.HostTraddr, e.Target.HostIface); errno != 0 {
+		s.within(s.latency(time.Millisecond), func() {
+			s.post(core.ProbeDone{Target: e.Target, Mute: e.Mute, Err: errno.Error(), Errno: int(errno)})
+		})
+		return
+	}
 	health := refusing
 	for _, p := range s.fabric.ports {
 		if p.traddr == e.Target.Traddr && p.trsvcid == e.Target.Trsvcid {
@@ -217,7 +268,14 @@ const jobGrace = 30 * time.Second // as in internal/daemon
 // job makes a call to systemd, waits for the end of its job and reads what it left.
 func (s *shell) job(op core.Op, name string, timeout time.Duration, call func(*waiter)) {
 	s.queue(name, func(next func()) {
+		stops := op != core.OpStart
+		if stops {
+			s.stopBegins(name)
+		}
 		ended := func(o core.Outcome) {
+			if stops {
+				s.stopEnds(name, o == core.Lost)
+			}
 			s.within(s.latency(300*time.Microsecond), func() {
 				done := core.JobDone{Unit: name, Op: op, Outcome: o}
 				post := func() {
@@ -244,20 +302,53 @@ func (s *shell) job(op core.Op, name string, timeout time.Duration, call func(*w
 			ended(core.Lost)
 			return
 		}
-		life := s.life
-		wt := s.systemd.newWaiter(timeout+jobGrace, func(o core.Outcome) {
-			if s.life == life {
-				ended(o)
-			}
-		})
-		s.after(s.latency(time.Millisecond), func() { // a call that was sent is carried out, whatever becomes of the caller
-			call(wt)
+		s.within(s.latency(100*time.Microsecond), func() {
+			life := s.life
+			wt := s.systemd.newWaiter(timeout+jobGrace, func(o core.Outcome) {
+				if s.life == life {
+					ended(o)
+				}
+			})
+			s.after(s.latency(time.Millisecond), func() { // a call that was sent is carried out, whatever becomes of the caller
+				call(wt)
+			})
 		})
 	})
 }
 
+// stopBegins and stopEnds keep the records of the daemon's own jobs that stop a unit, as its stops do.
+func (s *shell) stopBegins(unit string) {
+	s.own[unit] = true
+	delete(s.left, unit)
+	s.disk.stopping[unit] = true
+}
+
+func (s *shell) stopEnds(unit string, lost bool) {
+	delete(s.own, unit)
+	if lost {
+		s.left[unit] = true
+	} else {
+		delete(s.disk.stopping, unit)
+	}
+}
+
+// settleStops returns the units whose record nobody waits for, and removes the records of those whose job is over.
+func (s *shell) settleStops(snap *core.Snapshot) []string {
+	units := sortedKeys(s.left)
+	for _, unit := range units {
+		busy := func(u core.UnitInfo) bool {
+			return u.Name == unit && (u.Job != "" || u.Active == "deactivating" || u.Active == "activating")
+		}
+		if snap.UnitsKnown && !slices.ContainsFunc(snap.Units, busy) {
+			delete(s.left, unit)
+			delete(s.disk.stopping, unit)
+		}
+	}
+	return units
+}
+
 func (s *shell) ask(e core.AskUnit) {
-	answer := core.UnitState{Unit: e.Unit}
+	answer := core.UnitState{Unit: e.Unit, Token: e.Token}
 	session := s.systemd.session
 	s.within(s.latency(2*time.Millisecond), func() {
 		if !s.systemd.bus || s.systemd.session != session {
@@ -269,7 +360,11 @@ func (s *shell) ask(e core.AskUnit) {
 		if u := s.systemd.find(e.Unit); u != nil {
 			answer.Info = u.info()
 		}
-		s.within(s.latency(time.Millisecond), func() {
+		if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" {
+			delete(s.disk.results, e.Unit)
+			answer.Failure = &failure
+		}
+		s.within(max(s.latency(time.Millisecond), s.systemd.announced-s.now), func() {
 			s.deviceOf(e.Unit, func(d *core.Device) {
 				answer.Device = d
 				s.post(answer)
@@ -323,7 +418,9 @@ func (s *shell) uevent(name, what string, seq uint64) {
 	switch what {
 	case "remove":
 		s.soon(name, func() { s.post(core.DeviceRemoved{Name: name, Seq: seq}) })
-	case "connected", "rediscover", "log page changed":
+	case "log page changed": // nothing has to be read to know what it is about
+		s.soon(name, func() { s.post(core.LogChanged{Device: name}) })
+	case "connected", "rediscover":
 		s.queue(name, func(done func()) {
 			s.device(name, func(d *core.Device) {
 				switch {
@@ -353,8 +450,9 @@ func (s *shell) readLog(e core.ReadLog) {
 			return
 		}
 		page := discoverylog.Page{Generation: c.port.gen, Entries: c.port.entries}
+		pages := core.JudgePages(page, e.Readers)
 		c.aenOut = false
-		s.within(s.latency(2*time.Millisecond), func() { s.post(core.LogRead{Device: e.Device, Token: e.Token, Page: page}) })
+		s.within(s.latency(2*time.Millisecond), func() { s.post(core.LogRead{Device: e.Device, Token: e.Token, Pages: pages}) })
 	})
 }
 
@@ -371,6 +469,7 @@ func (s *shell) kickstart(e core.Kickstart) {
 
 // snapshot reads everything, one thing after the other, while the world goes on.
 func (s *shell) snapshot(e core.TakeSnapshot) {
+	s.watch.asked = s.now
 	snap := core.Snapshot{Token: e.Token, Devids: map[string]string{}}
 	if !s.calm && s.chance(s.mix.readFails) {
 		s.within(s.latency(time.Millisecond), func() { s.post(core.SnapshotFailed{Token: e.Token, Err: "permission denied"}) })
@@ -400,7 +499,10 @@ func (s *shell) snapshot(e core.TakeSnapshot) {
 						d := &snap.Devices[i]
 						d.Owner, d.Unit = s.disk.registry[d.Name].owner, s.disk.unitOf[d.Name]
 					}
-					step(func() { s.post(snap) })
+					step(func() {
+						snap.Stopping = s.settleStops(&snap)
+						s.post(snap)
+					})
 				})
 			})
 		})
@@ -432,7 +534,13 @@ func describe(ev core.Event) string {
 	case core.ConfigLoaded:
 		s := "configuration:"
 		for _, c := range ev.Config.Connections {
-			s += " " + c.Wish.TID.String() + "=" + short(c.Wish.TID.UnitName())
+			s += " " + c.Host + c.Wish.TID.String() + "=" + short(c.Wish.TID.UnitName())
+		}
+		return s
+	case core.NBFTLoaded:
+		s := "tables of the boot firmware:"
+		for _, c := range ev.Connections {
+			s += " " + c.Host + c.Wish.TID.String() + "=" + short(c.Wish.TID.UnitName())
 		}
 		return s
 	case core.ExclusionsLoaded:
@@ -460,11 +568,13 @@ func describe(ev core.Event) string {
 	case core.UnitState:
 		return fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
 	case core.LogRead:
-		s := fmt.Sprintf("log page %d of %s:", ev.Page.Generation, ev.Device)
-		for _, e := range ev.Page.Entries {
+		s := fmt.Sprintf("log page of %s:", ev.Device)
+		for _, e := range ev.Pages[0].Entries {
 			s += fmt.Sprintf(" %s %s %s", e.Subtype, e.NQN, e.Traddr)
 		}
 		return s
+	case core.Judged:
+		return "judged anew: the page of " + ev.TID.String()
 	case core.Tick:
 		return "tick"
 	}

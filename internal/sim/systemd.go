@@ -12,6 +12,7 @@ import (
 // systemd holds the units and runs their jobs. Units are transient, Type=oneshot, RemainAfterExit, and collected as soon as
 // they are inactive or failed.
 type systemd struct {
+	announced time.Duration // when the last signal of a job has come: no answer that was sent after it comes before it
 	*world
 	units   []*service // in the order in which they came to be
 	locks   map[string]*process
@@ -163,7 +164,9 @@ func (s *systemd) join(j *job, is issue, wt *waiter) {
 	}
 	j.foreign = true
 	life, session := s.shell.life, s.session
-	s.after(s.latency(3*time.Millisecond), func() {
+	delay := s.latency(3 * time.Millisecond)
+	s.announced = max(s.announced, s.now+delay)
+	s.after(delay, func() {
 		if s.shell.running && s.shell.life == life && s.session == session && s.bus && len(j.waiters) == 0 {
 			j.told = true
 			kind := j.kind

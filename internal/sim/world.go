@@ -5,7 +5,8 @@
 // What is simulated follows what was measured of the real ones, their untidiness most of all: answers take time and
 // overtake each other, a reading of many things is not of one moment, names are given out again at once. shell.go stands
 // for internal/daemon, command.go for internal/connect, systemd.go for systemd and internal/unit; each must do what its
-// original does.
+// original does. Around them are the kernel, the network of this host, its resolver (names.go), what its firmware left
+// (boot.go) and the targets (fabric.go); deeds.go is what others do to all of that.
 //
 // invariants.go says what must hold whatever happens.
 package sim
@@ -53,6 +54,9 @@ type world struct {
 
 	mix     mix
 	fabric  fabric
+	network network
+	names   names
+	boot    boot
 	kernel  kernel
 	disk    disk
 	systemd systemd
@@ -65,6 +69,9 @@ type world struct {
 func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation) {
 	w := &world{lab: l, rng: rand.New(rand.NewPCG(seed, 1)), tracing: trace}
 	w.mix = w.newMix()
+	w.network.init(w)
+	w.names.init(w)
+	w.boot.init(w)
 	w.kernel.init(w)
 	w.disk.init()
 	w.systemd.init(w)
@@ -99,11 +106,31 @@ func (w *world) after(d time.Duration, do func()) { w.agenda.push(w.now+max(d, 1
 
 // violate ends the run. The first violation counts.
 func (w *world) violate(invariant, format string, args ...any) {
-	if w.broken == nil {
+	if w.broken == nil && !w.lab.Ignore[invariant] {
 		w.broken = &Violation{invariant, fmt.Sprintf(format, args...), w.now}
 		w.tracef("VIOLATION %v", w.broken)
+		w.dump()
 	}
 }
+
+// dump traces what the daemon knows and what there is.
+func (w *world) dump() {
+	if w.tracing == nil || invariantOfPanic == w.broken.Invariant {
+		return
+	}
+	for t := range w.shell.machine.View().Targets.All() {
+		w.tracef("target %v: %v, %s, unit %s, device %s, sources %v, next %v, error %q", t.Wish.TID, t.State, t.Phase, short(t.Unit), t.Device, t.Sources, t.Next.Sub(epoch), t.LastError)
+	}
+	for _, c := range w.kernel.all() {
+		w.tracef("controller %v: source %s, owner %q, by the files of %s", c, c.source, w.disk.registry[c.Name].owner, short(w.disk.unitOf[c.Name]))
+	}
+	for _, u := range w.systemd.units {
+		w.tracef("unit %s: %s", short(u.name), u.active())
+	}
+}
+
+// invariantOfPanic is the one after which the machine is not to be looked at.
+const invariantOfPanic = "neverPanics"
 
 func (w *world) tracef(format string, args ...any) {
 	if w.tracing != nil {

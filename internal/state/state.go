@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
@@ -85,7 +86,7 @@ func (d Dir) Devid(unit string) (string, error) {
 // are left out and named in the error, which comes beside the rest. Where the directory or a file cannot be read there is
 // no map at all: a part of it would say that units have no device.
 func (d Dir) Devids() (map[string]string, error) {
-	names, err := list(d.units)
+	names, err := files.Names(d.units)
 	if err != nil {
 		return nil, err
 	}
@@ -293,21 +294,9 @@ func readChecked(path string, check func(string) error) (string, error) {
 	return line, nil
 }
 
-func list(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot list %s: %w", dir, err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names, nil
-}
-
 // listUnits returns the names in dir that are those of units.
 func listUnits(dir string) ([]string, error) {
-	names, err := list(dir)
+	names, err := files.Names(dir)
 	var units []string
 	for _, name := range names {
 		if checkUnit(name) == nil {

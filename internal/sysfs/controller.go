@@ -45,6 +45,15 @@ func (c Controller) Serves(t tid.TID) bool {
 		(t.HostIface == "" || c.servesHostIface(t.HostIface))
 }
 
+// ServesSurely tells whether c serves t and not only may do so for all that it shows at the moment. Who takes a controller over needs
+// to know.
+func (c Controller) ServesSurely(t tid.TID) bool {
+	known := !c.sourceUnknown()
+	return c.Serves(t) &&
+		(t.HostTraddr == "" || known || c.HostTraddr != "") &&
+		(t.HostIface == "" || known || c.HostTraddr != "" || c.HostIface != "")
+}
+
 // inUse tells whether the kernel uses c or is still trying to.
 func (c Controller) inUse() bool {
 	switch c.State {

@@ -208,3 +208,41 @@ func TestServes(t *testing.T) {
 		}
 	}
 }
+
+func TestServesSurely(t *testing.T) {
+	live := Controller{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqnA, SrcAddr: "192.0.2.100", SrcIface: "eth0", State: "live", Type: "io"}
+	lost := live
+	lost.State, lost.SrcAddr, lost.SrcIface = "connecting", "", ""
+	toIface, toAddr := lost, lost
+	toIface.HostIface = "eth0"
+	toAddr.HostTraddr, toAddr.SrcIface = "192.0.2.100", "eth0"
+	free := tid.TID{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqnA}
+	byIface, byAddr := free, free
+	byIface.HostIface = "eth0"
+	byAddr.HostTraddr = "192.0.2.100"
+
+	for _, test := range []struct {
+		name         string
+		c            Controller
+		wish         tid.TID
+		serves, sure bool
+	}{
+		{"live, nothing is pinned", live, free, true, true},
+		{"live, by the interface that it uses", live, byIface, true, true},
+		{"live, by the address that it uses", live, byAddr, true, true},
+		{"lost, nothing is pinned", lost, free, true, true},
+		{"lost, by an interface", lost, byIface, true, false},
+		{"lost, by an address", lost, byAddr, true, false},
+		{"lost and pinned to the interface", toIface, byIface, true, true},
+		{"lost and pinned to the interface, by an address", toIface, byAddr, true, false},
+		{"lost and pinned to the address", toAddr, byAddr, true, true},
+		{"lost and pinned to the address, by its interface", toAddr, byIface, true, true},
+	} {
+		if got := test.c.Serves(test.wish); got != test.serves {
+			t.Errorf("%s: Serves is %v", test.name, got)
+		}
+		if got := test.c.ServesSurely(test.wish); got != test.sure {
+			t.Errorf("%s: ServesSurely is %v", test.name, got)
+		}
+	}
+}

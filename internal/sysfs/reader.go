@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,6 +26,8 @@ type Reader struct {
 	// IfaceOf returns the name of the interface that holds an IP address, "" if none does. A nil IfaceOf asks the host, at
 	// most once in each call of a method and only when there is an address to look for.
 	IfaceOf func(addr string) string
+
+	network *network // nil is kernelNetwork
 }
 
 // NewReader returns a Reader that looks interfaces up on this host.
@@ -442,9 +443,13 @@ func (r Reader) lookup() func(addr string) (string, error) {
 	if r.IfaceOf != nil {
 		return func(addr string) (string, error) { return r.IfaceOf(addr), nil }
 	}
-	table := sync.OnceValues(hostInterfaces)
+	network := kernelNetwork()
+	if r.network != nil {
+		network = *r.network
+	}
+	table := sync.OnceValues(network.interfaces)
 	return func(addr string) (string, error) {
-		ifaces, err := table()
+		indexes, err := table()
 		if err != nil {
 			return "", err
 		}
@@ -455,28 +460,10 @@ func (r Reader) lookup() func(addr string) (string, error) {
 		if ip.Zone() != "" {
 			return ip.Zone(), nil
 		}
-		return ifaces[ip.Unmap()], nil
-	}
-}
-
-// hostInterfaces returns the interface of every address of this host. An address on several is with one of them.
-func hostInterfaces() (map[netip.Addr]string, error) {
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	table := make(map[netip.Addr]string)
-	for _, iface := range ifaces {
-		addrs, err := iface.Addrs()
-		if err != nil {
-			continue // it has gone since, and its addresses with it
+		index, found := indexes[ip.Unmap()]
+		if !found {
+			return "", nil
 		}
-		for _, a := range addrs {
-			prefix, err := netip.ParsePrefix(a.String())
-			if err == nil {
-				table[prefix.Addr().Unmap()] = iface.Name
-			}
-		}
+		return network.nameOf(index)
 	}
-	return table, nil
 }

@@ -91,7 +91,7 @@ func (t tree) wedged(name, attr string) (end func()) {
 }
 
 func (t tree) reader() Reader {
-	return Reader{t.root, func(addr string) string {
+	return Reader{Root: t.root, IfaceOf: func(addr string) string {
 		return map[string]string{"192.0.2.100": "eth0", "192.0.2.101": "eth1", "2001:db8::100": "eth2"}[addr]
 	}}
 }
@@ -472,7 +472,7 @@ func TestServingBesideWedged(t *testing.T) {
 	}
 }
 
-func TestHostInterfaces(t *testing.T) {
+func TestLookup(t *testing.T) {
 	ifaceOf := NewReader("").lookup()
 	for addr, want := range map[string]string{
 		"127.0.0.1":        "lo",

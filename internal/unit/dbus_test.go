@@ -108,6 +108,11 @@ type systemd struct {
 	state   string                     // SystemState
 	units   []listed
 	mute    bool // does not answer where it otherwise refuses
+
+	commands map[dbus.ObjectPath][]string // ExecStart of the units of fleet
+	asked    int                          // times that one of these was read
+	answers  int                          // so many more reads are answered; negative: all
+	onRead   func()                       // runs in the next read, without the lock
 }
 
 // with changes what systemd does next.
@@ -123,7 +128,10 @@ type call struct {
 }
 
 func newSystemd(t *testing.T, d *daemon) *systemd {
-	s := &systemd{t: t, made: make(chan call, 100), types: make(map[dbus.ObjectPath]string), state: "running"}
+	s := &systemd{
+		t: t, made: make(chan call, 100), types: make(map[dbus.ObjectPath]string), state: "running",
+		commands: make(map[dbus.ObjectPath][]string), answers: -1,
+	}
 	s.appear(d)
 	return s
 }
@@ -249,6 +257,9 @@ func (s *systemd) get(msg dbus.Message, iface, name string) (dbus.Variant, *dbus
 	path, _ := msg.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if argv, ok := s.commands[path]; ok && iface == serviceInterface && name == "ExecStart" {
+		return s.command(argv)
+	}
 	jobType, exists := s.types[path]
 	switch {
 	case iface == managerInterface && name == "SystemState" && path == managerPath:
@@ -265,6 +276,21 @@ func (s *systemd) get(msg dbus.Message, iface, name string) (dbus.Variant, *dbus
 		return dbus.MakeVariant([]execStart{}), nil
 	}
 	return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownObject", []any{"Unknown object '" + string(path) + "'."})
+}
+
+// command answers a read of a command. The caller holds mu.
+func (s *systemd) command(argv []string) (dbus.Variant, *dbus.Error) {
+	s.asked++
+	if s.answers == 0 {
+		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.NoReply", []any{"no answer"})
+	}
+	s.answers--
+	if f := s.onRead; f != nil {
+		s.mu.Unlock()
+		f()
+		s.mu.Lock()
+	}
+	return dbus.MakeVariant([]execStart{{Path: argv[0], Argv: argv}}), nil
 }
 
 // fixture is a Manager on a real bus with a systemd that does as the test says.
@@ -488,8 +514,9 @@ func TestImpatientCaller(t *testing.T) {
 // TestBusKilled kills dbus-daemon under two jobs and brings it back.
 func TestBusKilled(t *testing.T) {
 	f := newFixture(t)
-	_, first := f.start()
-	_, second := f.start()
+	firstCall, first := f.start()
+	secondCall, second := f.start()
+	f.answered(firstCall, secondCall)
 	f.bus.kill()
 	for _, result := range []<-chan Result{first, second} {
 		f.wantResult(result, Lost, "cannot learn the result of StartTransientUnit for "+testUnit+": the connection to the system bus was lost")

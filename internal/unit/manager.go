@@ -204,14 +204,15 @@ func (m *Manager) job(ctx context.Context, name, method string, args ...any) Res
 	return s.job(ctx, name, method, args...)
 }
 
-// List returns the loaded units that hold connections. It takes one round trip and one more for each of them, made at
-// the same time. One that systemd lists and then cannot describe, as it is going, is left out; one about which no answer
-// comes is an error, for then nothing is known.
+// List returns the loaded units that hold connections. It takes one round trip and one more for each of them whose command
+// may have changed since the last List, many at the same time. One that systemd lists and then cannot describe, as it is
+// going, is left out; one about which no answer comes is an error, for then nothing is known, but what was read by then need
+// not be read again.
 func (m *Manager) List(ctx context.Context) ([]Info, error) {
 	s, err := m.session()
 	if err == nil {
 		var infos []Info
-		infos, err = s.units(ctx, s.passOver, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"})
+		infos, err = s.allUnits(ctx)
 		if err == nil {
 			return infos, nil
 		}
@@ -236,7 +237,7 @@ func (m *Manager) Get(ctx context.Context, name string) (Info, error) {
 	s, err := m.session()
 	if err == nil {
 		var infos []Info
-		infos, err = s.units(ctx, nil, "ListUnitsByNames", []string{name})
+		infos, err = s.units(ctx, "ListUnitsByNames", []string{name})
 		if err == nil {
 			for _, info := range infos {
 				if info.Name == name {

@@ -1,11 +1,13 @@
 package unit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -22,17 +24,24 @@ const (
 	busPath = dbus.ObjectPath("/org/freedesktop/DBus")
 )
 
-// maxCalls bounds the calls under way: dbus-daemon allows 128 for one connection.
-const maxCalls = 32
+const (
+	// maxCalls bounds the calls under way: dbus-daemon allows 128 for one connection.
+	maxCalls = 32
+	// maxReads bounds those of them that read the commands of listed units: jobs must not wait for a long list.
+	maxReads = 16
+	// maxAnswer is how long systemd may take to answer a question about units.
+	maxAnswer = 10 * time.Second
+)
 
 // matches are the signals that the bus is asked for.
 var matches = []string{
 	"type='signal',sender='" + busName + "',interface='" + busName + "',member='NameOwnerChanged',arg0='" + systemdName + "'",
 	"type='signal',sender='" + systemdName + "',interface='" + managerInterface + "',member='JobNew'",
 	"type='signal',sender='" + systemdName + "',interface='" + managerInterface + "',member='JobRemoved'",
+	"type='signal',sender='" + systemdName + "',interface='" + managerInterface + "',member='Reloading'",
 }
 
-// session is what is known during one bus connection. Its goroutine, run, owns jobs and systemd; calls are made on other
+// session is what is known during one bus connection. Its goroutine, run, owns jobs, commands and systemd; calls are made on other
 // goroutines, which hand their answers to it as functions.
 type session struct {
 	ctx   context.Context // ends with the connection
@@ -43,7 +52,8 @@ type session struct {
 	ended chan struct{}
 	err   error // why it ended, set before ended is closed
 
-	jobs *jobs
+	jobs     *jobs
+	commands *commands
 	// systemd is its unique name, empty while it is off the bus. Any local user may send us a signal, and the bus vouches
 	// for nothing but the sender.
 	systemd string
@@ -58,6 +68,8 @@ func newSession(ctx context.Context, b bus, log *slog.Logger, notify func(Event)
 		ops:   make(chan func()),
 		slots: make(chan struct{}, maxCalls),
 		ended: make(chan struct{}),
+
+		commands: newCommands(),
 	}
 	s.jobs = newJobs(func(f ForeignJob) { notify(f) }, s.askType)
 	ready := make(chan error, 1)
@@ -168,8 +180,15 @@ func (s *session) signal(sig *dbus.Signal) {
 		case !ok:
 			ignore("its arguments are not those of the signal")
 		default:
+			s.commands.forget(job.unit)
 			s.jobs.signal(job)
 		}
+	case managerInterface + ".Reloading":
+		if sig.Sender != s.systemd || s.systemd == "" {
+			ignore("it is not from systemd")
+			return
+		}
+		s.commands.forgetAll()
 	}
 }
 
@@ -210,6 +229,7 @@ func (s *session) systemdMoved(owner string) {
 	}
 	s.log.Debug("systemd has moved on the bus", "from", s.systemd, "to", owner)
 	s.systemd = owner
+	s.commands.forgetAll()
 	if owner == "" {
 		return
 	}
@@ -368,38 +388,96 @@ type execStart struct {
 	Code, Status                   int32
 }
 
-// units asks for units with one of the manager's List methods and returns those that are loaded. passOver, which may be
-// nil, tells whether a unit that cannot be read is left out for that reason.
-func (s *session) units(ctx context.Context, passOver func(unit string, err error) bool, method string, args ...any) ([]Info, error) {
+// units returns those that are loaded of the units that one of the manager's List methods lists.
+func (s *session) units(ctx context.Context, method string, args ...any) ([]Info, error) {
 	all, err := s.list(ctx, method, args...)
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]*Info, len(all))
+	return s.describe(ctx, all, make([]*int, len(all)), make([][]string, len(all)), nil)
+}
+
+// allUnits is units for all that hold connections. It reads the commands that are not known, and leaves out what systemd
+// lists and cannot describe.
+func (s *session) allUnits(ctx context.Context) ([]Info, error) {
+	all, err := s.list(ctx, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"})
+	if err != nil {
+		return nil, err
+	}
+	argvs, tokens := make([][]string, len(all)), make([]*int, len(all))
+	known := make(chan struct{})
+	s.do(func() {
+		s.commands.keep(all)
+		for i, u := range all {
+			if u.LoadState == "loaded" {
+				argvs[i], tokens[i] = s.commands.begin(u.Name)
+			}
+		}
+		close(known)
+	})
+	select {
+	case <-known:
+	case <-s.ended:
+		return nil, s.err
+	}
+	return s.describe(ctx, all, tokens, argvs, s.passOver)
+}
+
+// describe completes what a listing says of units by their commands, of which argvs has those that are known; the
+// others are read and, where there is a token, remembered. Units that are not loaded, or went away since, are left out, and so
+// are those of which passOver says so.
+func (s *session) describe(ctx context.Context, all []listed, tokens []*int, argvs [][]string, passOver func(unit string, err error) bool) ([]Info, error) {
 	errs := make([]error, len(all))
+	places := make(chan struct{}, maxReads)
 	var reads sync.WaitGroup
 	for i, u := range all {
-		if u.LoadState != "loaded" {
+		if u.LoadState != "loaded" || argvs[i] != nil {
 			continue
 		}
+		places <- struct{}{}
 		reads.Go(func() {
-			infos[i], errs[i] = s.info(ctx, u)
+			defer func() { <-places }()
+			argvs[i], errs[i] = s.command(ctx, u.Path)
+			if tokens[i] != nil {
+				s.do(func() { s.commands.learned(u.Name, argvs[i], tokens[i]) })
+			}
 			if errs[i] != nil && passOver != nil && passOver(u.Name, errs[i]) {
 				errs[i] = nil
 			}
 		})
 	}
 	reads.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := unread(errs); err != nil {
 		return nil, err
 	}
-	var loaded []Info
-	for _, info := range infos {
-		if info != nil {
-			loaded = append(loaded, *info)
+	var infos []Info
+	for i, u := range all {
+		if len(argvs[i]) == 0 {
+			continue
+		}
+		info := Info{Name: u.Name, ActiveState: u.Active, ExecStart: argvs[i]}
+		if u.JobID != 0 {
+			info.JobType = u.JobType
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// unread returns one error for the units that could not be read.
+func unread(errs []error) error {
+	var first error
+	count := 0
+	for _, err := range errs {
+		if err != nil {
+			first = cmp.Or(first, err)
+			count++
 		}
 	}
-	return loaded, nil
+	if count > 1 {
+		return fmt.Errorf("%d of %d could not be read, such as this: %w", count, len(errs), first)
+	}
+	return first
 }
 
 // names is units for their names alone, those that are not loaded included.
@@ -413,6 +491,8 @@ func (s *session) names(ctx context.Context, method string, args ...any) ([]stri
 }
 
 func (s *session) list(ctx context.Context, method string, args ...any) ([]listed, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxAnswer)
+	defer cancel()
 	body, err := s.call(ctx, systemdName, managerPath, managerInterface+"."+method, args...)
 	if err != nil {
 		return nil, err
@@ -434,24 +514,18 @@ func (s *session) passOver(unit string, err error) bool {
 	return true
 }
 
-// info completes what a listing says of a loaded unit. It returns nil for a unit that went away since.
-func (s *session) info(ctx context.Context, u listed) (*Info, error) {
-	info := &Info{Name: u.Name, ActiveState: u.Active}
-	if u.JobID != 0 {
-		info.JobType = u.JobType
-	}
+// command reads the command of a unit. It returns nil for a unit that is gone or has none: systemd loads what it is asked
+// about, and a unit without a command is the empty shell of one that is no more.
+func (s *session) command(ctx context.Context, path dbus.ObjectPath) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxAnswer)
+	defer cancel()
 	var commands []execStart
-	err := s.property(ctx, u.Path, serviceInterface, "ExecStart", &commands)
-	if isGone(err) {
+	err := s.property(ctx, path, serviceInterface, "ExecStart", &commands)
+	if isGone(err) || err == nil && len(commands) == 0 {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	// systemd loads what it is asked about; a unit without a command is the empty shell of one that is no more.
-	if len(commands) == 0 {
-		return nil, nil
-	}
-	info.ExecStart = commands[0].Argv
-	return info, nil
+	return commands[0].Argv, nil
 }

@@ -94,7 +94,7 @@ func (w Wish) Args() []string {
 		value, ok := w.Params.Get(p)
 		switch {
 		case !ok:
-		case p.Info().Bool:
+		case p.Info().Form == param.Switch:
 			args = append(args, "--"+p.String())
 		default:
 			add(p.String(), value)

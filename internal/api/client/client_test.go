@@ -14,8 +14,8 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
-// scripted answers each call on one connection with the next of the replies, and then hangs up. It returns what it was sent.
-func scripted(t *testing.T, replies ...string) (*Client, <-chan []string) {
+// listen returns the socket of a daemon below a root of its own.
+func listen(t *testing.T) (net.Listener, paths.Root) {
 	t.Helper()
 	root := paths.Root(t.TempDir())
 	if err := os.MkdirAll(filepath.Dir(root.Socket()), 0o755); err != nil {
@@ -25,6 +25,13 @@ func scripted(t *testing.T, replies ...string) (*Client, <-chan []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l, root
+}
+
+// scripted answers each call on one connection with the next of the replies, and then hangs up. It returns what it was sent.
+func scripted(t *testing.T, replies ...string) (*Client, <-chan []string) {
+	t.Helper()
+	l, root := listen(t)
 	got := make(chan []string, 1)
 	go func() {
 		defer l.Close()
@@ -170,14 +177,7 @@ func TestMonitor(t *testing.T) {
 
 // A context that ends ends a call that nobody answers.
 func TestCanceled(t *testing.T) {
-	root := paths.Root(t.TempDir())
-	if err := os.MkdirAll(filepath.Dir(root.Socket()), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", root.Socket())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, root := listen(t)
 	defer l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	c, err := Dial(ctx, root)

@@ -47,13 +47,13 @@ func personaOf(t tid.TID) persona { return persona{t.String(), t.HostNQN, t.Host
 // names finds the discovery controller that a source speaks of.
 type names map[persona]tid.TID
 
-func newNames(targets []core.TargetView) names {
+func newNames(targets []*core.TargetView) names {
 	n := names{}
 	n.add(targets)
 	return n
 }
 
-func (n names) add(targets []core.TargetView) {
+func (n names) add(targets []*core.TargetView) {
 	for _, t := range targets {
 		if t.Wish.Kind == tid.Discovery {
 			n[personaOf(t.Wish.TID)] = t.Wish.TID
@@ -72,7 +72,7 @@ func (n names) remove(removed []tid.TID) []string {
 }
 
 // parents are the discovery controllers whose log pages name t.
-func (n names) parents(t core.TargetView) []string {
+func (n names) parents(t *core.TargetView) []string {
 	parents := []string{}
 	for _, source := range t.Sources {
 		log, ok := strings.CutPrefix(source, core.LogPageSource)
@@ -86,7 +86,7 @@ func (n names) parents(t core.TargetView) []string {
 	return parents
 }
 
-func (n names) controllers(targets []core.TargetView, deviceState func(string) string) []wire.Controller {
+func (n names) controllers(targets []*core.TargetView, deviceState func(string) string) []wire.Controller {
 	all := make([]wire.Controller, len(targets))
 	for i, t := range targets {
 		id := t.Wish.TID
@@ -110,7 +110,7 @@ func (n names) controllers(targets []core.TargetView, deviceState func(string) s
 		if t.Wish.Kind == tid.Discovery {
 			c.Kind = "discovery"
 			if c.Log_read = whenever(t.PageRead); c.Log_read != nil {
-				entries := int64(len(t.Page))
+				entries := int64(len(entriesOf(t)))
 				c.Log_entries = &entries
 			}
 		}
@@ -127,8 +127,8 @@ func phase(p string) *string {
 }
 
 // named returns the targets that a word names.
-func named(targets []core.TargetView, word string) []core.TargetView {
-	var found []core.TargetView
+func named(targets []*core.TargetView, word string) []*core.TargetView {
+	var found []*core.TargetView
 	for _, t := range targets {
 		id := t.Wish.TID
 		words := []string{t.Unit, strings.TrimSuffix(t.Unit, ".service"), t.Device, id.NQN, id.Canonical()}
@@ -140,7 +140,7 @@ func named(targets []core.TargetView, word string) []core.TargetView {
 }
 
 // counts has every state, those with nobody in them too.
-func counts(targets []core.TargetView) map[string]int64 {
+func counts(targets []*core.TargetView) map[string]int64 {
 	n := map[string]int64{}
 	for s := core.Waiting; s <= core.Collision; s++ {
 		n[s.String()] = 0
@@ -164,7 +164,15 @@ func security(secType uint8) string {
 	return fmt.Sprintf("type %d", secType)
 }
 
-func logs(targets []core.TargetView) []wire.DiscoveryLog {
+// entriesOf returns the entries of a discovery controller's log page.
+func entriesOf(t *core.TargetView) []core.PageEntry {
+	if t.Page == nil {
+		return nil
+	}
+	return t.Page.Entries
+}
+
+func logs(targets []*core.TargetView) []wire.DiscoveryLog {
 	all := []wire.DiscoveryLog{}
 	for _, t := range targets {
 		if t.PageRead.IsZero() {
@@ -172,9 +180,12 @@ func logs(targets []core.TargetView) []wire.DiscoveryLog {
 		}
 		page := wire.DiscoveryLog{
 			Tid: t.Wish.TID.Canonical(), Nqn: t.Wish.TID.NQN, Device: optional(t.Device), Read: when(t.PageRead),
-			Entries: make([]wire.LogEntry, len(t.Page)), Flaws: append([]string{}, t.Flaws...),
+			Entries: make([]wire.LogEntry, len(entriesOf(t))), Flaws: []string{},
 		}
-		for i, e := range t.Page {
+		if t.Page != nil {
+			page.Flaws = append(page.Flaws, t.Page.Flaws...)
+		}
+		for i, e := range entriesOf(t) {
 			page.Entries[i] = wire.LogEntry{
 				Subtype: e.Subtype.String(), Transport: optional(e.Transport), Adrfam: optional(e.Adrfam),
 				Traddr: optional(e.Traddr), Trsvcid: optional(e.Trsvcid), Nqn: e.NQN,

@@ -119,7 +119,7 @@ func (m *methods) ListDiscoveryLogs(ctx context.Context, c wire.VarlinkCall, wor
 	}
 	size := 0
 	for _, t := range asked {
-		size += controllerSize + len(t.Page)*entrySize
+		size += controllerSize + len(entriesOf(t))*entrySize
 	}
 	return m.within(ctx, &c, size, func() error { return c.ReplyListDiscoveryLogs(ctx, logs(asked)) })
 }

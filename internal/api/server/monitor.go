@@ -14,7 +14,7 @@ import (
 // Changes is what one step of the loop changed.
 type Changes struct {
 	Step    uint64
-	Changed []core.TargetView
+	Changed []*core.TargetView
 	Removed []tid.TID // of targets that were forgotten
 	Status  string
 }

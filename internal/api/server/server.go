@@ -39,6 +39,7 @@ type Backend interface {
 // State is what the daemon knew after one step of its loop.
 type State struct {
 	core.View
+	Targets  []*core.TargetView // all of View's
 	Step     uint64
 	Zeroconf bool // mDNS is looked after
 	NBFT     bool // the boot firmware's tables are

@@ -67,13 +67,14 @@ var start = time.Date(2026, 11, 21, 12, 0, 0, 5e8, time.FixedZone("", 3600))
 func twoTargets() *State {
 	dc := tid.TID{Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "8009", NQN: tid.DiscoveryNQN, HostNQN: "nqn.host"}
 	io := tid.TID{Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", HostNQN: "nqn.host"}
-	return &State{Step: 5, NBFT: true, View: core.View{
-		Status: "1 of 2 controllers connected, 1 retrying", Ready: true, Bus: true, Unexplained: []string{"nvme-discoverd-000000000001.service"},
-		Targets: []core.TargetView{
+	return &State{
+		Step: 5, NBFT: true, View: core.View{
+			Status: "1 of 2 controllers connected, 1 retrying", Ready: true, Bus: true, Unexplained: []string{"nvme-discoverd-000000000001.service"},
+		}, Targets: []*core.TargetView{
 			{
 				Wish: wish.Wish{Kind: tid.Discovery, TID: dc}, Unit: "nvme-discoverd-00000000000a.service", State: core.Connected, Phase: "idle",
 				Since: start, Device: "nvme1", Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:2"}, PageRead: start,
-				Page: []core.PageEntry{{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", CntlID: 0xffff}}},
+				Page: &core.Page{Entries: []core.PageEntry{{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", CntlID: 0xffff}}}},
 			},
 			{
 				Wish: wish.Wish{TID: io}, Unit: "nvme-discoverd-00000000000b.service", State: core.Waiting, Phase: "idle", Since: start,
@@ -81,7 +82,7 @@ func twoTargets() *State {
 				LastError: "no route", ErrorSince: start, ErrorCount: 3,
 			},
 		},
-	}}
+	}
 }
 
 const (
@@ -303,8 +304,8 @@ func TestMonitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []string{reply(t, r)}
-	s.Publish(&Changes{Step: 5, Changed: []core.TargetView{io}, Status: "old"}) // the snapshot is of step 5
-	s.Publish(&Changes{Step: 6, Changed: []core.TargetView{io}, Status: "new"})
+	s.Publish(&Changes{Step: 5, Changed: []*core.TargetView{io}, Status: "old"}) // the snapshot is of step 5
+	s.Publish(&Changes{Step: 6, Changed: []*core.TargetView{io}, Status: "new"})
 	s.Publish(&Changes{Step: 7, Removed: []tid.TID{io.Wish.TID}, Status: "gone"})
 	got = append(got, reply(t, r), reply(t, r))
 	want := []string{

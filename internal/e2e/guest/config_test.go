@@ -14,7 +14,7 @@ import (
 // The configuration cannot be used when the service starts: it says file, line and column and what is wrong, in the status too,
 // and touches nothing: the controllers of its last run stay connected.
 func TestBadConfiguration(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Stop(t)
 	tests := []struct{ name, text, where, what string }{
 		{"syntax", "[global]\nnbft = \n", `discoverd\.conf:2:\d+`, ""},
@@ -47,6 +47,31 @@ func TestBadConfiguration(t *testing.T) {
 	guest.Always(t, quietSpan, "adopted after all", unchanged(devices))
 }
 
+// A reload finds a configuration that does not parse: the service says where the mistake is and carries on with the last good
+// one, as a whole.
+//
+//e2e:everywhere
+func TestReloadOfBadConfiguration(t *testing.T) {
+	f, devices := guest.Shared(t, 2)
+	mark := f.Mark()
+	guest.Configure(t, "[global]\nnbft = maybe\n")
+	begin := time.Now()
+	guest.Try(t, "systemctl", "reload", guest.Service)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("systemctl reload took %v", took)
+	}
+	f.WaitLogged(connectTimeout, "the journal names the mistake", func(text string) bool {
+		return strings.Contains(text, "discoverd.conf:2:")
+	}, mark)
+	guest.WaitActive(t)
+	if ok, seen := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", seen, devices)
+	}
+	guest.Delete(t, devices[f.Subsystems[0].NQN])
+	guest.WaitOneLive(t, f.Subsystems[0].NQN, "the last good configuration is in force")
+	f.WaitAllLive()
+}
+
 // A subsystem is added to the configuration: `systemctl reload` returns at once, and the subsystem is connected. One is taken
 // out: it stays connected.
 //
@@ -70,32 +95,6 @@ func TestReload(t *testing.T) {
 	if got := guest.ActiveState(t, guest.Service); got != "active" {
 		t.Errorf("service: got %s, want active", got)
 	}
-}
-
-// A reload finds a configuration that does not parse: the service says where the mistake is and carries on with the last good
-// one, as a whole.
-//
-//e2e:everywhere
-func TestReloadOfBadConfiguration(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
-	mark := f.Mark()
-	guest.Configure(t, "[global]\nnbft = maybe\n")
-	begin := time.Now()
-	guest.Try(t, "systemctl", "reload", guest.Service)
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("systemctl reload took %v", took)
-	}
-	guest.Eventually(t, connectTimeout, "the journal names the mistake", func() (bool, string) {
-		text := f.Journal(mark)
-		return strings.Contains(text, "discoverd.conf:2:"), text
-	})
-	guest.WaitActive(t)
-	if ok, seen := unchanged(devices)(); !ok {
-		t.Errorf("controllers: %s\nwant %v", seen, devices)
-	}
-	guest.Delete(t, devices[f.Subsystems[0].NQN])
-	guest.WaitOneLive(t, f.Subsystems[0].NQN, "the last good configuration is in force")
-	f.WaitAllLive()
 }
 
 // The configuration file that is installed parses and starts a service with nothing to do.

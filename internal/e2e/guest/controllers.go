@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // DiscoveryNQN is the name every discovery controller answers to.
@@ -89,7 +91,7 @@ func Devices() map[string]string {
 // their device names by NQN.
 func WaitLive(t T, timeout time.Duration, nqns ...string) map[string]string {
 	t.Helper()
-	Eventually(t, timeout, fmt.Sprintf("exactly %d controllers, all live", len(nqns)), func() (bool, string) {
+	eventually(t, follow.Kernel, timeout, fmt.Sprintf("exactly %d controllers, all live", len(nqns)), func() (bool, string) {
 		return exactlyLive(nqns)
 	})
 	return Devices()
@@ -99,7 +101,7 @@ func WaitLive(t T, timeout time.Duration, nqns ...string) map[string]string {
 func WaitOneLive(t T, nqn, what string) string {
 	t.Helper()
 	var live []string
-	Eventually(t, connectTimeout, what, func() (bool, string) {
+	eventually(t, follow.Kernel, connectTimeout, what, func() (bool, string) {
 		live = Live(nqn)
 		return len(live) == 1, fmt.Sprint(live)
 	})

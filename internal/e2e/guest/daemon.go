@@ -4,7 +4,10 @@ package guest
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // configFile is the service's configuration.
@@ -57,9 +60,18 @@ func Stop(t T) {
 // WaitActive waits until the service is active.
 func WaitActive(t T) {
 	t.Helper()
-	Eventually(t, startTimeout, "service active", func() (bool, string) {
+	eventually(t, follow.Units, startTimeout, "service active", func() (bool, string) {
 		state := ActiveState(t, Service)
 		return state == "active", state
+	})
+}
+
+// WaitStatus waits until the service's line of status has the words.
+func WaitStatus(t T, words string) {
+	t.Helper()
+	eventually(t, follow.Units, connectTimeout, "the service says: "+words, func() (bool, string) {
+		status := Property(t, Service, "StatusText")
+		return strings.Contains(status, words), status
 	})
 }
 

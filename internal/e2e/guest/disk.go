@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // pathToNamespace is what a controller's directory in sysfs has for each namespace: nvme1c4n2 leads to nvme1n2, and without
@@ -17,7 +19,7 @@ var pathToNamespace = regexp.MustCompile(`^(nvme\d+)(?:c\d+)?(n\d+)$`)
 func Disk(t T, controller string) string {
 	t.Helper()
 	disk := ""
-	Eventually(t, connectTimeout, "namespace of "+controller, func() (bool, string) {
+	eventually(t, follow.Kernel, connectTimeout, "namespace of "+controller, func() (bool, string) {
 		for _, name := range names(filepath.Join(fabricsDevices, controller)) {
 			if parts := pathToNamespace.FindStringSubmatch(name); parts != nil {
 				disk = "/dev/" + parts[1] + parts[2]

@@ -32,8 +32,8 @@ func (m *Machine) dump() {
 
 func journalText(m *Machine) string {
 	Run(m, "journalctl", "--sync")
-	since := "--after-cursor=" + m.journal
-	if m.journal == "" { // the scenario never began
+	since := "--after-cursor=" + m.journal.Cursor
+	if m.journal.Cursor == "" { // the scenario never began
 		since = "--lines=200"
 	}
 	return commandText(m, "journalctl", "--quiet", "--output=short-precise", since)

@@ -37,18 +37,6 @@ func Remove(t T, path string) {
 	}
 }
 
-// Complaints returns what units have written at the level of warning or above since the mark, systemd's own words about
-// them included.
-func (m *Machine) Complaints(since Mark, units ...string) string {
-	m.Helper()
-	Run(m, "journalctl", "--sync")
-	args := []string{"--quiet", "--output=cat", "--priority=warning", "--after-cursor=" + string(since)}
-	for _, unit := range units {
-		args = append(args, "--unit="+unit)
-	}
-	return Run(m, "journalctl", args...)
-}
-
 // LastEvent is the number of the last uevent that the kernel sent.
 func LastEvent() string { return read("/sys/kernel/uevent_seqnum") }
 

@@ -2,35 +2,33 @@
 
 package guest
 
-import "time"
+import (
+	"time"
 
-// pollInterval is the shortest pause between two looks: short enough not to slow scenarios.
-const pollInterval = 100 * time.Millisecond
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
+)
 
-// longestRest bounds the pause after a look that itself was slow.
-const longestRest = 3 * time.Second
+// alwaysTick is how often Always looks although nothing happened: what must not happen may have no event.
+const alwaysTick = 3 * follow.Rest
 
-// rest pauses after a look that began at a time: three times as long as it took, so that looks do not slow the machine, whose
-// processors are emulated ones.
-func rest(begin time.Time) {
-	time.Sleep(min(max(pollInterval, 3*time.Since(begin)), longestRest))
-}
-
-// Eventually waits until ok, which also says what it saw, holds; it fails the scenario with the last detail after timeout.
-// Nothing but the functions of this file sleeps.
+// Eventually waits until ok, which also says what it saw, holds; it fails the scenario with the last detail after timeout. It looks
+// after each event on the machine, and seldom without one (see package follow).
+// Nothing else in this package sleeps.
 func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string)) {
 	t.Helper()
-	start := time.Now()
-	for {
-		look := time.Now()
-		done, detail := ok()
-		if done {
-			return
-		}
-		if time.Since(start) > timeout {
-			t.Fatalf("not within %v: %s; last seen: %s", timeout, what, detail)
-		}
-		rest(look)
+	eventually(t, follow.Any, timeout, what, ok)
+}
+
+// eventually is Eventually for what events of these kinds alone tell of.
+func eventually(t T, kinds follow.Kinds, timeout time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	var detail string
+	h := following(t)
+	if !h.Until(kinds, h.tick, timeout, func() (holds bool) {
+		holds, detail = ok()
+		return holds
+	}) {
+		t.Fatalf("not within %v: %s; last seen: %s", timeout, what, detail)
 	}
 }
 
@@ -38,17 +36,16 @@ func Eventually(t T, timeout time.Duration, what string, ok func() (bool, string
 // happen.
 func Always(t T, span time.Duration, what string, ok func() (bool, string)) {
 	t.Helper()
-	for start := time.Now(); ; {
-		look := time.Now()
-		if holds, detail := ok(); !holds {
-			t.Fatalf("not for all of %v: %s; seen after %v: %s", span, what, time.Since(start).Round(time.Millisecond), detail)
-		}
-		if look.Sub(start) >= span {
-			return
-		}
-		rest(look)
+	start := time.Now()
+	var detail string
+	if following(t).Until(follow.Any, alwaysTick, span, func() (ceased bool) {
+		var holds bool
+		holds, detail = ok()
+		return !holds
+	}) {
+		t.Fatalf("not for all of %v: %s; seen after %v: %s", span, what, time.Since(start).Round(time.Millisecond), detail)
 	}
 }
 
 // Pause waits for one poll interval, for loops that measure instead of judging.
-func Pause() { time.Sleep(pollInterval) }
+func Pause() { time.Sleep(follow.Rest) }

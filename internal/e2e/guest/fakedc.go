@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // FakeDC is a discovery controller over TCP that says whatever a scenario wants it to say: the kernel's own target never
@@ -73,7 +75,7 @@ func (dc *FakeDC) Reads() int {
 // WaitRead waits until the page has been read again after reads.
 func (dc *FakeDC) WaitRead(timeout time.Duration, reads int) {
 	dc.t.Helper()
-	Eventually(dc.t, timeout, "log page read", func() (bool, string) {
+	eventually(dc.t, follow.Told, timeout, "log page read", func() (bool, string) {
 		now := dc.Reads()
 		return now > reads, strconv.Itoa(now)
 	})
@@ -115,6 +117,7 @@ func (dc *FakeDC) HangUp() {
 
 // logPage is what a read of the log page gets.
 func (dc *FakeDC) logPage() LogPage {
+	defer happen().Tell(follow.Told)
 	dc.mu.Lock()
 	defer dc.mu.Unlock()
 	dc.reads++

@@ -15,15 +15,9 @@ import (
 // waitJournal waits until the journal has all the words since the mark.
 func waitJournal(f *guest.Fixture, mark guest.Mark, words ...string) {
 	f.Helper()
-	guest.Eventually(f, connectTimeout, "in the journal: "+strings.Join(words, ", "), func() (bool, string) {
-		journal := f.Journal(mark)
-		for _, w := range words {
-			if !strings.Contains(journal, w) {
-				return false, "no " + w + " in\n" + journal
-			}
-		}
-		return true, ""
-	})
+	f.WaitLogged(connectTimeout, "in the journal: "+strings.Join(words, ", "), func(journal string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(journal, w) })
+	}, mark)
 }
 
 // There is no room below /run, and then /run is read-only for the units' commands: what is connected stays, a subsystem that is

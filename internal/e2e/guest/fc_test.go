@@ -62,10 +62,9 @@ func TestNoFibreChannel(t *testing.T) {
 	mark := m.Mark()
 	guest.Configure(m, "[global]\nlog-level = \"debug\"\n")
 	guest.Start(m)
-	guest.Eventually(m, connectTimeout, "the kernel was asked", func() (bool, string) {
-		journal := m.Journal(mark)
-		return strings.Contains(journal, "event core.Kickstarted"), journal
-	})
+	m.WaitLogged(connectTimeout, "the kernel was asked", func(journal string) bool {
+		return strings.Contains(journal, "event core.Kickstarted")
+	}, mark)
 	for line := range strings.Lines(m.Journal(mark)) {
 		if strings.Contains(line, "Fibre Channel") && !strings.Contains(line, "effect: ") {
 			t.Errorf("journal: %s", line)

@@ -2,7 +2,11 @@
 
 package guest
 
-import "time"
+import (
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
+)
 
 // connectTimeout is how long connecting a handful of controllers may take on two emulated CPUs of a busy host.
 const connectTimeout = 2 * time.Minute
@@ -45,7 +49,7 @@ func (f *Fixture) WaitAllLive() map[string]string {
 	for _, nqn := range f.NQNs() {
 		units = append(units, f.Unit(nqn))
 	}
-	Eventually(f, connectTimeout, "all units active", func() (bool, string) {
+	eventually(f, follow.Units, connectTimeout, "all units active", func() (bool, string) {
 		states := ActiveStates(f, units...)
 		for _, unit := range units {
 			if states[unit] != "active" {
@@ -66,7 +70,7 @@ func (f *Fixture) Unit(nqn string) string { return f.Port.TID(nqn).Unit() }
 // WaitUnit waits until a unit is in the state given; a unit that systemd does not hold is inactive.
 func (m *Machine) WaitUnit(unit, state string) {
 	m.Helper()
-	Eventually(m, connectTimeout, unit+" "+state, func() (bool, string) {
+	eventually(m, follow.Units, connectTimeout, unit+" "+state, func() (bool, string) {
 		now := ActiveState(m, unit)
 		return now == state, now
 	})

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,11 +29,13 @@ func NewSmallState(t T) *SmallState {
 	t.Helper()
 	mkdirAll(t, "/run/nvme")
 	Run(t, "mount", "-t", "tmpfs", "-o", "size=512k,mode=755", "small", "/run/nvme")
+	mounted(t)
 	t.Cleanup(func() {
 		Try(t, "mount", "-o", "remount,bind,rw", "/run/nvme")
 		Try(t, "systemctl", "stop", Service)
 		deleteControllers(t)
 		Run(t, "umount", "--lazy", "/run/nvme")
+		mounted(t)
 	})
 	return &SmallState{t}
 }
@@ -169,7 +172,7 @@ func Restarts(t T) string {
 // WaitRestart waits until systemd has started the service anew once more, and it is ready.
 func WaitRestart(t T, timeout time.Duration, before string) {
 	t.Helper()
-	Eventually(t, timeout, "the service was started anew", func() (bool, string) {
+	eventually(t, follow.Units, timeout, "the service was started anew", func() (bool, string) {
 		got := Properties(t, Service, "NRestarts", "ActiveState", "Result")
 		return got["NRestarts"] != before && got["ActiveState"] == "active", strings.TrimPrefix(fmt.Sprint(got), "map")
 	})

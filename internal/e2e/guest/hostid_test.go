@@ -77,10 +77,9 @@ func TestHostIDInUse(t *testing.T) {
 		text, err := os.ReadFile(result)
 		return err == nil && strings.Contains(string(text), want), string(text)
 	})
-	guest.Eventually(t, connectTimeout, "the journal names the controller", func() (bool, string) {
-		journal := f.Journal(mark)
-		return strings.Contains(journal, "cannot connect: "+want), journal
-	})
+	f.WaitLogged(connectTimeout, "the journal names the controller", func(journal string) bool {
+		return strings.Contains(journal, "cannot connect: "+want)
+	}, mark)
 	guest.Delete(t, theirs)
 	guest.WaitLive(t, connectTimeout, append(slices.Clone(f.NQNs()), sales.NQN)...)
 

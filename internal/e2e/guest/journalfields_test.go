@@ -24,7 +24,7 @@ const (
 func entriesOf(f *guest.Fixture, since guest.Mark, matches ...string) []map[string]any {
 	f.Helper()
 	guest.Run(f, "journalctl", "--sync")
-	args := []string{"--quiet", "--output=json", "--unit=" + guest.Service, "--after-cursor=" + string(since)}
+	args := []string{"--quiet", "--output=json", "--unit=" + guest.Service, "--after-cursor=" + since.Cursor}
 	var entries []map[string]any
 	for line := range strings.Lines(guest.Run(f, "journalctl", append(args, matches...)...)) {
 		var entry map[string]any
@@ -36,15 +36,11 @@ func entriesOf(f *guest.Fixture, since guest.Mark, matches ...string) []map[stri
 	return entries
 }
 
-// idsOf returns the message IDs of entries, without repetitions, in order, but for the one that depends on how fast this
-// machine is.
-func idsOf(entries []map[string]any) []string {
-	var ids []string
-	for _, entry := range entries {
-		if id, ok := entry["MESSAGE_ID"].(string); ok && id != messageShortLived {
-			ids = append(ids, id)
-		}
-	}
+// storyOf returns the message IDs of what the journal says about an NQN, without repetitions, in order, but for the one that
+// depends on how fast this machine is.
+func storyOf(f *guest.Fixture, since guest.Mark, nqn string) []string {
+	f.Helper()
+	ids := slices.DeleteFunc(f.MessageIDs(since, nqn), func(id string) bool { return id == messageShortLived })
 	return slices.Compact(ids)
 }
 
@@ -65,11 +61,11 @@ func TestJournalFields(t *testing.T) {
 			"NVME_TRANSPORT": "tcp", "NVME_TRADDR": f.Port.Traddr, "NVME_TRSVCID": f.Port.Trsvcid,
 			"PRIORITY": "6", "SYSLOG_IDENTIFIER": "nvme-discoverd", "_TRANSPORT": "journal", "_SYSTEMD_UNIT": guest.Service,
 		}
-		var found []map[string]any
 		guest.Eventually(t, connectTimeout, "a line about the connection", func() (bool, string) {
-			found = entriesOf(f, mark, "MESSAGE_ID="+messageConnected, "NVME_NQN="+one.NQN)
-			return len(found) > 0, ""
+			story := storyOf(f, mark, one.NQN)
+			return slices.Contains(story, messageConnected), strings.Join(story, "\n\t")
 		})
+		found := entriesOf(f, mark, "MESSAGE_ID="+messageConnected, "NVME_NQN="+one.NQN)
 		if len(found) != 1 {
 			t.Fatalf("lines about the connection: got %v, want one", found)
 		}
@@ -94,7 +90,7 @@ func TestJournalFields(t *testing.T) {
 		story := func(want ...string) {
 			t.Helper()
 			guest.Eventually(t, connectTimeout, "the story of "+one.NQN, func() (bool, string) {
-				got := idsOf(entriesOf(f, mark, "NVME_NQN="+one.NQN))
+				got := storyOf(f, mark, one.NQN)
 				return slices.Equal(got, want), strings.Join(got, "\n\t")
 			})
 		}
@@ -113,7 +109,7 @@ func TestJournalFields(t *testing.T) {
 
 	t.Run("catalog", func(t *testing.T) {
 		guest.Run(t, "journalctl", "--update-catalog")
-		text := guest.Run(t, "journalctl", "--quiet", "--catalog", "--after-cursor="+string(mark), "MESSAGE_ID="+messageStopped)
+		text := guest.Run(t, "journalctl", "--quiet", "--catalog", "--after-cursor="+mark.Cursor, "MESSAGE_ID="+messageStopped)
 		for _, want := range []string{
 			"Subject: An administrator stopped " + unit, "Defined-By: nvme-discoverd",
 			unit + " was stopped, so " + one.NQN + " stays disconnected", "nvme-discoverctl start " + unit,

@@ -13,7 +13,7 @@ import (
 // An administrator stops a unit. It stays stopped over a restart and a crash of the daemon; a reload of the service takes
 // the stop back and connects it again.
 func TestStopUntilReload(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	nqn := f.Subsystems[0].NQN
 	guest.Run(t, "systemctl", "stop", f.Unit(nqn))
 	delete(devices, nqn)
@@ -31,7 +31,7 @@ func TestStopUntilReload(t *testing.T) {
 // An administrator stops the unit of the discovery controller: what it led to stays connected and is still looked after;
 // what is added to the log page meanwhile is connected after a reload.
 func TestStopDiscoveryController(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Run(t, "systemctl", "stop", f.Unit(guest.DiscoveryNQN))
 	delete(devices, guest.DiscoveryNQN)
 	guest.Always(t, quietSpan, "the rest stays connected", unchanged(devices))
@@ -54,10 +54,7 @@ func TestStopWhileBackingOff(t *testing.T) {
 	f.Port.Unlink(f.Subsystems...)
 	waitNone(t, connectTimeout)
 	guest.Run(t, "systemctl", "stop", f.Unit(nqn))
-	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 stopped"), status
-	})
+	guest.WaitStatus(t, "1 stopped")
 	f.Port.Link(f.Subsystems...)
 	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, f.Subsystems[1].NQN)
 	guest.Always(t, quietSpan, "what was stopped stays away", func() (bool, string) { return len(guest.Controllers()) == 2, "" })
@@ -83,10 +80,7 @@ func TestStopWhileConnecting(t *testing.T) {
 	f.WaitUnit(unit, "activating")
 	guest.Run(t, "systemctl", "stop", unit)
 	mark := f.Mark()
-	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 stopped"), status
-	})
+	guest.WaitStatus(t, "1 stopped")
 	guest.WaitLive(t, connectTimeout, f.NQNs()...)
 	guest.Always(t, quietSpan, "it is not tried again", func() (bool, string) {
 		state := guest.ActiveState(t, unit)

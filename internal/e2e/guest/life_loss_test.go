@@ -159,10 +159,9 @@ func TestLinkUp(t *testing.T) {
 	})
 	mark = m.Mark()
 	far.SetLink("up")
-	guest.Eventually(t, 10*time.Second, "tried again", func() (bool, string) {
-		journal := m.Journal(mark)
-		return strings.Contains(journal, "effect: probe"), journal
-	})
+	m.WaitLogged(10*time.Second, "tried again", func(journal string) bool {
+		return strings.Contains(journal, "effect: probe")
+	}, mark)
 	guest.WaitConsistent(t, connectTimeout, wanted)
 	journal := m.Journal(mark)
 	kick, probe := strings.Index(journal, "event core.Kick"), strings.Index(journal, "effect: probe")

@@ -131,10 +131,9 @@ func TestEventFlood(t *testing.T) {
 	guest.Signal(t, "CONT")
 	// While the daemon works its way through what the buffer held, the kernel still throws away what comes.
 	guest.Delete(t, devices[f.Subsystems[2].NQN])
-	guest.Eventually(t, connectTimeout, "the journal tells that events were lost", func() (bool, string) {
-		journal := f.Journal(mark)
-		return strings.Contains(journal, "events may have been lost"), journal
-	})
+	f.WaitLogged(connectTimeout, "the journal tells that events were lost", func(journal string) bool {
+		return strings.Contains(journal, "events may have been lost")
+	}, mark)
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 	journal := f.Journal(mark)
 	// Not the regular comparison, which is made every minute, has found out.

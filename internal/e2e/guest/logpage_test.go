@@ -56,10 +56,9 @@ func TestLyingLogPage(t *testing.T) {
 			mark, reads := f.Mark(), dc.Reads()
 			dc.Show(lie.page)
 			dc.WaitRead(connectTimeout, reads)
-			guest.Eventually(t, connectTimeout, "a word about it in the journal", func() (bool, string) {
-				text := f.Journal(mark)
-				return strings.Contains(text, "log page") && strings.Contains(text, "cannot"), text
-			})
+			f.WaitLogged(connectTimeout, "a word about it in the journal", func(text string) bool {
+				return strings.Contains(text, "log page") && strings.Contains(text, "cannot")
+			}, mark)
 			guest.Always(t, quietSpan, "the last good page stays in force", unchanged(devices))
 			if got := dc.Reads() - reads; got > 100 {
 				t.Errorf("the broken page was read %d times in a few seconds", got)

@@ -52,9 +52,8 @@ func TestHostNameResolvesLater(t *testing.T) {
 	hosts(t)
 	guest.Start(t)
 	devices := f.WaitAllLive()
-	guest.Eventually(t, connectTimeout, "the journal tells that the name does not resolve", func() (bool, string) {
-		journal := f.Journal()
-		return strings.Contains(journal, "cannot resolve late.array.example"), journal
+	f.WaitLogged(connectTimeout, "the journal tells that the name does not resolve", func(journal string) bool {
+		return strings.Contains(journal, "cannot resolve late.array.example")
 	})
 	guest.Always(t, quietSpan, "nothing else is connected", unchanged(devices))
 	if n := strings.Count(f.Journal(), "cannot resolve late.array.example"); n > 2 {

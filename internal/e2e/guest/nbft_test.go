@@ -204,9 +204,8 @@ func TestBootControllerByHostName(t *testing.T) {
 	hosts(t)
 	guest.Start(t)
 	devices := waitBoot(t)
-	guest.Eventually(t, connectTimeout, "the journal tells that the name does not resolve", func() (bool, string) {
-		journal := m.Journal()
-		return strings.Contains(journal, "NBFT1, discovery 2 over HFI 3: cannot resolve "+firmware.Host), journal
+	m.WaitLogged(connectTimeout, "the journal tells that the name does not resolve", func(journal string) bool {
+		return strings.Contains(journal, "NBFT1, discovery 2 over HFI 3: cannot resolve "+firmware.Host)
 	})
 	hosts(t, "192.0.3.9 "+firmware.Host, firmware.FarOnVLAN+" "+firmware.Host)
 	id := bootIDs()[firmware.VLANNQN]

@@ -72,7 +72,7 @@ func TestTwoPersonas(t *testing.T) {
 	if got := len(guest.Units(t)); got != len(want) {
 		t.Errorf("units: got %d, want %d", got, len(want))
 	}
-	kernel := guest.Run(t, "journalctl", "--dmesg", "--quiet", "--output=cat", "--after-cursor="+string(mark))
+	kernel := f.KernelMessages(mark)
 	for _, nqn := range []string{salesNQN, labNQN} {
 		if seen := "for subsystem " + shared.NQN + " for NQN " + nqn; !strings.Contains(kernel, seen) {
 			t.Errorf("the target's log: want %q, got:\n%s", seen, kernel)

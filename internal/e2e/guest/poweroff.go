@@ -31,6 +31,9 @@ func SwitchOff(t T, name string, args ...string) {
 	if t.Failed() {
 		t.Fatalf("not switched off: failed before that")
 	}
+	if h := following(t); h.journal != nil {
+		h.journal.Close() // one process less that a shutdown has to end
+	}
 	fmt.Println("e2e: program switches the machine off")
 	Run(t, name, args...)
 	for {

@@ -89,7 +89,7 @@ func TestRDMABothReset(t *testing.T) {
 	begin := time.Now()
 	card.Appear()
 	guest.Eventually(t, connectTimeout, "the target's port healed", func() (bool, string) {
-		journal := guest.Run(t, "journalctl", "--quiet", "--output=cat", "--after-cursor="+string(mark))
+		journal := f.Everything(mark)
 		return strings.Contains(journal, "port 4420 (198.51.100.1:4420) listened no more and does again: linked anew "+
 			f.Subsystems[0].NQN+", "+f.Subsystems[1].NQN), journal
 	})

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // pristine keeps /etc/nvme as it was when the first scenario began.
@@ -23,6 +25,7 @@ const wanted = "/etc/systemd/system/multi-user.target.wants/" + Service
 // connection, no controller over fabrics, no target, no state files, the configuration as installed.
 func reset(t T) {
 	t.Helper()
+	kept = nil
 	if !exists(pristine) {
 		Run(t, "cp", "-a", "/etc/nvme", pristine)
 	}
@@ -34,7 +37,7 @@ func reset(t T) {
 	}
 	deleteControllers(t)
 	// One whose command has just failed may be gone before it is stopped.
-	Eventually(t, commandTimeout, "no unit of a connection", func() (bool, string) {
+	eventually(t, follow.Units, commandTimeout, "no unit of a connection", func() (bool, string) {
 		units := Units(t)
 		if len(units) > 0 {
 			Try(t, "systemctl", append([]string{"stop", "--quiet"}, units...)...)
@@ -73,7 +76,7 @@ func identify(t T) {
 func deleteControllers(t T) {
 	t.Helper()
 	deleted := map[string]bool{}
-	Eventually(t, 3*time.Minute, "no controllers left", func() (bool, string) {
+	eventually(t, follow.Kernel, 3*time.Minute, "no controllers left", func() (bool, string) {
 		left := Controllers()
 		detail := ""
 		for _, c := range left {

@@ -16,9 +16,8 @@ func TestTargetDownAtStart(t *testing.T) {
 	f := guest.Scene(t, 2)
 	f.Port.Unlink(f.Subsystems...)
 	guest.Start(t)
-	guest.Eventually(t, connectTimeout, "the journal says that the target cannot be reached", func() (bool, string) {
-		text := f.Journal()
-		return strings.Contains(text, "refused"), text
+	f.WaitLogged(connectTimeout, "the journal says that the target cannot be reached", func(text string) bool {
+		return strings.Contains(text, "refused")
 	})
 	guest.Always(t, quietSpan, "nothing to connect to", func() (bool, string) {
 		all := guest.Controllers()
@@ -38,9 +37,8 @@ func TestRefusedThenAllowed(t *testing.T) {
 	guest.Configure(t, subsystemConfig(f.Port, f.Subsystems[0].NQN, ""))
 	guest.Start(t)
 	unit := f.Unit(f.Subsystems[0].NQN)
-	guest.Eventually(t, connectTimeout, "a failed attempt in the journal", func() (bool, string) {
-		text := f.Journal()
-		return strings.Contains(text, unit) || strings.Contains(text, f.Subsystems[0].NQN), text
+	f.WaitLogged(connectTimeout, "a failed attempt in the journal", func(text string) bool {
+		return strings.Contains(text, unit) || strings.Contains(text, f.Subsystems[0].NQN)
 	})
 	f.Subsystems[0].AllowAll()
 	guest.WaitLive(t, connectTimeout, f.Subsystems[0].NQN)

@@ -22,7 +22,7 @@ type T interface {
 type Machine struct {
 	T
 	// journal is where the journal stood when the scenario began.
-	journal string
+	journal Mark
 	kernel  *kernelLog
 }
 
@@ -40,7 +40,7 @@ func Begin(t T) *Machine {
 	})
 	reset(t)
 	cleanly = true
-	return watch(t, log)
+	return watchFromNow(t, log)
 }
 
 // giveUp ends the program, and so this boot, because the machine cannot be brought into its clean state: each scenario that
@@ -58,12 +58,20 @@ func BeginAsBooted(t T) *Machine {
 	t.Helper()
 	mountObservedSys(t)
 	identify(t)
-	return watch(t, openKernelLog(t))
+	return watchFromNow(t, openKernelLog(t))
 }
 
-func watch(t T, log *kernelLog) *Machine {
+func watchFromNow(t T, log *kernelLog) *Machine {
 	t.Helper()
-	m := &Machine{T: t, kernel: log, journal: journalCursor(t)}
+	m := watch(t, log, mark(t))
+	m.ForgetJournal(m.journal)
+	return m
+}
+
+// watch watches over the machine; the scenario's part of the journal begins at the mark.
+func watch(t T, log *kernelLog, journal Mark) *Machine {
+	t.Helper()
+	m := &Machine{T: t, kernel: log, journal: journal}
 	t.Cleanup(func() {
 		m.kernel.check(t)
 		if t.Failed() {

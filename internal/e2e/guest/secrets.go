@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // DHChapSecret makes a DH-HMAC-CHAP secret in the interchange form, another one for each seed.
@@ -49,7 +51,7 @@ func StartTLS(t T) {
 	t.Helper()
 	Run(t, "systemctl", "start", "tlshd.service")
 	t.Cleanup(func() { Run(t, "systemctl", "stop", "tlshd.service") })
-	Eventually(t, time.Minute, "tlshd runs", func() (bool, string) {
+	eventually(t, follow.Units, time.Minute, "tlshd runs", func() (bool, string) {
 		state := ActiveState(t, "tlshd.service")
 		return state == "active", state
 	})

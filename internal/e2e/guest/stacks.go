@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // UseVolumesOn has LVM look at nothing but the devices whose names match: what a scenario exports is there twice, as what it is
@@ -56,7 +58,7 @@ func StartMultipath(t T, configuration string) {
 func Multipath(t T, paths ...string) string {
 	t.Helper()
 	device := ""
-	Eventually(t, connectTimeout, "one device over "+strings.Join(paths, " and "), func() (bool, string) {
+	eventually(t, follow.Kernel, connectTimeout, "one device over "+strings.Join(paths, " and "), func() (bool, string) {
 		holders := names("/sys/class/block/" + filepath.Base(paths[0]) + "/holders")
 		if len(holders) != 1 {
 			return false, fmt.Sprint(holders)

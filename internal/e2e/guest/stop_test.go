@@ -5,7 +5,6 @@ package guest_test
 import (
 	"maps"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -48,10 +47,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 		}
 		return true, ""
 	})
-	guest.Eventually(t, connectTimeout, "the service says that one is stopped", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 stopped"), status
-	})
+	guest.WaitStatus(t, "1 stopped")
 	if _, err := os.Stat(guest.StoppedFile(unit)); err != nil {
 		t.Errorf("it is not remembered that the unit was stopped: %v", err)
 	}
@@ -65,7 +61,7 @@ func checkStop(t *guest.Fixture, devices map[string]string, nqn string) {
 //
 //e2e:everywhere
 func TestRestartAdopts(t *testing.T) {
-	f, devices := guest.Connected(t, 3)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Stop(t)
 	guest.Always(t, quietSpan, "connections stay while the daemon is stopped", unchanged(devices))
@@ -92,7 +88,7 @@ func invocations(f *guest.Fixture) map[string]string {
 //
 //e2e:everywhere
 func TestKilledDaemon(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	before := invocations(f)
 	guest.Run(t, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", guest.Service)
 	guest.Eventually(t, connectTimeout, "service restarted and active", func() (bool, string) {
@@ -108,7 +104,7 @@ func TestKilledDaemon(t *testing.T) {
 // While the daemon is stopped, one controller is lost and a subsystem is added to the target. Back again, the daemon
 // reconnects the one and connects the other.
 func TestChangesWhileAway(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	guest.Stop(t)
 	guest.Delete(t, devices[f.Subsystems[0].NQN])
 	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) {

@@ -22,10 +22,37 @@ func atTerminal(t *testing.T, typed string, status int, want string, args ...str
 	}
 }
 
+// A person gives a controller of ours to another orchestrator, by the registry: the daemon lets go of it, stops nothing and
+// says so. Nobody else's is taken by `disconnect-all --owner`; given back, it is ours as before.
+func TestRegistrySetOwner(t *testing.T) {
+	f, devices := guest.Shared(t, 2)
+	nqn := f.Subsystems[0].NQN
+	device := devices[nqn]
+	refused := guest.TryCtl(t, "registry", "set", device, "owner", "stas")
+	if refused.Status != 1 || !strings.Contains(refused.Stderr, "--yes says so") {
+		t.Errorf("registry set without a yes: got status %d and %q, want a refusal", refused.Status, refused.Stderr)
+	}
+	atTerminal(t, "y\n", 0, "", "registry", "set", device, "owner", "stas")
+	if got := strings.TrimSpace(guest.Ctl(t, "registry", "get", device, "owner")); got != "stas" {
+		t.Errorf("registry get: got %q, want stas", got)
+	}
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.WaitStatus(t, "1 of other owners")
+	guest.Ctl(t, "disconnect-all", "--owner=somebody")
+	guest.Ctl(t, "disconnect-all")
+	guest.Always(t, quietSpan, "hands off", unchanged(devices))
+	guest.Ctl(t, "registry", "set", device, "owner", "discoverd", "--yes")
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.WaitConsistent(t, connectTimeout, f.Wanted())
+	if ok, seen := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", seen, devices)
+	}
+}
+
 // At a terminal, what takes controllers from their owners asks, and nothing but the right answer goes on: `disconnect-all
 // --force` and `--owner` want a typed yes, a change of the registry's owner a y. An exclusion is removed by its number.
 func TestQuestionsAtTerminal(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	device := devices[f.Subsystems[0].NQN]
 	for _, answer := range []string{"\n", "y\n", "no\n"} {
 		atTerminal(t, answer, 1, "nothing was changed", "disconnect-all", "--force")
@@ -48,36 +75,6 @@ func TestQuestionsAtTerminal(t *testing.T) {
 
 	atTerminal(t, "yes\n", 0, "disconnected "+device, "disconnect-all", "--force")
 	guest.WaitConsistent(t, connectTimeout, f.Wanted()) // a loss like any other
-}
-
-// A person gives a controller of ours to another orchestrator, by the registry: the daemon lets go of it, stops nothing and
-// says so. Nobody else's is taken by `disconnect-all --owner`; given back, it is ours as before.
-func TestRegistrySetOwner(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
-	nqn := f.Subsystems[0].NQN
-	device := devices[nqn]
-	refused := guest.TryCtl(t, "registry", "set", device, "owner", "stas")
-	if refused.Status != 1 || !strings.Contains(refused.Stderr, "--yes says so") {
-		t.Errorf("registry set without a yes: got status %d and %q, want a refusal", refused.Status, refused.Stderr)
-	}
-	atTerminal(t, "y\n", 0, "", "registry", "set", device, "owner", "stas")
-	if got := strings.TrimSpace(guest.Ctl(t, "registry", "get", device, "owner")); got != "stas" {
-		t.Errorf("registry get: got %q, want stas", got)
-	}
-	guest.Run(t, "systemctl", "restart", guest.Service)
-	guest.Eventually(t, connectTimeout, "it is another's", func() (bool, string) {
-		status := guest.Property(t, guest.Service, "StatusText")
-		return strings.Contains(status, "1 of other owners"), status
-	})
-	guest.Ctl(t, "disconnect-all", "--owner=somebody")
-	guest.Ctl(t, "disconnect-all")
-	guest.Always(t, quietSpan, "hands off", unchanged(devices))
-	guest.Ctl(t, "registry", "set", device, "owner", "discoverd", "--yes")
-	guest.Run(t, "systemctl", "restart", guest.Service)
-	guest.WaitConsistent(t, connectTimeout, f.Wanted())
-	if ok, seen := unchanged(devices)(); !ok {
-		t.Errorf("controllers: %s\nwant %v", seen, devices)
-	}
 }
 
 // Somebody filled the registry's directory with odd names: files and links under the names of devices to come, names of no

@@ -16,7 +16,7 @@ import (
 //
 //e2e:everywhere
 func TestUnitProperties(t *testing.T) {
-	f, _ := guest.Connected(t, 1)
+	f, _ := guest.Shared(t, 2)
 	volume := f.Subsystems[0].NQN
 	tests := []struct{ nqn, description string }{
 		{guest.DiscoveryNQN, "NVMe Discovery Controller " + guest.DiscoveryNQN + " @ 127.0.0.1:8009"},
@@ -85,31 +85,12 @@ func checkExecStart(t *testing.T, f *guest.Fixture, unit, nqn string) {
 	}
 }
 
-// The commands of a unit have one capability, by which they may load a module, and can get no more; what they hold in memory
-// is never written to a file.
-func TestUnitSandbox(t *testing.T) {
-	f, _ := guest.Connected(t, 1)
-	unit := f.Unit(f.Subsystems[0].NQN)
-	got := guest.Properties(t, unit, "NoNewPrivileges", "CapabilityBoundingSet", "LimitCORE", "MemoryMax")
-	for key, want := range map[string]string{
-		"NoNewPrivileges": "yes", "CapabilityBoundingSet": "cap_sys_module", "LimitCORE": "0", "MemoryMax": "infinity",
-	} {
-		if got[key] != want {
-			t.Errorf("%s: got %q, want %q", key, got[key], want)
-		}
-	}
-	lines := strings.Split(strings.TrimSpace(guest.Run(t, "systemd-analyze", "security", "--no-pager", unit)), "\n")
-	t.Log(lines[len(lines)-1])
-	guest.Run(t, "systemctl", "stop", unit)
-	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN)
-}
-
 var processLine = regexp.MustCompile(`Process: \d+ ExecStart=(.*) \(code=exited, status=0/SUCCESS`)
 
 // `systemctl status` of a unit shows the command that connected it. An administrator who copies that line and runs it
 // gets exit status 0, and nothing is connected twice.
 func TestCopiedCommandLine(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	for _, nqn := range f.NQNs() {
 		status := guest.Run(t, "systemctl", "status", "--full", "--no-pager", f.Unit(nqn))
 		match := processLine.FindStringSubmatch(status)
@@ -128,4 +109,23 @@ func TestCopiedCommandLine(t *testing.T) {
 	if got := len(guest.Units(f)); got != 3 {
 		t.Errorf("units: got %d, want 3", got)
 	}
+}
+
+// The commands of a unit have one capability, by which they may load a module, and can get no more; what they hold in memory
+// is never written to a file.
+func TestUnitSandbox(t *testing.T) {
+	f, _ := guest.Shared(t, 2)
+	unit := f.Unit(f.Subsystems[0].NQN)
+	got := guest.Properties(t, unit, "NoNewPrivileges", "CapabilityBoundingSet", "LimitCORE", "MemoryMax")
+	for key, want := range map[string]string{
+		"NoNewPrivileges": "yes", "CapabilityBoundingSet": "cap_sys_module", "LimitCORE": "0", "MemoryMax": "infinity",
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %q, want %q", key, got[key], want)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(guest.Run(t, "systemd-analyze", "security", "--no-pager", unit)), "\n")
+	t.Log(lines[len(lines)-1])
+	guest.Run(t, "systemctl", "stop", unit)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, f.Subsystems[1].NQN)
 }

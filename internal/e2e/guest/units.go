@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // Service is the unit of the daemon.
@@ -74,7 +75,7 @@ type unitStatus struct {
 func listUnits(t T, method string, args ...any) []unitStatus {
 	t.Helper()
 	var list []unitStatus
-	Eventually(t, commandTimeout, "an answer of PID 1", func() (bool, string) {
+	eventually(t, follow.Units, commandTimeout, "an answer of PID 1", func() (bool, string) {
 		conn, err := dbus.Dial("unix:path=/run/systemd/private")
 		if err != nil {
 			return false, err.Error()

@@ -37,7 +37,7 @@ func varlinkctl(t guest.T, method, parameters string, reply any) {
 // An administrator and a user look at the service with systemd's varlinkctl: the interface explains itself, both may read,
 // and only root may control.
 func TestVarlinkctl(t *testing.T) {
-	f, devices := guest.Connected(t, 2)
+	f, devices := guest.Shared(t, 2)
 	if info, err := os.Stat(varlinkSocket); err != nil {
 		t.Errorf("cannot look at the socket: %v", err)
 	} else if info.Mode() != fs.ModeSocket|0o666 {
@@ -104,7 +104,7 @@ func TestVarlinkctl(t *testing.T) {
 // Somebody watches with `varlinkctl --more` while an administrator stops and starts a controller with nvme-discoverctl: every
 // step of it is told.
 func TestVarlinkMonitor(t *testing.T) {
-	f, _ := guest.Connected(t, 1)
+	f, _ := guest.Shared(t, 2)
 	nqn := f.Subsystems[0].NQN
 	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
 		"timeout", "60", "varlinkctl", "--more", "--json=short", "call", varlinkSocket, varlinkInterface+".Monitor", "{}")
@@ -138,8 +138,8 @@ func TestVarlinkMonitor(t *testing.T) {
 		return change.Snapshot, states
 	}
 	snapshot, states := next()
-	if !snapshot || len(states) != 2 || states[nqn] != "connected" {
-		t.Fatalf("first: got snapshot %v %v, want a snapshot of 2 connected controllers", snapshot, states)
+	if !snapshot || len(states) != 3 || states[nqn] != "connected" {
+		t.Fatalf("first: got snapshot %v %v, want a snapshot of 3 connected controllers", snapshot, states)
 	}
 	until := func(want string) {
 		t.Helper()
@@ -183,7 +183,7 @@ with varlink.Client.new_with_address("unix:` + varlinkSocket + `") as client, cl
 
 // nvme-stas is written in Python: its varlink library, as root and as a user.
 func TestVarlinkPython(t *testing.T) {
-	_, devices := guest.Connected(t, 2)
+	_, devices := guest.Shared(t, 2)
 	read := "True 3\n['discovery connected', 'io connected', 'io connected']\n[3]\nTrue 3\n" +
 		"GetController org.nvmexpress.discoverd.NoSuchController {'target': 'nvme999'}\n"
 	denied := func(method string) string {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,7 +74,7 @@ func (w *Wedge) Stuck() int {
 // WaitStuck waits until a read waits.
 func (w *Wedge) WaitStuck() {
 	w.t.Helper()
-	Eventually(w.t, connectTimeout, w.path+" is read", func() (bool, string) {
+	eventually(w.t, follow.Told, connectTimeout, w.path+" is read", func() (bool, string) {
 		stuck := w.Stuck()
 		return stuck > 0, strconv.Itoa(stuck)
 	})
@@ -169,6 +170,7 @@ func (w *Wedge) answer(op uint32, unique uint64, body []byte) {
 			w.reply(unique, 0, []byte(read(w.from)+"\n"))
 		default:
 			w.stuck = append(w.stuck, unique)
+			happen().Tell(follow.Told)
 		}
 	case fuseRelease, fuseFlush:
 		w.reply(unique, 0, nil)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/follow"
 )
 
 // host is the directory in sysfs of a subsystem that is connected.
@@ -88,6 +90,7 @@ func (w *Writer) write(device *os.File, stop <-chan struct{}) error {
 			return err
 		}
 		w.blocks.Add(1)
+		happen().Tell(follow.Told)
 	}
 }
 
@@ -95,7 +98,7 @@ func (w *Writer) write(device *os.File, stop <-chan struct{}) error {
 func (w *Writer) WaitMore(blocks int64) {
 	w.t.Helper()
 	before := w.blocks.Load()
-	Eventually(w.t, 2*time.Minute, fmt.Sprintf("%d more blocks written", blocks), func() (bool, string) {
+	eventually(w.t, follow.Told, 2*time.Minute, fmt.Sprintf("%d more blocks written", blocks), func() (bool, string) {
 		now := w.blocks.Load() - before
 		return now >= blocks, fmt.Sprint(now)
 	})

@@ -99,7 +99,7 @@ func plan(scenarios []string, of map[string]traits, count int) []computer {
 		all = append(all, single("crowded", machine.Cloud, processors, crowd))
 	}
 	for _, kernel := range []machine.Kernel{machine.Cloud, machine.Ordinary} {
-		all = append(all, divide(kernel, usual[kernel])...)
+		all = append(all, divide(kernel, usual[kernel], of)...)
 	}
 	if len(alone) > 0 {
 		all = append(all, single("apart", machine.Cloud, processors, alone))
@@ -148,13 +148,26 @@ func again(computers []computer, failed, missed func(unit string) bool) []comput
 }
 
 // divide spreads the scenarios of one kernel over as many computers as their number asks for. Neighbours, which often take
-// equally long, come apart. Several computers have one processor each: they run side by side, and on a host with two processors
+// equally long, come apart, but for those that share a scene. Several computers have one processor each: they run side by side, and on a host with two processors
 // they need a fifth less of its time that way.
-func divide(kernel machine.Kernel, scenarios []string) []computer {
+func divide(kernel machine.Kernel, scenarios []string, of map[string]traits) []computer {
 	n := (len(scenarios) + share - 1) / share
 	parts := make([][]string, n)
-	for i, name := range scenarios {
-		parts[i%n] = append(parts[i%n], name)
+	for _, name := range scenarios {
+		if of[name].shares {
+			parts[0] = append(parts[0], name)
+		}
+	}
+	for _, name := range scenarios {
+		if !of[name].shares {
+			least := 0
+			for i := range parts {
+				if len(parts[i]) < len(parts[least]) {
+					least = i
+				}
+			}
+			parts[least] = append(parts[least], name)
+		}
 	}
 	var computers []computer
 	for i, part := range parts {

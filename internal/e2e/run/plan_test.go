@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,7 +138,17 @@ func TestDivide(t *testing.T) {
 	for i := range 2*share + 1 {
 		names = append(names, fmt.Sprintf("Test%03d", i))
 	}
-	computers := divide(machine.Cloud, names)
+	sharers := []string{"Test001", "Test005", "Test006"}
+	of := map[string]traits{}
+	for _, name := range sharers {
+		of[name] = traits{shares: true}
+	}
+	computers := divide(machine.Cloud, names, of)
+	for _, name := range sharers {
+		if !slices.Contains(computers[0].boots[0].scenarios, name) {
+			t.Errorf("%s is not where the others are that share its scene", name)
+		}
+	}
 	seen := map[string]int{}
 	for i, c := range computers {
 		scenarios := c.boots[0].scenarios

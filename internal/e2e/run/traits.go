@@ -21,6 +21,7 @@ type traits struct {
 	ordinary   bool     // needs Debian's ordinary kernel; all others run under the cloud kernel, which boots quickest
 	onFabric   bool     // boots from a root file system on a fabric
 	previous   bool     // needs an earlier build of the programs
+	shares     bool     // calls guest.Shared, no directive: shares a boot with all such scenarios, for they have one scene
 	packages   bool     // needs this tree as packages, of two versions
 	everywhere bool     // `make matrix` runs it on every Debian release
 	seldom     bool     // runs in `make check-all` and when it is asked for by name, not in `make check`
@@ -46,7 +47,8 @@ func readTraits(pattern string) (map[string]traits, error) {
 			if !ok || function.Doc == nil || !strings.HasPrefix(function.Name.Name, "Test") {
 				continue
 			}
-			t, found := all[function.Name.Name], false
+			t := traits{shares: callsShared(function)}
+			found := t.shares
 			for _, comment := range function.Doc.List {
 				directive, is := strings.CutPrefix(comment.Text, "//e2e:")
 				if !is {
@@ -66,6 +68,19 @@ func readTraits(pattern string) (map[string]traits, error) {
 		}
 	}
 	return all, nil
+}
+
+// callsShared reports whether a scenario calls guest.Shared itself.
+func callsShared(function *ast.FuncDecl) bool {
+	calls := false
+	ast.Inspect(function, func(n ast.Node) bool {
+		if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == "Shared" {
+			of, _ := selector.X.(*ast.Ident)
+			calls = calls || of != nil && of.Name == "guest"
+		}
+		return true
+	})
+	return calls
 }
 
 // set takes one directive, without its prefix.

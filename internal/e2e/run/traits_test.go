@@ -21,6 +21,11 @@ func TestReadTraits(t *testing.T) {
 			"",
 		},
 		{
+			"a shared scene", "// TestA does.\nfunc TestA(t *testing.T) {\n\tf, _ := guest.Shared(t, 2)\n}\n\n// TestB does.\nfunc TestB(t *testing.T) { Shared(t) }",
+			map[string]traits{"TestA": {shares: true}},
+			"",
+		},
+		{
 			"unknown", "//e2e:patiently\nfunc TestA(t *testing.T) {}", nil,
 			"x_test.go:3:1: cannot read directive //e2e:patiently: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom and parameter",
 		},

@@ -63,6 +63,7 @@ func soak(t guest.T, span time.Duration, seed uint64, only *regexp.Regexp) {
 func (w *world) round(sum *figures, begin time.Time) {
 	w.faults, w.kills, w.stopped, w.disturbs, w.broken, w.excluded = nil, 0, nil, false, false, false
 	mark := w.Mark()
+	w.ForgetJournal(mark)
 	for range 1 + w.rng.IntN(4) {
 		f := w.pick()
 		w.faults = append(w.faults, f.name)

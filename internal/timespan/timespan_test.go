@@ -1,11 +1,11 @@
-package config
+package timespan
 
 import (
 	"testing"
 	"time"
 )
 
-func TestParseSpan(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		want time.Duration
@@ -34,27 +34,30 @@ func TestParseSpan(t *testing.T) {
 		{text: "200y 200y", err: "it is longer than 292 years"},
 		{text: "99999999999999999999999999", err: "it is longer than 292 years"},
 	} {
-		got, err := parseSpan(test.text)
+		got, err := Parse(test.text)
 		message := ""
 		if err != nil {
 			message = err.Error()
 		}
-		diff(t, test.text, test.err, message)
-		diff(t, test.text, test.want, got)
+		if message != test.err || got != test.want {
+			t.Errorf("%q: %v, error %q; want %v, error %q", test.text, got, message, test.want, test.err)
+		}
 	}
 }
 
-func TestFormatSpan(t *testing.T) {
+func TestFormat(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 0, "72h": 72 * time.Hour, "5min": 5 * time.Minute, "90s": 90 * time.Second, "1500ms": 1500 * time.Millisecond, "infinity": Infinity,
 	} {
-		diff(t, want, want, formatSpan(d))
+		if got := Format(d); got != want {
+			t.Errorf("%v: %q, want %q", int64(d), got, want)
+		}
 	}
 }
 
-func FuzzParseSpan(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := parseSpan(text)
+		got, err := Parse(text)
 		if got < 0 {
 			t.Errorf("%q: negative: %v", text, got)
 		}
@@ -62,7 +65,7 @@ func FuzzParseSpan(f *testing.F) {
 			t.Errorf("%q: %v with an error: %v", text, got, err)
 		}
 		if err == nil && got != Infinity {
-			if again, err := parseSpan(formatSpan(got.Truncate(time.Microsecond))); err != nil || again != got.Truncate(time.Microsecond) {
+			if again, err := Parse(Format(got.Truncate(time.Microsecond))); err != nil || again != got.Truncate(time.Microsecond) {
 				t.Errorf("%q: %v reads as %v, %v", text, got, again, err)
 			}
 		}

@@ -1,12 +1,18 @@
-package config
+// Package timespan reads and writes spans of time in systemd's syntax (systemd.time(7), "Parsing Time Spans"): "90",
+// "5min", "1h 30min", "infinity".
+package timespan
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// Infinity is the span of time that never ends, "infinity" in a file.
+const Infinity time.Duration = math.MaxInt64
 
 // units of time as systemd spells them (systemd.time(7)). A month is 30.44 days, a year 365.25.
 var units = map[string]time.Duration{
@@ -25,9 +31,8 @@ var units = map[string]time.Duration{
 
 const day = 24 * time.Hour
 
-// parseSpan reads a span of time in systemd's syntax (systemd.time(7), "Parsing Time Spans"): numbers with units, added
-// up, or "infinity". A number without a unit is in seconds.
-func parseSpan(text string) (time.Duration, error) {
+// Parse reads a span of time: numbers with units, added up, or "infinity". A number without a unit is in seconds.
+func Parse(text string) (time.Duration, error) {
 	const blanks = " \t\r\n"
 	rest := strings.Trim(text, blanks)
 	switch rest {
@@ -89,8 +94,8 @@ func times(number string, unit time.Duration) (time.Duration, error) {
 	return time.Duration(total), nil
 }
 
-// formatSpan is the inverse of parseSpan, for whole microseconds.
-func formatSpan(d time.Duration) string {
+// Format is the inverse of Parse, for whole microseconds.
+func Format(d time.Duration) string {
 	if d == Infinity {
 		return "infinity"
 	}
