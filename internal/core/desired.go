@@ -96,6 +96,7 @@ func (m *Machine) refresh() {
 				m.unwant(t)
 			}
 		})
+		m.recall()
 		m.dropUnwanted()
 	}
 }
@@ -207,12 +208,19 @@ func (m *Machine) follow(list []tid.TID) []tid.TID {
 	}
 	walk()
 	m.all(func(t *target) {
-		if !in[t.wish.TID] && m.retained(t) {
+		if !in[t.wish.TID] && m.isRetained(t) {
 			in[t.wish.TID] = true
 			list = append(list, t.wish.TID)
 			reach(t.wish.TID, false, t.found)
 		}
 	})
+	for _, r := range m.recalled {
+		if !in[r.TID] && r.Until.After(m.now) && m.cfg.Settings.DiscoveryRetention > 0 {
+			in[r.TID] = true
+			list = append(list, r.TID)
+			reach(r.TID, false, m.cfg.Discovered)
+		}
+	}
 	walk()
 	if full && !m.desired.full {
 		m.tellFull()
@@ -252,8 +260,8 @@ func (m *Machine) wanted(id tid.TID) *wanted {
 		}
 		w.sources = append(w.sources, source)
 	}
-	if t := m.targets.byTID[id]; w == nil && t != nil && m.desired.dcs[id] != nil {
-		w = &wanted{wish: t.wish, sources: []string{"retained"}, found: t.found}
+	if dc := m.desired.dcs[id]; w == nil && dc != nil {
+		w = &wanted{wish: m.retainedWish(id), sources: []string{"retained"}, found: dc.found}
 	}
 	if w == nil {
 		return nil
@@ -336,8 +344,8 @@ func (m *Machine) dropUnwanted() {
 	}
 }
 
-// retained reports whether a DC whose source is gone is to be kept all the same.
-func (m *Machine) retained(t *target) bool {
+// isRetained reports whether a DC whose source is gone is to be kept all the same.
+func (m *Machine) isRetained(t *target) bool {
 	if t.wish.Kind != tid.Discovery {
 		return false
 	}
@@ -364,10 +372,53 @@ func (m *Machine) retain(t *target, sourced bool) {
 }
 
 func (m *Machine) setRetention(t *target, until time.Time) {
-	if t.retention.when != until {
-		m.at(&t.retention, until)
-		m.change(t)
+	if t.retention.when == until {
+		return
 	}
+	m.at(&t.retention, until)
+	m.change(t)
+	m.retainedKept = false
+	if m.retained[t] = true; until == never {
+		delete(m.retained, t)
+	}
+}
+
+// Retained is a discovery controller that nothing names any more, and when it is forgotten.
+type Retained struct {
+	TID   tid.TID
+	Until time.Time
+}
+
+// retainedWish is what a DC that nothing names any more is wanted as: one that an earlier daemon retained is connected as
+// what is discovered now.
+func (m *Machine) retainedWish(id tid.TID) wish.Wish {
+	if t := m.targets.byTID[id]; t != nil {
+		return t.wish
+	}
+	return wish.Wish{Kind: tid.Discovery, Owner: wish.OwnerDiscoverd, TID: id, Params: m.cfg.Discovered.Discovery, Secrets: m.cfg.Discovered.Secrets}
+}
+
+// recall retains what an earlier daemon retained for as long as that would have.
+func (m *Machine) recall() {
+	for _, r := range m.recalled {
+		if t := m.targets.byTID[r.TID]; t != nil && t.desired && !t.sourced && t.retention.when == never {
+			m.setRetention(t, r.Until)
+		}
+	}
+	m.recalled = nil
+}
+
+// keepRetained has the retained discovery controllers remembered when they have changed.
+func (m *Machine) keepRetained() {
+	if m.retainedKept || !m.audited {
+		return
+	}
+	m.retainedKept = true
+	var list []Retained
+	for _, t := range m.inOrder(m.retained) {
+		list = append(list, Retained{t.wish.TID, t.retention.when})
+	}
+	m.emit(KeepRetained{list})
 }
 
 // retention owns the timer after which a target is not retained any more.
@@ -377,5 +428,6 @@ func (r retention) rank() (int, time.Time, uint64) { return rankRetention, never
 
 func (r retention) due(m *Machine) {
 	m.change(r.target)
-	m.stale = true
+	delete(m.retained, r.target)
+	m.retainedKept, m.stale = false, true
 }

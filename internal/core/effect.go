@@ -77,6 +77,9 @@ type (
 		Unit, Device string
 		TID          tid.TID
 	}
+	// KeepRetained remembers over restarts of the daemon which discovery controllers are retained, in place of what was
+	// remembered before.
+	KeepRetained struct{ List []Retained }
 	// MarkStopped remembers over restarts of the daemon that an administrator stopped a unit.
 	MarkStopped struct{ Unit string }
 	// UnmarkStopped forgets that.
@@ -109,6 +112,7 @@ func (TakeSnapshot) effect()  {}
 func (ForgetState) effect()   {}
 func (RestoreOwner) effect()  {}
 func (RestoreDevid) effect()  {}
+func (KeepRetained) effect()  {}
 func (MarkStopped) effect()   {}
 func (UnmarkStopped) effect() {}
 func (Log) effect()           {}
@@ -141,6 +145,14 @@ func (e RestoreOwner) String() string {
 
 func (e RestoreDevid) String() string {
 	return fmt.Sprintf("restore the record of %s that it holds %s", e.Unit, e.Device)
+}
+
+func (e KeepRetained) String() string {
+	s := "remember as retained:"
+	for _, r := range e.List {
+		s += " " + r.TID.String()
+	}
+	return s
 }
 func (e MarkStopped) String() string   { return "remember that an administrator stopped " + e.Unit }
 func (e UnmarkStopped) String() string { return "forget that an administrator stopped " + e.Unit }

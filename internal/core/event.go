@@ -68,6 +68,8 @@ type (
 	ConfigLoaded struct{ Config config.Config }
 	// NBFTLoaded brings what the boot firmware's tables wish for, host-iface filled in where the interface is there.
 	NBFTLoaded struct{ Connections []nbft.Connection }
+	// RetainedLoaded brings the discovery controllers that an earlier daemon retained. It comes before the first ConfigLoaded.
+	RetainedLoaded struct{ List []Retained }
 	// Resolved answers Resolve.
 	Resolved struct {
 		Host  string
@@ -191,6 +193,7 @@ type (
 
 func (ConfigLoaded) event()     {}
 func (NBFTLoaded) event()       {}
+func (RetainedLoaded) event()   {}
 func (Resolved) event()         {}
 func (ExclusionsLoaded) event() {}
 func (Snapshot) event()         {}

@@ -56,12 +56,15 @@ type Machine struct {
 	queue   queue
 	views   views
 
-	stopped  map[string]bool     // units that an administrator stopped
-	hostIDs  map[hostPair]string // in use instead of what a source says, as was logged
-	stale    bool                // something changed that the desired set is made of
-	leaving  []*target           // nothing wants them any more, or something of ours has ended for such a one
-	kept     int                 // entries of log pages that are kept …
-	reserved int                 // … and that those being read may have
+	stopped      map[string]bool     // units that an administrator stopped
+	hostIDs      map[hostPair]string // in use instead of what a source says, as was logged
+	stale        bool                // something changed that the desired set is made of
+	leaving      []*target           // nothing wants them any more, or something of ours has ended for such a one
+	recalled     []Retained          // by an earlier daemon, until the first desired set
+	retained     map[*target]bool    // whose retention timer is set
+	retainedKept bool                // the last KeepRetained is true
+	kept         int                 // entries of log pages that are kept …
+	reserved     int                 // … and that those being read may have
 
 	// noAutoconnect: nvme-cli's automatic connects are known not to be in force, so that what they connected is nobody's.
 	noAutoconnect bool
@@ -98,9 +101,10 @@ func New(seed uint64) *Machine {
 		rng:     rand.New(rand.NewPCG(seed, 0)),
 		policy:  FullJitter,
 		targets: newTargets(), devices: newDevices(), units: newUnits(), desired: newDesired(), kicks: newKicks(),
-		boot:    boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
-		fc:      fibreChannel{byName: map[fc.Announcement]*fcPort{}},
-		probes:  map[probeKey]*probeState{},
+		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
+		fc:       fibreChannel{byName: map[fc.Announcement]*fcPort{}},
+		probes:   map[probeKey]*probeState{},
+		retained: map[*target]bool{}, retainedKept: true,
 		stopped: map[string]bool{}, hostIDs: map[hostPair]string{},
 		orphans: map[string]string{}, unread: map[string]bool{}, stopping: map[string]bool{},
 	}
@@ -127,6 +131,8 @@ func (m *Machine) receive(ev Event) {
 		m.configLoaded(ev)
 	case NBFTLoaded:
 		m.nbftLoaded(ev)
+	case RetainedLoaded:
+		m.recalled = ev.List
 	case Resolved:
 		m.resolved(ev)
 	case ExclusionsLoaded:
@@ -220,6 +226,7 @@ func (m *Machine) conclude() {
 		m.ready = true
 		m.emit(Ready{})
 	}
+	m.keepRetained()
 	m.report()
 }
 

@@ -59,6 +59,7 @@ const hostNQN = "nqn.host"
 //	  unknown NAME ADDR                            an entry of a subtype that nobody knows
 //	  self [ADDR[:PORT]|nowhere] [dup] [epcsd]     without an address: of the port that was asked
 //	  warning TEXT                                 what the reader says of it
+//	retained NAME SPAN                   an earlier daemon retained a discovery controller for so long from now
 //	exclusions                           the lists are loaded, of lines as they are in a file
 //	ports                                what Fibre Channel announces upon a kickstart from now on, of lines NAME ADDR HOST-ADDR
 //	announce NAME ADDR HOST-ADDR         a port appears on it
@@ -207,6 +208,13 @@ func (w *world) do(c command) error {
 		return w.answerUnit(args)
 	case "page":
 		return w.answerRead(args, c.input)
+	case "retained":
+		span, err := time.ParseDuration(args[1])
+		if err != nil {
+			return err
+		}
+		w.step(RetainedLoaded{[]Retained{{w.names[args[0]].TID, w.now.Add(span)}}})
+		return nil
 	case "exclusions":
 		return w.exclusions(c.input)
 	case "kick":

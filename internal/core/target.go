@@ -599,10 +599,11 @@ func (m *Machine) release(t *target) {
 // drop forgets a target that is wished for no more. Its device, if it has one, stays connected until it drops; a unit
 // without a device explains nothing any more and is stopped.
 func (m *Machine) drop(t *target) {
+	t.dropped = true
 	m.leaveGroup(t)
 	m.dropPage(t)
 	m.at(&t.timer, never)
-	m.at(&t.retention, never)
+	m.setRetention(t, never)
 	connected := t.state == Connected
 	m.leaveRead(t)
 	m.setDevice(t, nil)

@@ -106,6 +106,11 @@ func Run(ctx context.Context, opts Options) error {
 
 	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
 	d.loadExclusions(ctx)
+	retained, errs := d.reader.retained()
+	for _, err := range errs {
+		d.Log.Warn(err.Error())
+	}
+	d.post(ctx, core.RetainedLoaded{List: retained})
 	d.boot.tell(func(ev core.NBFTLoaded) { d.post(ctx, ev) })
 	d.post(ctx, core.ConfigLoaded{Config: opts.Config})
 

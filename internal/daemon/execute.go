@@ -155,6 +155,11 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 			x.advise(e.Unit, x.reader.restoreOwner(e),
 				"other programs take "+e.Device+" for nobody's until then: it is tried again every minute")
 		})
+	case core.KeepRetained:
+		x.queue.run("retained", func() {
+			x.advise("", x.reader.writeRetained(e.List),
+				"what is retained is forgotten if nvme-discoverd is restarted: make room in "+x.root.State())
+		})
 	case core.MarkStopped:
 		x.queue.run(e.Unit, func() {
 			x.advise(e.Unit, x.reader.state.MarkStopped(e.Unit),

@@ -3,6 +3,8 @@ package sim
 import (
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -13,6 +15,7 @@ type disk struct {
 	devid      map[string]string    // unit → device
 	unitOf     map[string]string    // device → unit
 	results    map[string]state.Result
+	retained   []core.Retained
 	stopped    map[string]bool
 	stopping   map[string]bool // by a job of a daemon's own
 	exclusions int             // which of the lab's lists

@@ -93,6 +93,16 @@ func (k *watch) stepped(ev core.Event, effects int) {
 	k.neverBusy(ev)
 	k.workIsBounded(ev)
 	k.memoryIsBounded()
+	if k.stats.Steps%64 == 0 {
+		k.isConsistent()
+	}
+}
+
+// isConsistent: every index has what it indexes, and the desired set is what it would be if it were made anew.
+func (k *watch) isConsistent() {
+	if wrong := k.shell.machine.Inconsistent(); wrong != "" {
+		k.violate("isConsistent", "%s", wrong)
+	}
 }
 
 // stoppedStays: what an administrator stopped is not started again until a reload.
@@ -390,6 +400,7 @@ func (k *watch) atQuiescence() {
 	if k.broken != nil {
 		return
 	}
+	k.isConsistent()
 	for _, x := range k.desired(k.fit) {
 		k.comesBack(x)
 	}

@@ -44,6 +44,7 @@ func (s *shell) begin() {
 	s.tracef("daemon: starts")
 	s.loadExclusions()
 	s.loadTables()
+	s.post(core.RetainedLoaded{List: s.disk.retained})
 	s.post(core.ConfigLoaded{Config: s.fabric.config})
 	if s.systemd.bus {
 		s.within(s.latency(10*time.Millisecond), func() { s.post(core.BusUp{}) })
@@ -196,6 +197,8 @@ func (s *shell) do(effect core.Effect) {
 		s.restoreDevid(e)
 	case core.RestoreOwner:
 		s.restoreOwner(e)
+	case core.KeepRetained:
+		s.soon("retained", func() { s.disk.retained = e.List })
 	case core.MarkStopped:
 		s.soon(e.Unit, func() { s.disk.stopped[e.Unit] = true })
 	case core.UnmarkStopped:

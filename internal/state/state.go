@@ -33,6 +33,7 @@ type Dir struct {
 	stopped     string // <unit>, empty
 	stopping    string // <unit>, empty
 	secrets     string // <unit>: root's alone
+	retained    string
 }
 
 // New returns the state below root. Directories are made when something is written.
@@ -44,6 +45,7 @@ func New(root paths.Root) Dir {
 		stopped:     filepath.Join(base, "stopped"),
 		stopping:    filepath.Join(base, "stopping"),
 		secrets:     filepath.Join(base, "secrets"),
+		retained:    filepath.Join(base, "retained.json"),
 	}
 }
 

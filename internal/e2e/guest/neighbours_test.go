@@ -179,6 +179,8 @@ func TestAutoconnectOwner(t *testing.T) {
 	for _, nqn := range f.NQNs() {
 		guest.Run(t, "rm", "-r", "/run/nvme/registry/"+before[nqn])
 	}
+	// And a late cleanup the file by which a unit finds its controller: without it, its stop would disconnect nothing.
+	guest.Run(t, "rm", guest.DevidFile(strings.TrimSpace(read(t, guest.UnitFile(before[other])))))
 	guest.Ctl(t, "rescan")
 	guest.WaitConsistent(t, connectTimeout, f.Wanted(), theirs)
 	guest.Always(t, quietSpan, "no controller notices", unchanged(before))
@@ -191,6 +193,9 @@ func TestAutoconnectOwner(t *testing.T) {
 	}
 	if got := f.Journal(mark); strings.Count(got, "its owner is missing in the registry") != len(f.NQNs()) {
 		t.Errorf("journal: want one line for each controller of ours, got:\n%s", got)
+	}
+	if got := f.Journal(mark); strings.Count(got, "the file is missing by which its unit finds it: writing it again") != 1 {
+		t.Errorf("journal: want one line that the file of %s is written again, got:\n%s", before[other], got)
 	}
 	if slices.Contains(guest.RegistryEntries(), theirs) {
 		t.Errorf("%s, the user's, has an entry in the registry", theirs)
