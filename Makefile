@@ -65,7 +65,8 @@ FROM ?= 1
 TIME ?= 1m
 TIMEOUT ?= 1h
 VULNDB ?=
-# Of packages: where they go, and the architectures that they are for.
+# Where the tarball goes. Of packages: where they go, and the architectures that they are for.
+DIST = bin/dist
 PACKAGES = bin/packages
 ARCHS ?= amd64 arm64
 export MAINTAINER
@@ -118,7 +119,7 @@ uninstall: ## remove what install installed (a discoverd.conf that was changed s
 		rmdir -p --ignore-fail-on-non-empty "$$dir" 2>/dev/null || :; done
 
 dist: ## make a tarball of the last commit, with all modules, that builds offline: bin/dist/
-	@internal/packaging/make-dist bin/dist
+	@internal/packaging/make-dist '$(DIST)'
 
 packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64', MAINTAINER='Name <address>')
 	@internal/packaging/make-packages '$(VERSION)' '$(PACKAGES)' $(ARCHS)

@@ -7,6 +7,8 @@ package unit
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -113,6 +115,13 @@ type command struct {
 	Flags []string
 }
 
+// plainCommand is one element of the a(sasb) of ExecStart and its like.
+type plainCommand struct {
+	Path          string
+	Argv          []string
+	IgnoreFailure bool
+}
+
 // properties returns what StartTransientUnit is told about the unit.
 func (s Spec) properties() []property {
 	var props []property
@@ -131,13 +140,19 @@ func (s Spec) properties() []property {
 			add(list.name, list.units)
 		}
 	}
-	// Plain ExecStart= expands $X and ${X}, and an NQN may hold a dollar sign.
+	// Plain ExecStart= expands $X and ${X}, and an NQN may hold a dollar sign: such a command needs the other form. No other has
+	// it, since systemd 252 writes lines into the unit's file for it that it cannot read itself (seen with 252.39): after a
+	// daemon-reload the unit has no command and is gone.
 	for _, exec := range []struct {
 		name string
 		argv []string
-	}{{"ExecStartEx", s.ExecStart}, {"ExecStopEx", s.ExecStop}, {"ExecStopPostEx", s.ExecStopPost}} {
-		if len(exec.argv) > 0 {
-			add(exec.name, []command{{exec.argv[0], exec.argv, []string{"no-env-expand"}}})
+	}{{"ExecStart", s.ExecStart}, {"ExecStop", s.ExecStop}, {"ExecStopPost", s.ExecStopPost}} {
+		switch {
+		case len(exec.argv) == 0:
+		case slices.ContainsFunc(exec.argv, func(arg string) bool { return strings.Contains(arg, "$") }):
+			add(exec.name+"Ex", []command{{exec.argv[0], exec.argv, []string{"no-env-expand"}}})
+		default:
+			add(exec.name, []plainCommand{{exec.argv[0], exec.argv, false}})
 		}
 	}
 	// What the commands can do without, where taking it away costs a start nothing that can be measured. They may load a

@@ -22,7 +22,7 @@ func DebianPackage(t T, version string) string {
 func InstalledFromTree(t T) {
 	t.Helper()
 	t.Cleanup(func() {
-		Run(t, "cp", "-r", "--no-dereference", "--preserve=mode,links", "/run/e2e/drive/stage/.", "/")
+		Run(t, "cp", "-r", "--remove-destination", "--no-dereference", "--preserve=mode,links", "/run/e2e/drive/stage/.", "/")
 		Run(t, "systemctl", "daemon-reload")
 		Run(t, "udevadm", "control", "--reload")
 	})
