@@ -337,6 +337,8 @@ func (m *Machine) compareConnected(t *target, d *device, unitsKnown bool) {
 		m.proceed(t, idle)
 	case unitsKnown && t.unended:
 		m.endUnkept(t)
+	default:
+		m.readMissed(d)
 	}
 }
 

@@ -54,7 +54,7 @@ func (m *Machine) probe(t *target) {
 	t.attempt.probe = p
 	p.waiting = append(p.waiting, t)
 	if len(p.waiting) == 1 {
-		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0})
+		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0 && t.lastErr == ""})
 	}
 }
 
@@ -154,6 +154,11 @@ func (m *Machine) begin(t *target) {
 		m.exclude(t, where)
 		return
 	}
+	if m.desired.outdated(t) { // it may be wanted with other parameters: TLS, or other secrets
+		m.transition(t, Waiting)
+		m.in(&t.timer, judgePause)
+		return
+	}
 	if m.unread[t.unit] { // its controller may be live: a job would end it
 		m.giveUp(t, m.now.Add(unreadDelay))
 		return
@@ -208,7 +213,7 @@ func (m *Machine) begin(t *target) {
 		m.stop(t.unit, "it is to be connected with other parameters")
 		return
 	}
-	u.foreign = "" // a stop that is heard from now on is of this job
+	u.foreign, u.failure = "", nil // a stop that is heard from now on is of this job
 	m.proceed(t, job)
 	t.begun = m.step
 }

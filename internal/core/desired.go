@@ -85,23 +85,29 @@ func (d *desired) claimants(id tid.TID) []*target {
 	return dcs
 }
 
+// outdated reports whether a log page that names a target is being judged anew.
+func (d *desired) outdated(t *target) bool {
+	return slices.ContainsFunc(d.claims[t.wish.TID], func(dc *target) bool { return dc.judging != Origin{} })
+}
+
 // refresh makes the desired set anew when something changed that it is made of, and the targets agree with it.
 func (m *Machine) refresh() {
 	for m.audited && m.stale { // the pages of DCs that go are gone with them
 		m.stale, m.desired.refreshed = false, m.step
 		m.syncNames()
 		list := m.follow(m.wantStatic())
-		before := map[tid.TID]bool{}
-		m.all(func(t *target) { before[t.wish.TID] = t.desired })
+		in := make(map[tid.TID]bool, len(list))
 		for _, id := range list {
-			delete(before, id)
-			m.reconsider(id)
+			in[id] = true
 		}
-		m.all(func(t *target) {
-			if _, gone := before[t.wish.TID]; gone {
+		m.all(func(t *target) { // first: they make room for what is new
+			if !in[t.wish.TID] {
 				m.unwant(t)
 			}
 		})
+		for _, id := range list {
+			m.reconsider(id)
+		}
 		m.recall()
 		m.dropUnwanted()
 	}

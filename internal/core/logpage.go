@@ -16,6 +16,8 @@ const (
 
 	maxTold = 16 // skipped entries of one read that the journal names; the others are counted
 
+	judgePause = 200 * time.Millisecond // until a target is tried again whose log page is being judged anew
+
 	endedItself = "the discovery controller does not keep its connection"
 )
 
@@ -31,6 +33,7 @@ type dc struct {
 	readErrLogged time.Time
 
 	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
+	missed      bool               // its page was to be read while it was not readable
 	epcsd       bool               // the DC says that it supports connections that are kept
 	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
 	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
@@ -43,7 +46,7 @@ type dc struct {
 // reading is how far the log page of a device is read. It may serve several targets and is read once for all of them.
 type reading struct {
 	token  uint64    // of the read under way, 0 is none
-	keep   int       // entries that its page may have
+	keep   int       // entries that its page may have, for all readers together
 	again  bool      // something happened during the read: read once more
 	failed int       // reads that failed in a row
 	to     []*target // whom the read under way is for
@@ -71,6 +74,7 @@ func (m *Machine) hear(t *target) {
 // makes another one follow: nothing that happened is dropped.
 func (m *Machine) readLog(t *target) {
 	if !m.readable(t) {
+		t.missed = true
 		return
 	}
 	d := t.device
@@ -79,17 +83,26 @@ func (m *Machine) readLog(t *target) {
 	case 0:
 		d.reading.token, d.reading.to = m.step, m.readers(d)
 		readers := make([]PageReader, len(d.reading.to))
-		keep := maxKept
+		keep := m.keep(d.reading.to, m.reserved)
 		for i, r := range d.reading.to {
 			readers[i] = PageReader{m.originOf(r), r.page}
-			keep = min(keep, m.keep(r))
+			r.missed = false
 		}
-		d.reading.keep = keep
-		m.reserved += keep
+		d.reading.keep = keep * len(readers)
+		m.reserved += d.reading.keep
 		m.emit(ReadLog{Device: d.Name, Token: m.step, Readers: readers, Keep: keep})
 	case m.step: // begun just now, for another target
 	default:
 		d.reading.again = true
+	}
+}
+
+// readMissed reads the log page of a device that was to be read when its unit was not known to hold it.
+func (m *Machine) readMissed(d *device) {
+	for _, t := range m.readers(d) {
+		if t.missed && m.readable(t) {
+			m.readLog(t)
+		}
 	}
 }
 
@@ -127,6 +140,7 @@ func (m *Machine) leaveRead(t *target) {
 func (m *Machine) endReading(d *device) reading {
 	was := d.reading
 	m.reserved -= was.keep
+	m.roomier = m.roomier || was.keep > 0
 	m.at(&d.reading.timer, never)
 	d.reading = reading{timer: d.reading.timer}
 	return was
@@ -168,8 +182,8 @@ func (m *Machine) logRead(ev LogRead) {
 
 // tellDropped says once that a page is larger than what is kept of it.
 func (m *Machine) tellDropped(t *target, page *Page) {
-	if page.Dropped == 0 || t.page != nil && t.page.Dropped == page.Dropped {
-		return
+	if page.Dropped == 0 || t.page != nil && t.page.Dropped == page.Dropped || m.keep(m.readers(t.device), 0) >= len(page.Entries)+page.Dropped {
+		return // the same as before, or it is read again as soon as the reads of others are over
 	}
 	m.log(slog.LevelError, KindLogPageFlawed, t, fmt.Sprintf("log page: it has %d entries, and the first %d are kept: too many for one host, see which hosts the discovery controller is to show them to",
 		len(page.Entries)+page.Dropped, len(page.Entries)))
@@ -201,7 +215,7 @@ func (m *Machine) takePage(t *target, page JudgedPage, again bool) {
 	}
 	m.log(slog.LevelInfo, KindLogPageRead, t, text)
 	m.judgeAnew(t)
-	if again || page.Dropped > 0 && m.keep(t) >= 2*len(page.Entries) { // others have left room
+	if again {
 		m.readLog(t)
 		return
 	}

@@ -84,6 +84,7 @@ func New(seed uint64) *Machine {
 		fc:       fibreChannel{byName: map[fc.Announcement]*fcPort{}},
 		probes:   map[probeKey]*probeState{},
 		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}},
+		logPages: logPages{cut: map[*target]bool{}},
 		auditing: auditing{orphans: map[string]string{}, unread: map[string]bool{}},
 		hostIDs:  map[hostPair]string{},
 	}
@@ -97,6 +98,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	m.now = now
 	m.step++
 	m.effects, m.work = nil, 0
+	clear(m.targets.changed) // dropped ones must not stay in memory
 	m.targets.changed, m.targets.unlisted = m.targets.changed[:0], m.targets.unlisted[:0]
 	m.receive(ev)
 	m.conclude()
@@ -195,6 +197,7 @@ func (m *Machine) conclude() {
 			m.fire(t)
 		}
 		m.dropUnwanted()
+		m.widenPages()
 		m.decideOrphans()
 		m.dispatch()
 		if !m.timers.reached(m.now) && !m.stale && len(m.desired.leaving) == 0 {

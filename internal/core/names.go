@@ -86,8 +86,13 @@ func (m *Machine) syncNames() {
 		}
 	}
 	for _, n := range before.list {
-		if m.names.byKey[n.key] != n {
-			m.at(&n.timer, never)
+		if m.names.byKey[n.key] == n {
+			continue
+		}
+		m.at(&n.timer, never)
+		// Somebody else may want its target, which then waits no more for the name to be resolved.
+		if t := m.targets.byTID[n.listed]; t != nil && t.state == Waiting && t.is(idle) && t.timer.when == never && len(m.names.byTID[n.listed]) == 0 {
+			m.at(&t.timer, m.now)
 		}
 	}
 	m.views.names = true

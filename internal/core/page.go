@@ -19,9 +19,11 @@ const (
 
 // logPages is what all log pages have in common.
 type logPages struct {
-	kept     int  // entries of them that are kept …
-	reserved int  // … and that those being read may have
-	noConcat bool // the kernel is known to have no concat
+	kept     int              // entries of them that are kept …
+	reserved int              // … and that those being read may have
+	cut      map[*target]bool // whose page has fewer entries than the discovery controller has
+	roomier  bool             // kept or reserved has shrunk
+	noConcat bool             // the kernel is known to have no concat
 }
 
 // Page is a discovery log page and what becomes of each entry, as its DC's wish decides. It never changes, so that
@@ -167,6 +169,9 @@ func (p *Page) compare(before *Page) JudgedPage {
 		j.added = append(j.added, c.tid)
 		j.referrals = j.referrals || c.kind == tid.Discovery || had && before.children[at].kind == tid.Discovery
 	}
+	if !slices.Equal(p.referralsOf(), before.referralsOf()) { // the first that refers to a discovery controller wins
+		j.referrals = true
+	}
 	for _, c := range before.children {
 		if _, has := p.byTID[c.tid]; !has {
 			j.removed = append(j.removed, c.tid)
@@ -176,13 +181,45 @@ func (p *Page) compare(before *Page) JudgedPage {
 	return j
 }
 
-// keep returns how many entries the page of t may have. Pages that are being read count by what they may have.
-func (m *Machine) keep(t *target) int {
-	others := m.kept + m.reserved
-	if t.page != nil {
-		others -= len(t.page.Entries)
+// referralsOf are the discovery controllers that a page names.
+func (p *Page) referralsOf() (ids []tid.TID) {
+	for _, c := range p.children {
+		if c.kind == tid.Discovery {
+			ids = append(ids, c.tid)
+		}
 	}
-	return max(maxKept-others, minKept)
+	return ids
+}
+
+// keep returns how many entries the page of a device may have, for each of its readers. reserved is what the pages that are
+// being read may have.
+func (m *Machine) keep(readers []*target, reserved int) int {
+	others := m.kept + reserved
+	for _, t := range readers {
+		if t.page != nil {
+			others -= len(t.page.Entries)
+		}
+	}
+	return max((maxKept-others)/max(len(readers), 1), minKept)
+}
+
+// widenPages reads pages again that were cut for want of room, when others have left enough of it.
+func (m *Machine) widenPages() {
+	if !m.roomier {
+		return
+	}
+	m.roomier = false
+	for _, t := range m.inOrder(m.cut) {
+		if d := t.device; d != nil && d.reading.token == 0 && m.mayWiden(t) {
+			m.readLog(t)
+		}
+	}
+}
+
+// mayWiden reports whether the page of t may have all of its entries, or twice as many as it has.
+func (m *Machine) mayWiden(t *target) bool {
+	return t.page != nil && t.page.Dropped > 0 && t.device != nil &&
+		m.keep(m.readers(t.device), m.reserved) >= len(t.page.Entries)+min(t.page.Dropped, len(t.page.Entries))
 }
 
 // setPage makes a page the one of t, that of no entries for none, and brings the desired set up to date.
@@ -194,7 +231,13 @@ func (m *Machine) setPage(t *target, page JudgedPage) JudgedPage {
 		m.kept -= len(t.page.Entries)
 	}
 	m.kept += len(page.Entries)
+	if t.page != nil && len(page.Entries) < len(t.page.Entries) {
+		m.roomier = true
+	}
 	t.page = page.Page
+	if delete(m.cut, t); page.Dropped > 0 {
+		m.cut[t] = true
+	}
 	m.change(t)
 	for _, id := range page.removed {
 		m.work++
@@ -203,6 +246,9 @@ func (m *Machine) setPage(t *target, page JudgedPage) JudgedPage {
 	for _, id := range page.added {
 		m.work++
 		m.desired.claim(id, t)
+	}
+	if m.desired.full && len(page.removed) > 0 { // there is room for what was left out
+		m.stale = true
 	}
 	if page.referrals || m.stale { // what can be reached may be other discovery controllers
 		m.stale = m.stale || m.desired.dcs[t.wish.TID] != nil

@@ -118,6 +118,7 @@ func (ts *targets) index() {
 		ts.add(was, t, -1)
 		ts.add(now, t, 1)
 	}
+	clear(ts.unindexed)
 	ts.unindexed = ts.unindexed[:0]
 }
 
@@ -210,6 +211,7 @@ func (m *Machine) setWish(t *target, w wish.Wish) {
 	}
 	if t.wish.TID != w.TID {
 		m.unlist(t)
+		t.judging = Origin{} // the answer would be for the old TID
 		m.targets.byTID[w.TID] = t
 		put(m.targets.byNQN, tid.FoldNQN(w.TID.NQN), t, true)
 		put(m.targets.ofPair, hostPair{w.TID.HostNQN, w.TID.HostID}, t, true)
@@ -422,7 +424,7 @@ func (m *Machine) connect(t *target) {
 		case user.wish.TID.UnitName() == t.unit:
 			m.log(slog.LevelError, KindCollision, t, "its unit name is that of "+user.wish.TID.Canonical()+": it is never connected over that one")
 			m.transition(t, Collision)
-			m.targets.collide[t.unit] = append(m.targets.collide[t.unit], t)
+			m.collide(t)
 			return
 		case user.busy(): // it has adopted the unit and something runs there
 			m.in(&t.timer, inspectAgain)
@@ -441,6 +443,12 @@ func (m *Machine) connect(t *target) {
 		return
 	}
 	m.enqueue(t)
+}
+
+// collide has t wait for the unit that another target uses.
+func (m *Machine) collide(t *target) {
+	waiting := slices.DeleteFunc(m.targets.collide[t.unit], func(o *target) bool { return o == t || o.dropped })
+	m.targets.collide[t.unit] = append(waiting, t)
 }
 
 // busy reports whether something of ours runs for a target.
@@ -605,6 +613,7 @@ func (m *Machine) drop(t *target) {
 	t.dropped = true
 	m.leaveGroup(t)
 	m.dropPage(t)
+	delete(m.cut, t)
 	m.at(&t.timer, never)
 	m.setRetention(t, never)
 	connected := t.state == Connected

@@ -56,6 +56,12 @@ type timers struct{ heap timerHeap }
 // at sets a timer; never turns it off.
 func (m *Machine) at(t *timer, when time.Time) {
 	t.popped = false
+	switch owner := t.owner.(type) { // views show when they are due
+	case *target:
+		m.change(owner)
+	case *name:
+		m.views.names = true
+	}
 	h := &m.timers.heap
 	switch set := t.when != never; {
 	case when == never && set:

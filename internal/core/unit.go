@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -15,16 +16,17 @@ const inspectAgain = 2 * time.Second
 // unit is what systemd holds under one name.
 type unit struct {
 	name    string
-	active  bool     // setActive alone changes it
-	begins  bool     // it was seen while somebody started it, or was about to
-	argv    []string // its command, nil if unknown
-	ended   bool     // our last job on it was a stop, and it was carried out
-	unsure  bool     // the end of a job of ours was not heard: what it holds is what its files say until systemd tells
-	op      Op       // our job on it; setOp alone changes it
-	had     bool     // this daemon has started it or has seen it hold a controller
-	foreign string   // type of the last job that was not ours, since our last one
-	jobbed  uint64   // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
-	touched uint64   // step of its last change: a snapshot that was asked for earlier says nothing about it
+	active  bool          // setActive alone changes it
+	begins  bool          // it was seen while somebody started it, or was about to
+	argv    []string      // its command, nil if unknown
+	ended   bool          // our last job on it was a stop, and it was carried out
+	unsure  bool          // the end of a job of ours was not heard: what it holds is what its files say until systemd tells
+	op      Op            // our job on it; setOp alone changes it
+	had     bool          // this daemon has started it or has seen it hold a controller
+	failure *state.Result // of a connect that was not ours, in an answer that came too late for the rest of it
+	foreign string        // type of the last job that was not ours, since our last one
+	jobbed  uint64        // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
+	touched uint64        // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
 
 // units are all units that systemd is known to hold, or that a job of ours runs on.
@@ -60,10 +62,15 @@ func (m *Machine) unitChanged(name string) {
 }
 
 func (m *Machine) setActive(u *unit, active bool, argv []string) {
-	if u.active != active {
-		m.unitChanged(u.name)
-	}
+	changed := u.active != active
 	u.active, u.argv = active, argv
+	if !changed {
+		return
+	}
+	m.unitChanged(u.name)
+	for _, d := range m.devices.ofUnit[u.name] {
+		m.readMissed(d)
+	}
 }
 
 func (m *Machine) setOp(u *unit, op Op) {
@@ -148,7 +155,7 @@ func (m *Machine) await(t *target, why inspection) {
 
 // foreignJob looks at a unit on which somebody else's job begins or ends.
 func (m *Machine) foreignJob(ev ForeignJob) {
-	if u := m.unitOf(ev.Unit); u.op == OpNone || ev.Type == "stop" {
+	if u := m.unitOf(ev.Unit); u.op == OpNone || u.foreign != "stop" {
 		u.foreign, u.touched = ev.Type, m.step
 	}
 	if ev.Type == "stop" && !ev.Removed { // begun now, so it is not one of ours whose end was not heard
@@ -175,10 +182,16 @@ func (m *Machine) unitState(ev UnitState) {
 	switch {
 	case u.op != OpNone: // our own job: its end tells
 		return
-	case ev.Token != 0 && ev.Token < u.jobbed:
+	case ev.Token != 0 && ev.Token < u.jobbed: // it is out of date, but for the failure that it has: nobody else has that any more
+		if ev.Failure != nil {
+			u.failure = ev.Failure
+		}
 		m.ask(ev.Unit)
 		return
+	case ev.Failure == nil:
+		ev.Failure = u.failure
 	}
+	u.failure = nil
 	u.touched, u.unsure = m.step, false
 	begun := u.begins
 	u.begins = ev.Info.begins()
@@ -332,6 +345,7 @@ func (m *Machine) startDone(ev JobDone, u *unit, t *target, d *device) {
 			m.inspectStopped(t)
 			return
 		}
+		u.foreign = ""
 		m.started(ev, t, d)
 	case Exists:
 		m.setActive(u, true, nil)
@@ -378,6 +392,9 @@ func (m *Machine) inspectStopped(t *target) {
 // started takes the end of a start or restart that succeeded. Its controller may have been seen, lost, or taken over by
 // another orchestrator before.
 func (m *Machine) started(ev JobDone, t *target, d *device) {
+	if t.state == Excluded || t.state == Parked || t.state == Collision { // it came there while the job ran
+		m.transition(t, Waiting)
+	}
 	switch {
 	case t.state == Connected:
 		if t.unended {

@@ -135,6 +135,7 @@ func (m *Machine) viewTargets() {
 			v.leaves[leaf][at] = m.viewOf(t)
 		}
 	}
+	clear(v.stale)
 	v.stale = v.stale[:0]
 	for i := range v.shared {
 		v.shared[i] = true
