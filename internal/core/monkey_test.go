@@ -37,11 +37,9 @@ type monkey struct {
 	m     *Machine
 	now   time.Time
 	seq   uint64
-	next  int
 	todo  []Event
 	devs  map[string]Device
 	units map[string][]string
-	jobs  map[string]bool
 	again bool
 	down  bool
 

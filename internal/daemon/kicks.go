@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -101,7 +102,11 @@ func (d *Daemon) networkEvent(ctx context.Context, ev netwatch.Event) {
 	if ev.Kind == netwatch.AddrUp {
 		why = "an address appeared on " + ev.Iface
 	}
-	d.kickNetwork(ctx, core.Kick{Iface: ev.Iface, Addrs: ev.Addrs, Why: why})
+	kick := core.Kick{Iface: ev.Iface, Addrs: ev.Addrs, Why: why}
+	if ev.Hardware && !slices.ContainsFunc(ev.Addrs, netip.Addr.IsGlobalUnicast) {
+		kick = core.Kick{Why: why} // a port of a bridge or a bond, which has the addresses and may not have noticed
+	}
+	d.kickNetwork(ctx, kick)
 }
 
 // networkLost kicks everything: any interface may have come up.

@@ -66,6 +66,15 @@ func TestNetworkKicks(t *testing.T) {
 			{Transport: tid.TCP, Iface: "eth0", Addrs: up.Addrs, Why: "link eth0 is up"},
 			{Transport: tid.RDMA, Iface: "eth0", Addrs: up.Addrs, Why: "link eth0 is up"},
 		}},
+		{"a port of a bridge", func(t *testing.T, d *Daemon) {
+			d.networkEvent(t.Context(), netwatch.Event{Kind: netwatch.LinkUp, Iface: "eth0", Addrs: addrs("fe80::1"), Hardware: true})
+		}, []core.Kick{{Transport: tid.TCP, Why: "link eth0 is up"}, {Transport: tid.RDMA, Why: "link eth0 is up"}}},
+		{"a container's link", func(t *testing.T, d *Daemon) {
+			d.networkEvent(t.Context(), netwatch.Event{Kind: netwatch.LinkUp, Iface: "veth0", Addrs: addrs("fe80::1")})
+		}, []core.Kick{
+			{Transport: tid.TCP, Iface: "veth0", Addrs: addrs("fe80::1"), Why: "link veth0 is up"},
+			{Transport: tid.RDMA, Iface: "veth0", Addrs: addrs("fe80::1"), Why: "link veth0 is up"},
+		}},
 		{"an address", func(t *testing.T, d *Daemon) { d.networkEvent(t.Context(), addr) }, []core.Kick{
 			{Transport: tid.TCP, Iface: "eth1", Addrs: addr.Addrs, Why: "an address appeared on eth1"},
 			{Transport: tid.RDMA, Iface: "eth1", Addrs: addr.Addrs, Why: "an address appeared on eth1"},

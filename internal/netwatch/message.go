@@ -17,6 +17,8 @@ type message struct {
 	addr  netip.Addr
 	up    bool // the link can carry packets; the address can be used
 	gone  bool // the link or address does not exist any more
+
+	hardware bool // the link is a device's
 }
 
 // linkUp are the flags of a link that can carry packets: up by the administrator's will, with a carrier, and in operational
@@ -67,9 +69,13 @@ func parseMessage(kind uint16, body []byte) (message, bool, error) {
 
 func parseLink(kind uint16, body []byte) (message, bool, error) {
 	var name []byte
+	hardware := false
 	err := attributes(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
-		if kind == unix.IFLA_IFNAME {
+		switch kind {
+		case unix.IFLA_IFNAME:
 			name = value
+		case unix.IFLA_PARENT_DEV_NAME:
+			hardware = true
 		}
 	})
 	if err != nil {
@@ -85,6 +91,8 @@ func parseLink(kind uint16, body []byte) (message, bool, error) {
 		name:  strings.TrimRight(string(name), "\x00"),
 		up:    kind == unix.RTM_NEWLINK && flags&linkUp == linkUp,
 		gone:  kind == unix.RTM_DELLINK,
+
+		hardware: hardware,
 	}, true, nil
 }
 
@@ -163,7 +171,7 @@ func (t table) apply(messages []message) []Event {
 	var events []Event
 	for _, m := range messages {
 		came := false
-		event := Event{Kind: LinkUp, Iface: m.name}
+		event := Event{Kind: LinkUp, Iface: m.name, Hardware: m.hardware}
 		if m.addr.IsValid() {
 			came = t.applyAddr(m)
 			event = Event{Kind: AddrUp, Iface: t.links[m.index].name, Addrs: []netip.Addr{m.addr}}

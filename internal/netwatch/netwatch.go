@@ -31,6 +31,8 @@ type Event struct {
 	Kind  Kind
 	Iface string       // "" if the kernel has not named it yet
 	Addrs []netip.Addr // of AddrUp: that one; of LinkUp: all that can be used, sorted. Without IPv6 zones: Iface is the zone
+
+	Hardware bool // of LinkUp: it is a port of a device, not one that software makes (kernels from 5.14 on tell)
 }
 
 // maxMessage is what the kernel itself allows for one datagram of several messages (netlink(7) suggests 8192 bytes, link
