@@ -197,7 +197,8 @@ check: lint test e2e ## what decides about a change: lint, unit tests, end-to-en
 check-all: ALL = 1
 check-all: KEEP = bin/consoles
 check-all: TIMEOUT = 5h
-check-all: lint test e2e fuzz soak ## everything, however long: all scenarios, every fuzz test, random faults
+check-all: MATRIX = bookworm sid
+check-all: lint test sim e2e matrix fuzz soak ## everything, however long: all scenarios, other Debian releases, a million simulated hosts, every fuzz test, random faults
 
 clean: ## remove bin/ (the machine's image stays in the user's cache directory)
 	rm -rf bin
