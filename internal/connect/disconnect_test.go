@@ -67,7 +67,7 @@ func TestDisconnectUnit(t *testing.T) {
 		{
 			name:    "recycled name: the record is old",
 			host:    func(h *host) { h.gone("nvme3"); h.controller("nvme3", otherTarget) },
-			outcome: "nothing disconnected: nvme3 is not on record as the controller of nvme-discoverd-0123456789ab.service",
+			outcome: "nothing disconnected: nvme3 is (tcp, 192.0.2.7, 4420, nqn.2024-01.com.example:vol1) in state live and does not serve (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)",
 		},
 		{
 			name:    "taken over by another program",

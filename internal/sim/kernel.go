@@ -181,7 +181,6 @@ func (k *kernel) create(wr *write, p *port) *controller {
 	}
 	c.SrcIface = interfaceOf(c.HostTraddr)
 	k.slots[n] = c
-	delete(k.disk.unitOf, c.Name) // a record of an earlier controller of the name is older than this one's device node
 	k.uevent(c, "add")
 	return c
 }

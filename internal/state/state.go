@@ -34,7 +34,6 @@ type Dir struct {
 	stopping    string // <unit>, empty
 	secrets     string // <unit>: root's alone
 	retained    string
-	root        paths.Root
 }
 
 // New returns the state below root. Directories are made when something is written.
@@ -47,7 +46,6 @@ func New(root paths.Root) Dir {
 		stopping:    filepath.Join(base, "stopping"),
 		secrets:     filepath.Join(base, "secrets"),
 		retained:    filepath.Join(base, "retained.json"),
-		root:        root,
 	}
 }
 
@@ -122,23 +120,12 @@ func (d Dir) Bind(device, unit string) error {
 	return write(d.bindingPath(device), unit+"\n")
 }
 
-// UnitOf returns the unit that device belongs to, "" if none is recorded. Names are given out again: a record that is older
-// than the controller's device node is of an earlier controller of that name, and of no interest.
+// UnitOf returns the unit that device belongs to, "" if none is recorded.
 func (d Dir) UnitOf(device string) (string, error) {
 	if err := paths.CheckDevice(device); err != nil {
 		return "", err
 	}
-	path := d.bindingPath(device)
-	unit, err := readChecked(path, checkUnit)
-	if err != nil || unit == "" {
-		return "", err
-	}
-	record, err := os.Stat(path)
-	node, nodeErr := os.Stat(d.root.Device(device))
-	if err == nil && nodeErr == nil && record.ModTime().Before(node.ModTime()) {
-		return "", nil
-	}
-	return unit, nil
+	return readChecked(d.bindingPath(device), checkUnit)
 }
 
 // Forget removes what connects device and unit: the unit of the device if it is this one, the device of the unit if it is
