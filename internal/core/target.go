@@ -38,7 +38,8 @@ type target struct {
 	lastErr      string
 	errSince     time.Time
 	errLogged    time.Time
-	errRepeated  int // failures that lastErr stands for
+	errRepeated  int                  // failures that lastErr stands for
+	causes       map[string]time.Time // of failures since it was last connected: when the journal last named each
 
 	dc // of a discovery controller
 
@@ -505,7 +506,7 @@ func (m *Machine) connected(t *target, d *device) {
 	m.transition(t, Connected)
 	m.setDevice(t, d)
 	t.via, t.connectedAt = d.Unit, m.now
-	t.unresponsive, t.lastErr = false, ""
+	t.unresponsive, t.lastErr, t.causes = false, "", nil
 	m.log(slog.LevelInfo, kind, t, msg)
 	if m.readable(t) {
 		m.readLog(t)
@@ -542,10 +543,21 @@ func (m *Machine) fail(t *target, err string, errno int) {
 	m.recheckPort(t)
 }
 
-// complain logs a failure: the first of its kind at once, the same again only once in a while and with a count.
+// maxCauses bounds the causes of failures that a target remembers.
+const maxCauses = 8
+
+// complain logs a failure: the first of its cause at once, the same again only once in a while and with a count. Causes may take
+// turns: a route that is missing, and a peer that does not answer in time.
 func (m *Machine) complain(t *target, err string, delay time.Duration) {
 	if err != t.lastErr {
 		t.lastErr, t.errSince, t.errLogged, t.errRepeated = err, m.now, m.now, 1
+		if named, before := t.causes[err]; before && m.now.Sub(named) < remindEvery {
+			return
+		}
+		if t.causes == nil || len(t.causes) >= maxCauses {
+			t.causes = map[string]time.Time{}
+		}
+		t.causes[err] = m.now
 		m.log(slog.LevelWarn, KindCannotConnect, t, "cannot connect"+binding(t.wish.TID)+": "+err+"; next attempt in "+delay.Round(100*time.Millisecond).String())
 		return
 	}

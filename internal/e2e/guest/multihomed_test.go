@@ -78,8 +78,21 @@ func TestTwoPathsPinned(t *testing.T) {
 	}
 	guest.Always(t, quietSpan, "nothing comes or goes meanwhile", func() (bool, string) { return guest.Consistent(t, wanted) })
 	journal := m.Journal()
-	if n := strings.Count(journal, "cannot connect fabric-b → "+a.Traddr); n != 1 {
-		t.Errorf("lines about the path that cannot be connected: got %d, want one with its binding:\n%s", n, journal)
+	// The kernel gives up asking for the peer's address when the probe ends: either may be first.
+	causes := map[string]int{}
+	for line := range strings.Lines(journal) {
+		if _, cause, ok := strings.Cut(line, "cannot connect fabric-b → "+a.Traddr); ok {
+			cause, _, _ = strings.Cut(cause, "; next attempt")
+			causes[cause]++
+		}
+	}
+	for cause, n := range causes {
+		if n != 1 {
+			t.Errorf("%q is told %d times, want once:\n%s", cause, n, journal)
+		}
+	}
+	if len(causes) < 1 || len(causes) > 2 {
+		t.Errorf("causes why the path cannot be connected: got %v, want one or two with its binding:\n%s", causes, journal)
 	}
 }
 
