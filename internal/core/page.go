@@ -73,7 +73,7 @@ type JudgedPage struct {
 	plain          int       // entries that are connected without the TLS that they offer and were not there before
 }
 
-// Origins of a read: for each target that the page is for, by what its page is judged, and the page before.
+// PageReader is a target that a page is read for: by what the page is judged for it, and the page that it had before.
 type PageReader struct {
 	Origin Origin
 	Before *Page

@@ -32,9 +32,6 @@ type TargetList struct {
 	n      int
 }
 
-// ListOf returns a list of targets.
-func ListOf(targets ...*TargetView) TargetList { return TargetList{names: targets, n: len(targets)} }
-
 // Len returns how many targets there are.
 func (l TargetList) Len() int { return l.n }
 

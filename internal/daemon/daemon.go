@@ -230,12 +230,12 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.effects.do(ctx, effect)
 	}
 	d.api.stepped(begun, ev, effects)
-	if _, ok := ev.(core.Judged); ok { // what log pages name has the secrets of the new configuration from now on
-		d.effects.renew(d.machine.View().Targets.All())
-	}
-	if _, ok := ev.(core.ConfigLoaded); ok {
+	switch ev.(type) {
+	case core.ConfigLoaded:
 		d.effects.renew(d.machine.View().Targets.All())
 		d.notify.reloaded()
+	case core.Judged: // what log pages name has the secrets of the new configuration from now on
+		d.effects.renew(d.machine.View().Targets.All())
 	}
 }
 
