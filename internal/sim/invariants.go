@@ -30,6 +30,7 @@ type watch struct {
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
 	wanted     map[string]bool          // the units of all targets at that time
+	told       map[string]string        // device → unit, as the machine was last told
 	ticks      int                      // in a row that asked for another one at once
 	inSecond   int                      // of the second that runs
 	second     time.Duration
@@ -37,7 +38,7 @@ type watch struct {
 
 func (k *watch) init(w *world) {
 	k.world = w
-	k.touched = map[string]bool{}
+	k.touched, k.told = map[string]bool{}, map[string]string{}
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
 }
 
@@ -88,6 +89,7 @@ func (k *watch) effect(e core.Effect) {
 // stepped looks at the machine after a step that had so many effects.
 func (k *watch) stepped(ev core.Event, effects int) {
 	k.byAdmin = false
+	k.tell(ev)
 	if _, compared := ev.(core.Snapshot); compared && k.asked >= k.missed {
 		k.missed = 0
 	}
@@ -97,6 +99,31 @@ func (k *watch) stepped(ev core.Event, effects int) {
 	k.memoryIsBounded()
 	if k.stats.Steps%64 == 0 {
 		k.isConsistent()
+	}
+}
+
+// tell takes note of what an event says of the units of controllers.
+func (k *watch) tell(ev core.Event) {
+	var devices []core.Device
+	switch ev := ev.(type) {
+	case core.Snapshot:
+		clear(k.told)
+		devices = ev.Devices
+	case core.DeviceSeen:
+		devices = []core.Device{ev.Device}
+	case core.DeviceRemoved:
+		delete(k.told, ev.Name)
+	case core.JobDone:
+		if ev.Device != nil {
+			devices = []core.Device{*ev.Device}
+		}
+	case core.UnitState:
+		if ev.Device != nil {
+			devices = []core.Device{*ev.Device}
+		}
+	}
+	for _, d := range devices {
+		k.told[d.Name] = d.Unit
 	}
 }
 
