@@ -339,10 +339,12 @@ func (k *watch) noPastDeadline(ev core.Event, effects int) {
 	}
 }
 
-// Bounds of what a step looks at, whatever there is on the host: for the event itself, and for each target that it changes.
+// Bounds of what a step looks at, whatever there is on the host: for the event itself, for each target that it changes, and for
+// each entry of the log pages that it brings.
 const (
 	maxWork       = 200
 	maxWorkTarget = 12
+	maxWorkEntry  = 4 // of the page before, too
 )
 
 // workIsBounded: a step looks at what its event is about, not at everything there is, unless it makes the desired set anew or
@@ -356,11 +358,20 @@ func (k *watch) workIsBounded(ev core.Event) {
 			return
 		}
 	}
+	named := 0
+	switch ev := ev.(type) {
+	case core.Judged:
+		named = len(ev.Page.Entries)
+	case core.LogRead:
+		for _, page := range ev.Pages {
+			named += len(page.Entries)
+		}
+	}
 	switch work := k.shell.machine.Work(); {
 	case work.Brakes > 0:
 		k.violate("workIsBounded", "a timer fires more often than it may within a step for %T", ev)
-	case !work.Refreshed && work.Touched > maxWork+maxWorkTarget*work.Changed:
-		k.violate("workIsBounded", "a step for %T looks at %d things and changes %d targets", ev, work.Touched, work.Changed)
+	case !work.Refreshed && work.Touched > maxWork+maxWorkTarget*work.Changed+maxWorkEntry*named:
+		k.violate("workIsBounded", "a step for %T with %d entries looks at %d things and changes %d targets", ev, named, work.Touched, work.Changed)
 	}
 }
 
