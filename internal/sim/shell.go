@@ -446,6 +446,15 @@ func (s *shell) readLog(e core.ReadLog) {
 		took = s.between(0, 30*time.Second)
 	}
 	asked := s.kernel.find(e.Device)
+	if asked != nil && s.disk.unitOf[e.Device] == "" && s.watch.told[e.Device] != "" { // the unit ended, and the machine has not heard of it
+		s.device(e.Device, func(d *core.Device) {
+			if d != nil {
+				s.post(core.DeviceSeen{Device: *d, Why: "the end of its unit was not heard"})
+			}
+			s.post(core.LogFailed{Device: e.Device, Token: e.Token, Err: "no unit has it any more"})
+		})
+		return
+	}
 	s.watch.reading(asked)
 	s.within(took, func() {
 		c := s.kernel.find(e.Device)
