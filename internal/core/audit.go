@@ -198,6 +198,9 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 		}
 		m.setActive(u, info.Active == "active" || info.Active == "reloading", info.Argv)
 		u.begins, u.unsure = info.begins(), false
+		if u.active && info.Job == "" {
+			u.foreign = "" // somebody else's job is over, and its end was not heard
+		}
 		if t := m.user(info.Name); t != nil && t.is(unknown) && info.Active == "activating" {
 			m.inspect(t, afterExists) // our job goes on, only its end will not be told
 		}

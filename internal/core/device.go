@@ -330,9 +330,7 @@ func (m *Machine) gone(d *device) {
 	if d.Unit == "" || m.foreign(d) || t != nil { // a target's own states see to its unit
 		return
 	}
-	if u := m.units.byName[d.Unit]; u == nil || u.foreign != "stop" {
-		m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
-	}
+	m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 }
 
 // lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is

@@ -385,8 +385,12 @@ func (m *Machine) decideOrphans() {
 	}
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]
+		needed, u := m.needs(unit), m.units.byName[unit]
+		if !needed && u != nil && u.contested() { // the look at it after somebody else's job leads here again
+			continue
+		}
 		delete(m.orphans, unit)
-		if m.needs(unit) { // it was wanted and connected meanwhile
+		if needed { // it was wanted and connected meanwhile
 			continue
 		}
 		why := "it has no controller, and nothing is to be connected by it"
