@@ -88,11 +88,33 @@ func (v Value) IsSet() bool { return v.text != nil }
 // must have been parsed as a TLS key.
 func (v Value) PSK() (key []byte, hash int, err error) { return decode(TLS, v.Reveal()) }
 
-// String, GoString, MarshalText and LogValue are how values are printed, encoded and logged: not at all.
-func (Value) String() string               { return hidden }
-func (Value) GoString() string             { return hidden }
-func (Value) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-func (Value) LogValue() slog.Value         { return slog.StringValue(hidden) }
+// String, GoString and LogValue are how values are printed and logged: not at all.
+func (Value) String() string       { return hidden }
+func (Value) GoString() string     { return hidden }
+func (Value) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText returns whether there is a secret, and nothing else of it: "" for none.
+func (v Value) MarshalText() ([]byte, error) {
+	if !v.IsSet() {
+		return nil, nil
+	}
+	return []byte(hidden), nil
+}
+
+// UnmarshalText reads what MarshalText wrote. The Value is set if the one that was written was, and reveals no key: nothing can be
+// connected with it.
+func (v *Value) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "":
+		*v = Value{}
+	case hidden:
+		stand := hidden
+		*v = Value{&stand}
+	default:
+		return errors.New("cannot read a secret: recordings say only whether there is one")
+	}
+	return nil
+}
 
 var errForm = errors.New("it is damaged")
 
@@ -130,4 +152,39 @@ func alternatives(numbers []int) string {
 		words[i] = fmt.Sprint(n)
 	}
 	return strings.Join(words, " or ")
+}
+
+// HideInArgs returns a command with the secrets hidden that it may have: those of units that another program started. It returns argv
+// itself where there is nothing to hide.
+func HideInArgs(argv []string) []string {
+	hiding := argv
+	for i, arg := range argv {
+		if hide := hideInArg(argv, i, arg); hide != arg {
+			if &hiding[0] == &argv[0] {
+				hiding = slices.Clone(argv)
+			}
+			hiding[i] = hide
+		}
+	}
+	return hiding
+}
+
+// secretOptions are the options of nvme-cli, of all its versions, that take a secret.
+var secretOptions = []string{"--dhchap-secret", "--dhchap-ctrl-secret", "--kxchap-secret", "--kxchap-ctrl-secret", "--tls-key", "-S", "-C"}
+
+func hideInArg(argv []string, i int, arg string) string {
+	if i > 0 && slices.Contains(secretOptions, argv[i-1]) && !strings.HasPrefix(arg, "-") {
+		return hidden
+	}
+	for _, option := range secretOptions {
+		if strings.HasPrefix(option, "--") && strings.HasPrefix(arg, option+"=") {
+			return option + "=" + hidden
+		}
+	}
+	for _, key := range keys {
+		if at := strings.Index(arg, key.prefix+":"); at >= 0 {
+			return arg[:at] + hidden
+		}
+	}
+	return arg
 }
