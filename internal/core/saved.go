@@ -563,3 +563,6 @@ func sortedTIDs(s map[tid.TID]bool) []tid.TID {
 	slices.SortFunc(all, compareTIDs)
 	return all
 }
+
+// JudgedBy returns what the entries of the page were judged by.
+func (p *Page) JudgedBy() Origin { return p.origin }

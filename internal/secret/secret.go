@@ -6,6 +6,7 @@
 package secret
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -27,11 +28,14 @@ const (
 	count
 )
 
-// keys describes each: the name that the configuration and `nvme connect` have for it, and its form.
-var keys = [count]struct {
+// key is what is known of one.
+type key struct {
 	name, prefix string
 	lengths      [][]int // for each hash that the form names, of the key in bytes
-}{
+}
+
+// keys describes each: the name that the configuration and `nvme connect` have for it, and its form.
+var keys = [count]key{
 	DHChap:     {"dhchap-secret", "DHHC-1", dhchapLengths},
 	DHChapCtrl: {"dhchap-ctrl-secret", "DHHC-1", dhchapLengths},
 	// 01 is SHA-256 and 02 SHA-384, whose keys are as long as their output; 00 is a key that is used as it is.
@@ -154,6 +158,25 @@ func alternatives(numbers []int) string {
 	return strings.Join(words, " or ")
 }
 
+// Shows tells whether data has a secret in its interchange form in it, or what begins like one.
+func Shows(data []byte) bool {
+	return slices.ContainsFunc(keys[:], func(k key) bool { return bytes.Contains(data, []byte(k.prefix+":")) })
+}
+
+// HideInText returns text with the secrets hidden that are in it in their interchange form.
+func HideInText(text string) string {
+	for _, key := range keys {
+		prefix := key.prefix + ":"
+		before, rest, found := strings.Cut(text, prefix)
+		for text = before; found; {
+			var more string
+			more, rest, found = strings.Cut(strings.TrimLeft(rest, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/=:"), prefix)
+			text += hidden + more
+		}
+	}
+	return text
+}
+
 // HideInArgs returns a command with the secrets hidden that it may have: those of units that another program started. It returns argv
 // itself where there is nothing to hide.
 func HideInArgs(argv []string) []string {
@@ -181,10 +204,5 @@ func hideInArg(argv []string, i int, arg string) string {
 			return option + "=" + hidden
 		}
 	}
-	for _, key := range keys {
-		if at := strings.Index(arg, key.prefix+":"); at >= 0 {
-			return arg[:at] + hidden
-		}
-	}
-	return arg
+	return HideInText(arg)
 }

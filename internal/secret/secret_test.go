@@ -250,3 +250,19 @@ func TestHideInArgs(t *testing.T) {
 		t.Error("the command itself was changed")
 	}
 }
+
+func TestHideInText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                "",
+		"DHHC-1:00:YWJj:":                 "(secret)",
+		"a DHHC-1:00:YWJj:, DHHC-1:x b":   "a (secret), (secret) b",
+		"x NVMeTLSkey-1:01:Z2hp: DHHC-1:": "x (secret) (secret)",
+	} {
+		if got := HideInText(text); got != want {
+			t.Errorf("%q becomes %q", text, got)
+		}
+		if Shows([]byte(text)) != (text != "") || Shows([]byte(want)) {
+			t.Errorf("whether %q shows a secret is not seen", text)
+		}
+	}
+}
