@@ -14,6 +14,7 @@ import (
 // device is a controller of this host as it was last read.
 type device struct {
 	Device
+	entered uint64 // counts readings taken in: the indexes have devices in this order
 	touched uint64
 	users   []*target // bound to it, in their order; Machine.setDevice alone changes it
 	reading reading   // of its log page
@@ -27,6 +28,7 @@ type device struct {
 // devices are all controllers and their indexes, which put and remove alone change.
 type devices struct {
 	byName  map[string]*device
+	entered uint64               // how many readings were taken in
 	removed map[string]uint64    // number of the last remove uevent of a name
 	at      map[place][]*device  // by what they may serve
 	ofUnit  map[string][]*device // by the unit on record
@@ -80,6 +82,8 @@ func (ds *devices) put(d *device, r Device) {
 		ds.unlist(d)
 	}
 	d.Device = r
+	ds.entered++
+	d.entered = ds.entered
 	ds.byName[d.Name] = d
 	for _, p := range d.places() {
 		ds.at[p] = append(ds.at[p], d)

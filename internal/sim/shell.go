@@ -36,6 +36,7 @@ func (s *shell) begin() {
 	s.stats.Lives++
 	s.machine = core.New(s.seed + uint64(s.life))
 	s.queues = map[string][]func(){}
+	s.recorded.begin()
 	s.trap = 0
 	s.own, s.left = map[string]bool{}, maps.Clone(s.disk.stopping)
 	s.watch.begin()
@@ -100,7 +101,12 @@ func (s *shell) step(ev core.Event) {
 	if s.tracing != nil {
 		s.tracef("-> %s", describe(ev))
 	}
+	if s.lab.Change != nil {
+		ev = s.lab.Change(ev)
+	}
+	s.recorded.steps(ev)
 	effects := s.advance(ev)
+	s.recorded.stepped(ev, effects)
 	for _, effect := range effects {
 		if s.trapped() { // the rest of the effects is never begun
 			return
