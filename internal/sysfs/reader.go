@@ -349,7 +349,26 @@ func (r Reader) attributes(name string) (Controller, error) {
 		return Controller{}, fmt.Errorf("its state cannot be read any more: %w", fs.ErrNotExist)
 	}
 	c.setAddress(address)
+	if c.State != "live" {
+		text, err := attribute(dir.ReadFile, "ctrl_loss_tmo")
+		if err != nil {
+			return Controller{}, err
+		}
+		c.LossTimeout = lossTimeout(text)
+	}
 	return c, nil
+}
+
+// lossTimeout reads ctrl_loss_tmo: seconds, or "off" for forever (drivers/nvme/host/sysfs.c, nvme_ctrl_loss_tmo_show).
+func lossTimeout(text string) time.Duration {
+	if text == "off" {
+		return -1
+	}
+	seconds, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // attribute returns the value of one sysfs attribute, "" for one that is unset, that this kernel does not have, or whose
