@@ -21,6 +21,15 @@ type Counts struct {
 	Parked   int // discovery controllers that are polled
 }
 
+// Counts returns what View has of them.
+func (m *Machine) Counts() Counts { return m.told.Counts }
+
+// Configured reports whether there has been a ConfigLoaded.
+func (m *Machine) Configured() bool { return m.configured }
+
+// Ready returns what View has of that: whether everything was compared with the outside once.
+func (m *Machine) Ready() bool { return m.ready }
+
 // counted fills in how many connections there are of each kind.
 func (m *Machine) counted() Counts {
 	m.targets.index()

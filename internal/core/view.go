@@ -12,6 +12,9 @@ import (
 // LogPageSource begins a source of TargetView that is a log page; the log form of its DC follows.
 const LogPageSource = "log page of "
 
+// BootSource begins a source of TargetView that is a table of the boot firmware.
+const BootSource = "NBFT: "
+
 // View is what the core knows at one moment, for people and other programs. Nothing in it ever changes, so that everybody
 // shares it.
 type View struct {
@@ -66,14 +69,14 @@ type TargetView struct {
 	DeviceState string    // what sysfs said of the device when it was last looked at
 	// ReconnectUntil is when the kernel gives up a controller that it reconnects, about. Zero: it never does, or it is unknown.
 	ReconnectUntil time.Time
-	Owner       string    // of the device, by the registry
-	Sources     []string
-	Attempts    int       // failed ones since it last stayed connected
-	Next        time.Time // of the next attempt, look or poll; zero is none
-	LastError   string
-	ErrorSince  time.Time
-	ErrorCount  int
-	RetainUntil time.Time // zero: its source is there
+	Owner          string // of the device, by the registry
+	Sources        []string
+	Attempts       int       // failed ones since it last stayed connected
+	Next           time.Time // of the next attempt, look or poll; zero is none
+	LastError      string
+	ErrorSince     time.Time
+	ErrorCount     int
+	RetainUntil    time.Time // zero: its source is there
 	// Page is a DC's last good log page, PageRead when it was read; nil and zero before the first.
 	Page     *Page
 	PageRead time.Time
@@ -106,7 +109,7 @@ func (m *Machine) View() View {
 		return v.last
 	}
 	v.lastOf = m.step
-	v.last.Status, v.last.Ready, v.last.Bus, v.last.Counts = m.status, m.ready, m.bus, m.counts().Counts
+	v.last.Status, v.last.Ready, v.last.Bus, v.last.Counts = m.status, m.ready, m.bus, m.Counts()
 	m.viewTargets()
 	m.viewDevices()
 	return v.last
@@ -279,7 +282,7 @@ func (m *Machine) preview() {
 		}
 	}
 	for _, c := range m.boot.connections {
-		add(c.Wish, c.Host, "NBFT: "+c.From)
+		add(c.Wish, c.Host, BootSource+c.From)
 	}
 	for _, c := range m.cfg.Connections {
 		add(c.Wish, c.Host, c.From)
