@@ -1,10 +1,5 @@
 package sysfs
 
-import (
-	"os"
-	"path/filepath"
-)
-
 // Host is the identity that one controller was connected with.
 type Host struct{ Name, NQN, ID string }
 
@@ -17,9 +12,8 @@ func (r Reader) Hosts() ([]Host, error) {
 	}
 	var hosts []Host
 	for _, name := range names {
-		dir := filepath.Join(r.Root.SysClassNVMe(), name)
-		nqn, errNQN := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
-		id, errID := attribute(os.ReadFile, filepath.Join(dir, "hostid"))
+		nqn, errNQN := r.attribute(name, "hostnqn")
+		id, errID := r.attribute(name, "hostid")
 		if errNQN == nil && errID == nil && nqn != "" && id != "" {
 			hosts = append(hosts, Host{name, nqn, id})
 		}
