@@ -177,7 +177,7 @@ func (r Registry) Get(device, attr string) (string, error) {
 }
 
 func (r Registry) read(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if r.absent(err) {
 		return "", nil
 	}

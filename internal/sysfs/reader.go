@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -34,7 +35,7 @@ func NewReader(root paths.Root) Reader { return Reader{Root: root} }
 // UeventSeqnum returns the number of the last uevent that the kernel sent. Read before a controller, it tells which events
 // what was read is newer than.
 func (r Reader) UeventSeqnum() (uint64, error) {
-	data, err := os.ReadFile(r.Root.UeventSeqnum())
+	data, err := files.Read(r.Root.UeventSeqnum())
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the number of the last uevent: %w", err)
 	}

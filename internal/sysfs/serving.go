@@ -42,7 +42,9 @@ func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, e
 	}
 	s := &search{answers: make([]answer, len(names)), names: names, ended: make(chan struct{}, len(names))}
 	ifaceOf := r.lookup()
-	read := func(name string, alike *atomic.Bool) (Controller, bool, error) { return r.serves(name, t, ifaceOf, alike) }
+	read := func(name string, alike *atomic.Bool) (Controller, bool, error) {
+		return r.serves(name, t, ifaceOf, alike)
+	}
 	s.run(read)
 	s.mu.Lock()
 	defer s.mu.Unlock()
