@@ -105,7 +105,9 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Answer: // api.go hands it on
 		return
 	}
-	x.log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
+	if x.log.Enabled(ctx, slog.LevelDebug) {
+		x.log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
+	}
 	switch e := effect.(type) {
 	case core.Probe:
 		x.prober.probe(ctx, e, func(done core.ProbeDone) { x.post(ctx, done) })
