@@ -30,7 +30,8 @@ type recorder struct {
 // bufferKiB is the room for each processor, some hundred thousand events.
 const bufferKiB = "49152"
 
-var schedEvents = []string{"sched_switch", "sched_process_exec"}
+// recorded are the events, those of system calls only of our own programs.
+var recorded = []string{"sched/sched_switch", "sched/sched_process_exec", "raw_syscalls/sys_enter"}
 
 func startRecorder(t guest.T) *recorder {
 	t.Helper()
@@ -45,8 +46,9 @@ func startRecorder(t guest.T) *recorder {
 		t.Fatalf("cannot record: %v", err)
 	}
 	go r.follow()
-	for _, event := range schedEvents {
-		r.set(filepath.Join("events/sched", event, "enable"), "1")
+	r.set("events/raw_syscalls/sys_enter/filter", `comm ~ "nvme-discover*"`)
+	for _, event := range recorded {
+		r.set(filepath.Join("events", event, "enable"), "1")
 	}
 	return r
 }
@@ -84,8 +86,8 @@ func (r *recorder) follow() {
 // stop ends the recording and reads it.
 func (r *recorder) stop() sched.Record {
 	r.t.Helper()
-	for _, event := range schedEvents {
-		r.set(filepath.Join("events/sched", event, "enable"), "0")
+	for _, event := range recorded {
+		r.set(filepath.Join("events", event, "enable"), "0")
 	}
 	r.uevents.Close()
 	file, err := os.Open(filepath.Join(r.dir, "trace"))

@@ -3,7 +3,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,10 +23,11 @@ type traced struct {
 	n           int // connections, or units
 	first, cold time.Duration
 	used        map[string]time.Duration // processor time by who, see who
+	unnamed     map[string]time.Duration // what is all else of that, by the name of the task
 }
 
 // whos are the rows of the table of processor time, in their order.
-var whos = []string{"nvme-discoverctl", "nvme-discoverd", "PID 1", "systemd-executor", "dbus-daemon", "journald", "udevd", "other kernel threads", "kernel threads of nvme", "this program", "all else"}
+var whos = []string{"nvme-discoverctl", "nvme-discoverd", "PID 1", "systemd-executor", "dbus-daemon", "journald", "udevd", "kernel threads", "this program", "all else"}
 
 // who says whose processor time a task's is.
 func who(task sched.Task) string {
@@ -37,18 +41,16 @@ func who(task sched.Task) string {
 		return "nvme-discoverctl"
 	case strings.HasPrefix(name, "nvme-discoverd"):
 		return "nvme-discoverd"
-	case name == "systemd", strings.HasPrefix(name, "systemd-executo"), strings.HasPrefix(name, "("), name == "true":
+	case strings.HasPrefix(name, "systemd-udevd"), strings.HasPrefix(name, "(udev"):
+		return "udevd"
+	case name == "systemd", strings.HasPrefix(name, "systemd-executo"), strings.HasPrefix(name, "("), strings.HasPrefix(name, "sd-"), name == "true":
 		return "systemd-executor" // forked by PID 1, until it executes the unit's command
 	case strings.HasPrefix(name, "dbus"):
 		return "dbus-daemon"
 	case strings.HasPrefix(name, "systemd-journal"):
 		return "journald"
-	case strings.HasPrefix(name, "systemd-udevd"), strings.HasPrefix(name, "(udev"):
-		return "udevd"
-	case strings.HasPrefix(name, "kworker") && strings.Contains(name, "nvme"):
-		return "kernel threads of nvme"
 	case strings.HasPrefix(name, "kworker"), strings.HasPrefix(name, "ksoftirqd"), strings.HasPrefix(name, "rcu"), strings.HasPrefix(name, "migration"), name == "kthreadd":
-		return "other kernel threads"
+		return "kernel threads"
 	case name == filepath.Base(os.Args[0]):
 		return "this program"
 	}
@@ -84,23 +86,39 @@ func trace(n int) {
 		}
 		return millis(all / time.Duration(t.n))
 	})
+	fmt.Println("  all else of nvme-discoverd's: " + most(ours.unnamed, 6, ours.n))
 	fmt.Println(strings.Join(steps, "\n"))
 	fmt.Println()
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
 
+// most names those who used most processor time, and how much for each of n.
+func most(used map[string]time.Duration, count, n int) string {
+	names := slices.SortedFunc(maps.Keys(used), func(a, b string) int { return cmp.Compare(used[b], used[a]) })
+	var said []string
+	for _, name := range names[:min(count, len(names))] {
+		said = append(said, name+" "+millis(used[name]/time.Duration(n)))
+	}
+	return strings.Join(said, ", ")
+}
+
 // finish reads what r recorded.
 func (t *traced) finish(r *recorder) sched.Record {
 	record := r.stop()
-	t.used = map[string]time.Duration{}
-	for task, used := range record.Used {
-		if name := who(task); name != "" {
-			t.used[name] += used
+	t.used = record.Used(0, forever, who)
+	delete(t.used, "")
+	t.unnamed = record.Used(0, forever, func(task sched.Task) string { return task.Name })
+	for name := range t.unnamed {
+		if who(sched.Task{ID: 2, Name: name}) != "all else" {
+			delete(t.unnamed, name)
 		}
 	}
 	return record
 }
+
+// forever is later than every moment of a recording.
+const forever = time.Duration(math.MaxInt64)
 
 // traceService starts the service, and returns with it what is left to print.
 func traceService(t guest.T, n int) (got traced, lines []string) {
@@ -120,7 +138,37 @@ func traceService(t guest.T, n int) (got traced, lines []string) {
 	record := got.finish(r)
 	settle(t)
 	lines = append(beginning(t, f, r, record, begun), steps(t, f, r, record)...)
+	for _, program := range []string{"nvme-discoverd", "nvme-discoverctl"} {
+		lines = append(lines, "system calls of "+program+" per connection: "+calls(record, program, got.n))
+	}
 	return got, append(lines, idle(t)...)
+}
+
+// callNames are the names of the calls that matter, by their numbers on amd64.
+var callNames = map[int]string{
+	0: "read", 1: "write", 3: "close", 4: "stat", 5: "fstat", 8: "lseek", 9: "mmap", 10: "mprotect", 13: "rt_sigaction", 14: "rt_sigprocmask",
+	15: "rt_sigreturn", 16: "ioctl", 17: "pread64", 18: "pwrite64", 24: "sched_yield", 28: "madvise", 35: "nanosleep", 39: "getpid", 41: "socket",
+	42: "connect", 44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 49: "bind", 54: "setsockopt", 55: "getsockopt", 56: "clone",
+	59: "execve", 72: "fcntl", 73: "flock", 74: "fsync", 77: "ftruncate", 82: "rename", 87: "unlink", 89: "readlink", 91: "fchmod", 131: "sigaltstack",
+	186: "gettid", 202: "futex", 204: "sched_getaffinity", 217: "getdents64", 228: "clock_gettime", 233: "epoll_ctl", 234: "tgkill", 257: "openat",
+	258: "mkdirat", 262: "newfstatat", 263: "unlinkat", 264: "renameat", 267: "readlinkat", 268: "fchmodat", 281: "epoll_pwait", 288: "accept4",
+}
+
+// calls tells which system calls a program makes most often, for each of n connections.
+func calls(record sched.Record, program string, n int) string {
+	count, all := map[string]int{}, 0
+	for _, c := range record.Calls {
+		if who(sched.Task{ID: 2, Name: c.Name}) == program {
+			all++
+			count[cmp.Or(callNames[c.Number], strconv.Itoa(c.Number))]++
+		}
+	}
+	said := []string{fmt.Sprintf("%.0f", float64(all)/float64(n))}
+	names := slices.SortedFunc(maps.Keys(count), func(a, b string) int { return cmp.Compare(count[b], count[a]) })
+	for _, name := range names[:min(14, len(names))] {
+		said = append(said, fmt.Sprintf("%s %.1f", name, float64(count[name])/float64(n)))
+	}
+	return strings.Join(said, ", ")
 }
 
 // moments are when what happened to one unit, zero for never.
@@ -184,7 +232,8 @@ func beginning(t guest.T, f *guest.Fixture, r *recorder, record sched.Record, be
 			first = m
 		}
 	}
-	lines := []string{"to the first connection, after `systemctl start`:"}
+	lines := []string{"to the first connection, after `systemctl start`, and who used the processors since the step before:"}
+	before := begun
 	for _, step := range []struct {
 		what string
 		at   time.Duration
@@ -203,7 +252,10 @@ func beginning(t guest.T, f *guest.Fixture, r *recorder, record sched.Record, be
 		{"first subsystem: kernel begins", first.added},
 		{"first subsystem: connected", first.connected},
 	} {
-		lines = append(lines, fmt.Sprintf("  %-32s %10s", step.what, millis(step.at-begun)))
+		used := record.Used(before, step.at, who)
+		delete(used, "")
+		lines = append(lines, fmt.Sprintf("  %-32s %10s   %s", step.what, millis(step.at-begun), most(used, 4, 1)))
+		before = max(before, step.at)
 	}
 	return lines
 }
@@ -273,12 +325,12 @@ func idle(t guest.T) []string {
 	r := startRecorder(t)
 	time.Sleep(idleSpan)
 	record := r.stop()
-	var used time.Duration
 	turns := 0
-	for task, time := range record.Used {
-		if who(task) == "nvme-discoverd" {
-			used, turns = used+time, turns+record.Turns[task]
+	for _, turn := range record.Turns {
+		if who(turn.Task) == "nvme-discoverd" {
+			turns++
 		}
 	}
+	used := record.Used(0, forever, who)["nvme-discoverd"]
 	return []string{fmt.Sprintf("idle for %v: %s of processor time, %d times given a processor; resident memory %.1f MiB", idleSpan, millis(used), turns, float64(discoverd{}.rss(t))/1024)}
 }

@@ -1,5 +1,5 @@
-// Package sched reads what the kernel's scheduler recorded (sched_switch and sched_process_exec of tracefs(5)): which task
-// had a processor for how long, and when which program began.
+// Package sched reads what the kernel recorded of its scheduler and of system calls (sched_switch, sched_process_exec and
+// sys_enter of tracefs): which task had a processor for how long, when which program began, and what it asked the kernel for.
 package sched
 
 import (
@@ -25,11 +25,34 @@ type Exec struct {
 	File    string
 }
 
+// Turn is a task's time on a processor.
+type Turn struct {
+	Task
+	From, To time.Duration // by the clock of the recording
+}
+
 // Record is one recording.
 type Record struct {
-	Used  map[Task]time.Duration // processor time
-	Turns map[Task]int           // how often the task was given a processor
-	Execs []Exec                 // in the order of their times
+	Turns []Turn // in the order of their ends; one that executes another program ends there
+	Execs []Exec // in the order of their times
+	Calls []Call // likewise
+}
+
+// Call is a system call.
+type Call struct {
+	Name   string // of the task
+	Number int    // of the call
+}
+
+// Used returns the processor time between two moments, summed by the names that name gives to tasks.
+func (r Record) Used(from, to time.Duration, name func(Task) string) map[string]time.Duration {
+	used := map[string]time.Duration{}
+	for _, t := range r.Turns {
+		if common := min(t.To, to) - max(t.From, from); common > 0 {
+			used[name(t.Task)] += common
+		}
+	}
+	return used
 }
 
 // processor is where one processor is in the recording.
@@ -40,7 +63,7 @@ type processor struct {
 
 // Read reads the text of a file "trace". A recording from which the kernel has dropped the oldest lines is an error.
 func Read(r io.Reader) (Record, error) {
-	got := Record{Used: map[Task]time.Duration{}, Turns: map[Task]int{}}
+	var got Record
 	processors := map[string]*processor{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -104,9 +127,15 @@ func (r *Record) add(line string, processors map[string]*processor) error {
 			p = &processor{since: at}
 			processors[number] = p
 		}
-		r.Used[from] += at - p.since
-		r.Turns[to]++
+		r.Turns = append(r.Turns, Turn{from, p.since, at})
 		p.since, p.task = at, to
+	case "sys_enter":
+		number, _, _ := strings.Cut(strings.TrimPrefix(fields, "NR "), " ")
+		id, err := strconv.Atoi(number)
+		if err != nil {
+			return errForm
+		}
+		r.Calls = append(r.Calls, Call{nameOf(line), id})
 	case "sched_process_exec":
 		file, pid, ok := strings.Cut(strings.TrimPrefix(fields, "filename="), " pid=")
 		pid, _, _ = strings.Cut(pid, " ")
@@ -116,11 +145,18 @@ func (r *Record) add(line string, processors map[string]*processor) error {
 		}
 		r.Execs = append(r.Execs, Exec{at, id, file})
 		if p != nil { // until now it had its earlier name
-			r.Used[p.task] += at - p.since
+			r.Turns = append(r.Turns, Turn{p.task, p.since, at})
 			p.since = at
 		}
 	}
 	return nil
+}
+
+// nameOf reads the name of the task before the first " [" of a line: "   some name-123   ".
+func nameOf(line string) string {
+	head, _, _ := strings.Cut(line, " [")
+	head = strings.TrimSpace(head)
+	return head[:max(strings.LastIndex(head, "-"), 0)]
 }
 
 // task reads "prev_comm=a b prev_pid=1 prev_prio=120…".
