@@ -18,19 +18,20 @@ func ReadAt(dir int, name, path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	data := make([]byte, 0, 4096) // more than most have
+	var data []byte
+	var part [2048]byte // more than most have
 	for {
-		n, err := unix.Read(fd, data[len(data):cap(data)])
+		n, err := unix.Read(fd, part[:])
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 		}
-		if data = data[:len(data)+n]; len(data) < cap(data) { // the kernel gives all that it has at once
+		data = append(data, part[:n]...)
+		if n < len(part) { // the kernel gives all that it has at once
 			return data, nil
 		}
-		data = append(data, 0)[:len(data)] // makes room
 	}
 }
 

@@ -11,10 +11,11 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 )
 
-// directory is the open directory of a device. Reading by way of it reads one device, whatever its name means by then.
+// directory is an open directory. Reading by way of that of a device reads one device, whatever its name means by then; by way of
+// that of many devices the kernel has not so far to go.
 type directory struct {
 	fd   int
-	path string
+	path string // for errors
 }
 
 func openDirectory(path string) (directory, error) {
@@ -34,11 +35,8 @@ func (d directory) attribute(name string) (string, error) {
 	return value(data, err)
 }
 
-// attribute returns the value of one attribute of a controller, as directory.attribute does.
-func (r Reader) attribute(controller, name string) (string, error) {
-	data, err := files.Read(filepath.Join(r.Root.SysClassNVMe(), controller, name))
-	return value(data, err)
-}
+// of returns the value of one attribute of a device in the directory, as attribute does.
+func (d directory) of(device, name string) (string, error) { return d.attribute(device + "/" + name) }
 
 func value(data []byte, err error) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {

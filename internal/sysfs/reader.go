@@ -68,6 +68,23 @@ func (r Reader) Names() ([]string, error) {
 	return names, nil
 }
 
+// all returns the names of the fabrics controllers and the directory that they are in, which is to be closed if there are any.
+func (r Reader) all() (directory, []string, error) {
+	names, err := r.Names()
+	if err != nil || len(names) == 0 {
+		return directory{}, nil, err
+	}
+	dir, err := openDirectory(r.Root.NVMeFabrics())
+	if errors.Is(err, fs.ErrNotExist) { // the last one has just gone, and the kernel's module with it
+		return directory{}, nil, nil
+	}
+	if err != nil {
+		return directory{}, nil, fmt.Errorf("cannot list the controllers of this host: %w", err)
+	}
+	dir.path = r.Root.SysClassNVMe() // by which people know it, for errors
+	return dir, names, nil
+}
+
 // IsFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
 // none.
 func (r Reader) IsFabrics(name string) bool {
@@ -112,10 +129,10 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 
 // serves reads as much of a controller as it takes to tell whether it serves t, and sets alike as soon as it is known to lead to
 // the same target address. One that is gone does not serve t.
-func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error), alike *atomic.Bool) (Controller, bool, error) {
-	may, err := r.mayServe(name, t.NQN)
+func (r Reader) serves(all directory, name string, t tid.TID, ifaceOf func(string) (string, error), alike *atomic.Bool) (Controller, bool, error) {
+	may, err := mayServe(all, name, t.NQN)
 	if err == nil && may {
-		may, err = r.mayLeadTo(name, t, alike)
+		may, err = mayLeadTo(all, name, t, alike)
 	}
 	if err != nil {
 		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
@@ -132,12 +149,12 @@ func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, err
 
 // mayServe asks for the attribute that differs between the many controllers of one target: the type where any discovery
 // controller would do, else the NQN.
-func (r Reader) mayServe(name, nqn string) (bool, error) {
+func mayServe(all directory, name, nqn string) (bool, error) {
 	if nqn == tid.DiscoveryNQN {
-		kind, err := r.attribute(name, "cntrltype")
+		kind, err := all.of(name, "cntrltype")
 		return kind != "io" && kind != "admin", err
 	}
-	got, err := r.attribute(name, "subsysnqn")
+	got, err := all.of(name, "subsysnqn")
 	return tid.SameNQN(got, nqn), err
 }
 
@@ -145,8 +162,8 @@ func (r Reader) mayServe(name, nqn string) (bool, error) {
 // nvme_class_uevent). The attribute address waits for the controller's connection (tcp.c, nvme_tcp_get_address takes a
 // lock), in a way that not even the end of this process ends: where that hangs, no more than a connect to the same address
 // by what may be the same way should get stuck. Zones and source addresses are left for Serves to compare.
-func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, error) {
-	uevent, err := r.attribute(name, "uevent")
+func mayLeadTo(all directory, name string, t tid.TID, alike *atomic.Bool) (bool, error) {
+	uevent, err := all.of(name, "uevent")
 	if err != nil {
 		return true, err
 	}
@@ -175,7 +192,7 @@ func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, err
 		}
 		alike.Store(true)
 	}
-	host, err := r.attribute(name, "hostnqn")
+	host, err := all.of(name, "hostnqn")
 	return host == "" || t.HostNQN == "" || tid.SameNQN(host, t.HostNQN), err
 }
 

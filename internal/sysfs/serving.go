@@ -36,14 +36,17 @@ const (
 // attribute as a rule. Those that cannot be read, or not within two seconds after all others, keep no other from being found;
 // where none is, they are told.
 func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, err error) {
-	names, err := r.Names()
+	all, names, err := r.all()
 	if err != nil || len(names) == 0 {
 		return Controller{}, false, nil, err
 	}
-	s := &search{answers: make([]answer, len(names)), names: names, ended: make(chan struct{}, len(names))}
+	s := &search{
+		names: names, answers: make([]answer, len(names)), news: make(chan struct{}, 1),
+		over: sync.OnceFunc(all.close), // not before all have answered: one that is given up may still read there
+	}
 	ifaceOf := r.lookup()
 	read := func(name string, alike *atomic.Bool) (Controller, bool, error) {
-		return r.serves(name, t, ifaceOf, alike)
+		return r.serves(all, name, t, ifaceOf, alike)
 	}
 	s.run(read)
 	s.mu.Lock()
@@ -62,15 +65,17 @@ func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, e
 	return Controller{}, false, unread, nil
 }
 
-// search asks one controller after the other whether it serves a wish, on a goroutine of its own, and on a further one for
-// each that is slow to answer.
+// search asks one controller after the other whether it serves a wish, on a goroutine of its own, and on a further one when one
+// is slow to answer.
 type search struct {
 	names []string
-	ended chan struct{} // has room for the end of each goroutine
+	news  chan struct{} // holds one when a goroutine has ended
+	over  func()        // is called when the last goroutine has ended; more than once, if need be
 
 	mu      sync.Mutex
+	running int // goroutines
 	begun   int // names[:begun] are asked or have answered
-	came    int // have answered
+	came    int // so many have answered
 	answers []answer
 	found   *Controller
 }
@@ -86,52 +91,53 @@ type readServing func(name string, alike *atomic.Bool) (Controller, bool, error)
 
 // run returns when a controller is found, all have answered, or those that have not are given up.
 func (s *search) run(read readServing) {
-	go s.ask(read)
+	s.start(read)
 	slow := time.NewTicker(slowRead)
 	defer slow.Stop()
 	var giveUp <-chan time.Time
-	before := 0 // answers at the last tick
-	for {
+	for before := 0; ; { // answers at the last tick
+		tick := false
 		select {
-		case <-s.ended:
+		case <-s.news:
+		case <-slow.C:
+			tick = true
 		case <-giveUp:
 			return
-		case <-slow.C:
-			came, left := s.progress()
-			if came == before && left {
-				go s.ask(read)
-			}
+		}
+		found, came, left := s.progress()
+		switch {
+		case found || came == len(s.names):
+			return
+		case !left && giveUp == nil:
+			giveUp = time.After(servingPatience)
+		case left && tick && came == before:
+			s.start(read)
+		}
+		if tick {
 			before = came
 		}
-		switch came, left := s.progress(); {
-		case s.over():
-			return
-		case !left && came < len(s.names) && giveUp == nil:
-			giveUp = time.After(servingPatience)
+	}
+}
+
+// progress tells how many have answered, and whether some have not been asked.
+func (s *search) progress() (found bool, came int, left bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.found != nil, s.came, s.begun < len(s.names)
+}
+
+// start begins a goroutine that asks until nobody is left to be asked or one is found.
+func (s *search) start(read readServing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running++
+	go func() {
+		for i := s.next(); i >= 0; i = s.next() {
+			c, serves, err := read(s.names[i], &s.answers[i].alike)
+			s.take(i, c, serves, err)
 		}
-	}
-}
-
-// progress returns how many have answered, and whether there are some that nobody has asked.
-func (s *search) progress() (came int, left bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.came, s.begun < len(s.names)
-}
-
-func (s *search) over() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.found != nil || s.came == len(s.names)
-}
-
-// ask asks until nobody is left to be asked or one is found.
-func (s *search) ask(read readServing) {
-	defer func() { s.ended <- struct{}{} }()
-	for i := s.next(); i >= 0; i = s.next() {
-		c, serves, err := read(s.names[i], &s.answers[i].alike)
-		s.take(i, c, serves, err)
-	}
+		s.end()
+	}()
 }
 
 // next takes the place of the next controller to be asked, -1 for none.
@@ -152,5 +158,17 @@ func (s *search) take(i int, c Controller, serves bool, err error) {
 	s.answers[i].came, s.answers[i].err = true, err
 	if serves && s.found == nil {
 		s.found = &c
+	}
+}
+
+func (s *search) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running--; s.running == 0 {
+		s.over()
+	}
+	select {
+	case s.news <- struct{}{}:
+	default:
 	}
 }
