@@ -175,8 +175,8 @@ type SavedContest struct {
 // SavedDevice is a controller, and how far its log page is read.
 type SavedDevice struct {
 	Device      Device
-	Down        time.Time  `json:\",omitzero\"`
-	Back        time.Time  `json:\",omitzero\"`
+	Down        time.Time  `json:",omitzero"`
+	Back        time.Time  `json:",omitzero"`
 	Touched     uint64     `json:",omitzero"`
 	OwnerLogged time.Time  `json:",omitzero"`
 	Reading     uint64     `json:",omitzero"` // token
