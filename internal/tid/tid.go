@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -243,13 +245,35 @@ func CheckNQN(nqn string) error {
 	return nil
 }
 
+// uuidNQN begins an NQN that is made from a UUID.
+const uuidNQN = "nqn.2014-08.org.nvmexpress" + uuidMark
+
+// CheckForm tells how nqn departs from the form that the NVMe Base Specification 2.0, section 4.5, gives NQNs. That is no reason
+// not to connect: the kernel's own target takes any name. But whoever types one that departs has most likely mistyped it.
+func CheckForm(nqn string) error {
+	if id, ok := strings.CutPrefix(nqn, uuidNQN); ok {
+		if !IsUUID(id) {
+			return fmt.Errorf("%q is not an NQN: what follows :uuid: must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6", nqn)
+		}
+		return nil
+	}
+	rest, ok := strings.CutPrefix(nqn, "nqn.")
+	date, rest, dotted := strings.Cut(rest, ".")
+	domain, _, _ := strings.Cut(rest, ":")
+	labels := strings.Split(strings.ToLower(domain), ".")
+	if _, err := time.Parse("2006-01", date); !ok || !dotted || err != nil || slices.Contains(labels, "") || strings.Trim(strings.Join(labels, ""), "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("%q is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse", nqn)
+	}
+	return nil
+}
+
 // uuidMark is in front of the UUID in an NQN that is made from one (NVMe Base Specification 2.0, section 4.5).
 const uuidMark = ":uuid:"
 
 // FoldNQN returns nqn with the UUID that ends it, if one does, in lower case. The rest of an NQN is case-sensitive.
 func FoldNQN(nqn string) string {
 	i := len(nqn) - len("00000000-0000-0000-0000-000000000000")
-	if i < len(uuidMark) || nqn[i-len(uuidMark):i] != uuidMark || !isUUID(nqn[i:]) {
+	if i < len(uuidMark) || nqn[i-len(uuidMark):i] != uuidMark || !IsUUID(nqn[i:]) {
 		return nqn
 	}
 	return nqn[:i] + strings.ToLower(nqn[i:])
@@ -258,8 +282,11 @@ func FoldNQN(nqn string) string {
 // SameNQN tells whether two NQNs are one: the case of a UUID in them does not matter.
 func SameNQN(a, b string) bool { return a == b || len(a) == len(b) && FoldNQN(a) == FoldNQN(b) }
 
-// isUUID tells whether s, of 36 bytes, is a UUID in any case.
-func isUUID(s string) bool {
+// IsUUID tells whether s is a UUID in any case, as the kernel takes them (lib/uuid.c, uuid_is_valid).
+func IsUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
 	for i := range len(s) {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
 		if dash != (s[i] == '-') || !dash && !strings.Contains("0123456789abcdefABCDEF", s[i:i+1]) {
