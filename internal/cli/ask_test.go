@@ -45,6 +45,12 @@ func (d *desk) run(args ...string) string {
 			Getenv: func(key string) string { return d.env[key] },
 			Stdin:  strings.NewReader(d.typed), Stdout: &stdout, Stderr: &stderr,
 			Terminal: func() bool { return d.typed != noTerminal },
+			Columns: func() int {
+				if d.typed == noTerminal {
+					return 0
+				}
+				return 80
+			},
 		},
 		connector: func() connector { return d.fake },
 		listeners: d.listeners,

@@ -15,6 +15,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -134,12 +135,12 @@ func TestMessages(t *testing.T) {
 		{"superfluous argument", line("connect", tcp, "foo"), nil, Usage, "", "cannot connect: \"foo\" is one argument too many for nvme-discoverctl connect --transport=… --traddr=… --nqn=… [option]…: see nvme-discoverctl connect --help\n"},
 		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\": see nvme-discoverctl --help\n"},
 
-		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give --device, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give a controller such as nvme3, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by everything", line("disconnect", tcp, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --device and other options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},
-		{"disconnect by unit and device", line("disconnect", "--unit="+unit, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --unit and --device at once: give one of them: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by unit and device", line("disconnect", "--unit="+unit, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --unit and what else is given at once: give one of them: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect of a bad device", line("disconnect", "-d", "../nvme0"), nil, Usage, "", "cannot use device name \"../nvme0\": it must be nvme and a number, such as nvme3: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by unit", line("disconnect", "--unit="+unit, tcp), nil, Done, "nothing disconnected: nvme3 is gone\n", ""},
-		{"disconnect by unit without what it connected", line("disconnect", "--unit="+unit), nil, Usage, "", "cannot connect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by unit without what it connected", line("disconnect", "--unit="+unit), nil, Usage, "", "cannot disconnect what a unit has connected without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by unit fails", line("disconnect", "--unit="+unit, tcp), errors.New("cannot disconnect nvme3: no"), Failed, "", "cannot disconnect nvme3: no\n"},
 		{"disconnect fails", line("disconnect", "-d", "nvme9"), errors.New("cannot disconnect nvme9: no"), Failed, "", "cannot disconnect nvme9: no\n"},
 
@@ -166,9 +167,10 @@ func TestMessages(t *testing.T) {
 }
 
 func TestConnectRequest(t *testing.T) {
+	const hostID, other = "11111111-2222-4333-8444-555555555555", "22222222-2222-4333-8444-555555555555"
 	root := paths.Root(t.TempDir())
 	write(t, root.HostNQN(), "nqn.2014-08.org.nvmexpress:uuid:1\n")
-	write(t, root.HostID(), "1\n")
+	write(t, root.HostID(), hostID+"\n")
 	for _, test := range []struct {
 		name string
 		args []string
@@ -179,16 +181,39 @@ func TestConnectRequest(t *testing.T) {
 			args: []string{"connect", "-t", "tcp", "-a", "2001:DB8::1", "-n", nqn},
 			want: connect.Request{Wish: wish.Wish{TID: tid.TID{
 				Transport: "tcp", Traddr: "2001:db8::1", Trsvcid: "4420", NQN: nqn,
-				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: "1",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID,
 			}}},
 		},
 		{
 			name: "discovery controller of another identity",
-			args: []string{"connect", "-t", "tcp", "-a", "192.0.2.1", "--discovery", "-q", "nqn.2014-08.org.nvmexpress:uuid:2", "-I", "2"},
+			args: []string{"connect", "-t", "tcp", "-a", "192.0.2.1", "--discovery", "-q", "nqn.2014-08.org.nvmexpress:uuid:2", "-I", "22222222-2222-4333-8444-555555555555"},
 			want: connect.Request{Wish: wish.Wish{Kind: tid.Discovery, TID: tid.TID{
 				Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "8009", NQN: tid.DiscoveryNQN,
-				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:2", HostID: "2",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:2", HostID: "22222222-2222-4333-8444-555555555555",
 			}}},
+		},
+		{
+			name: "short options of nvme connect",
+			args: []string{
+				"connect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn, "-w", "192.0.2.9", "-f", "eth0", "-q", "nqn.2014-08.org.nvmexpress:uuid:" + other,
+				"-l", "10min", "-k", "15", "-c", "2", "-F", "-1", "-i", "4", "-W", "2", "-P", "3", "-Q", "64", "-T", "8", "-g", "-G", "-D",
+			},
+			want: connect.Request{Wish: wish.Wish{TID: tid.TID{
+				Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqn, HostTraddr: "192.0.2.9", HostIface: "eth0",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:" + other, HostID: other,
+			}, Params: params(t, map[param.Param]string{
+				param.CtrlLossTMO: "600", param.KeepAliveTMO: "15", param.ReconnectDelay: "2", param.FastIOFailTMO: "-1",
+				param.NrIOQueues: "4", param.NrWriteQueues: "2", param.NrPollQueues: "3", param.QueueSize: "64", param.TOS: "8",
+				param.HdrDigest: "true", param.DataDigest: "true", param.DuplicateConnect: "true",
+			})}},
+		},
+		{
+			name: "a long option of nvme connect with underscores",
+			args: []string{"connect", "--transport=loop", "--nqn=" + nqn, "--fast_io_fail_tmo=5"},
+			want: connect.Request{Wish: wish.Wish{
+				TID:    tid.TID{Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID},
+				Params: params(t, map[param.Param]string{param.FastIOFailTMO: "5"}),
+			}},
 		},
 		{
 			name: "of a unit",
@@ -198,7 +223,7 @@ func TestConnectRequest(t *testing.T) {
 			},
 			want: connect.Request{
 				Wish: wish.Wish{Owner: wish.OwnerNBFT, TID: tid.TID{
-					Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: "1",
+					Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID,
 				}},
 				Idempotent: true, Unit: unit, DevidFile: "/run/nvme/discoverd/units/x.devid",
 			},
@@ -216,13 +241,25 @@ func TestConnectRequest(t *testing.T) {
 	}
 }
 
+// params makes a set of parameters.
+func params(t *testing.T, values map[param.Param]string) (set param.Set) {
+	t.Helper()
+	for p, value := range values {
+		var err error
+		if set, err = set.With(p, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return set
+}
+
 func TestUnreadableIdentity(t *testing.T) {
 	root := paths.Root(t.TempDir())
 	if err := os.MkdirAll(root.HostNQN(), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	status, _, stderr := run(&fakeConnector{}, root, "connect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn)
-	want := "cannot read the identity of this host: read " + root.HostNQN() + ": is a directory\n"
+	want := "cannot read host identity " + root.HostNQN() + ": is a directory\n"
 	if status != Failed || stderr != want {
 		t.Errorf("status %d, %q, want %d, %q", status, stderr, Failed, want)
 	}

@@ -327,14 +327,14 @@ transport = "tcp"
 traddr = "192.0.2.256"
 `, `4:24: cannot use traddr "array_1.example.com": transport tcp needs an IP address or the name of a host
 4:58: cannot connect without a transport: give tcp, rdma, fc or loop
-5:3: cannot use traddr "": transport tcp needs an IP address or the name of a host
+5:3: cannot connect without a traddr: transport tcp needs an IP address or the name of a host
 5:28: cannot use transport "roce": it must be tcp, rdma, fc or loop
 6:47: cannot use trsvcid "65536": a port is a number from 1 to 65535
 7:46: cannot use host-traddr "eth0": transport tcp needs an IP address
 8:46: cannot use host-iface "a/b": it is no name of a network interface
 9:24: cannot use traddr "192.0.2.1,x=y": it contains a comma
 9:50: cannot set keep-alive-tmo to "-1": it must be whole seconds from 0 to 2147483647, as a number or a span of time such as 10min
-10:3: cannot use transport fc without a traddr such as nn-0x…:pn-0x…
+10:3: cannot connect without a traddr: transport fc needs one such as nn-0x…:pn-0x…
 16:1: cannot use traddr "host..name": transport tcp needs an IP address or the name of a host
 19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host`},
 		{"sources", `[[subsystem]]

@@ -62,6 +62,9 @@ func NewIdentity(root paths.Root) (Identity, error) {
 	return out, nil
 }
 
+// HostIDOf returns the host ID that goes with a host NQN other than the host's own.
+func HostIDOf(nqn string) string { return hostIDOf(nqn) }
+
 // exported returns an identity for other packages.
 func (i identity) exported() Identity {
 	return Identity{NQN: i.nqn, ID: i.id, NQNFrom: i.nqnFrom(), IDFrom: i.idFrom(), NQNGiven: i.nqnGiven, IDGiven: i.idGiven}

@@ -256,7 +256,7 @@ func TestImportNeighbours(t *testing.T) {
 // TestImportExclusions: what nvme-stas excludes is not lost; a line that cannot be used has nothing of its file imported.
 func TestImportExclusions(t *testing.T) {
 	for _, test := range []struct{ exclude, err string }{
-		{"transport=tcp;traddr=array.example.com", `line 3: cannot use exclusion "transport=tcp;traddr=array.example.com": traddr "array.example.com" is no address; a host name cannot be excluded`},
+		{"transport=tcp;traddr=array.example.com", `line 3: cannot use exclusion "transport=tcp;traddr=array.example.com": traddr "array.example.com" is not an address; a host name cannot be excluded`},
 		{"transport=tcp;adr=192.0.2.66", `line 3: cannot use exclusion "transport=tcp;adr=192.0.2.66": unknown key "adr", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid`},
 		{"192.0.2.66", "line 3: a part of exclude is not key=value"},
 	} {

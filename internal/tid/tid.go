@@ -111,6 +111,7 @@ func (t *TID) Set(key, value string) bool {
 // FieldError says which field New refuses, for callers that know where its value was written.
 type FieldError struct {
 	Key     string // of the field, as Keys spells it
+	Lacks   string // what the TID lacks, "a transport: …"; "" if the field is there and no good
 	message string
 }
 
@@ -118,7 +119,11 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.message }
 
 func fieldErrorf(key, format string, args ...any) error {
-	return &FieldError{key, fmt.Sprintf(format, args...)}
+	return &FieldError{Key: key, message: fmt.Sprintf(format, args...)}
+}
+
+func lackingError(key, what, lacks string) error {
+	return &FieldError{Key: key, Lacks: lacks, message: "cannot connect " + what + "without " + lacks}
 }
 
 // New returns t normalised and with its defaults, or a *FieldError that says what is wrong with which field. A traddr of
@@ -135,6 +140,9 @@ func New(t TID, kind Kind) (TID, error) {
 	}
 	switch t.Transport {
 	case TCP, RDMA:
+		if t.Traddr == "" {
+			return TID{}, lackingError("traddr", "", "a traddr: transport "+t.Transport+" needs an IP address")
+		}
 		addr, err := netip.ParseAddr(t.Traddr)
 		if err != nil {
 			return TID{}, fieldErrorf("traddr", "cannot use traddr %q: transport %s needs an IP address", t.Traddr, t.Transport)
@@ -157,11 +165,11 @@ func New(t TID, kind Kind) (TID, error) {
 		t.Trsvcid = strconv.FormatUint(port, 10)
 	case FC:
 		if t.Traddr == "" {
-			return TID{}, fieldErrorf("traddr", "cannot use transport fc without a traddr such as nn-0x…:pn-0x…")
+			return TID{}, lackingError("traddr", "", "a traddr: transport fc needs one such as nn-0x…:pn-0x…")
 		}
 	case Loop:
 	case "":
-		return TID{}, fieldErrorf("transport", "cannot connect without a transport: give tcp, rdma, fc or loop")
+		return TID{}, lackingError("transport", "", "a transport: give tcp, rdma, fc or loop")
 	default:
 		return TID{}, fieldErrorf("transport", "cannot use transport %q: it must be tcp, rdma, fc or loop", t.Transport)
 	}
@@ -169,12 +177,12 @@ func New(t TID, kind Kind) (TID, error) {
 		t.NQN = DiscoveryNQN
 	}
 	if t.NQN == "" {
-		return TID{}, fieldErrorf("nqn", "cannot connect an I/O controller without the nqn of its subsystem")
+		return TID{}, lackingError("nqn", "an I/O controller ", "the nqn of its subsystem")
 	}
 	for _, key := range []string{"nqn", "hostnqn"} {
 		nqn, _ := t.Get(key)
 		if err := CheckNQN(nqn); nqn != "" && err != nil {
-			return TID{}, &FieldError{key, err.Error()}
+			return TID{}, &FieldError{Key: key, message: err.Error()}
 		}
 	}
 	// Not so NQN: targets compare it byte by byte (nvmet_find_get_subsys in the kernel's drivers/nvme/target/core.c), and it is

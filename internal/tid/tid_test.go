@@ -66,7 +66,7 @@ func TestNew(t *testing.T) {
 			name: "an option behind an fc address", in: TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", NQN: vol, HostTraddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls"},
 			err: `cannot use host-traddr "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls": "0x201900a09890f5bf,tls" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
-		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot use transport fc without a traddr such as nn-0x…:pn-0x…`},
+		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot connect without a traddr: transport fc needs one such as nn-0x…:pn-0x…`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := New(tt.in, tt.kind)
