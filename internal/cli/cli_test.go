@@ -139,6 +139,13 @@ func TestMessages(t *testing.T) {
 		{"disconnect by everything", line("disconnect", tcp, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --device and other options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by unit and device", line("disconnect", "--unit="+unit, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --unit and what else is given at once: give one of them: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect of a bad device", line("disconnect", "-d", "../nvme0"), nil, Usage, "", "cannot use device name \"../nvme0\": it must be nvme and a number, such as nvme3: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect of a namespace", line("disconnect", "nvme2n1"), nil, Usage, "", "cannot disconnect nvme2n1: it is a namespace: give one of the controllers that nvme-discoverctl list shows for its subsystem: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect of who knows what", line("disconnect", "array1"), nil, Usage, "", "cannot disconnect array1: give a controller such as nvme3, an NQN, a TID such as \"transport=tcp;traddr=192.0.2.1;nqn=…\" or a unit of nvme-discoverd: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by argument and option", line("disconnect", "nvme3", "-d", "nvme3"), nil, Usage, "", "cannot disconnect nvme3 and by options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by address alone", line("disconnect", "-a", "192.0.2.1"), nil, Usage, "", "cannot disconnect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by a bad part", line("disconnect", "-n", nqn, "-a", "array1"), nil, Usage, "", "cannot use traddr \"array1\": give an IP address, or nn-0x…:pn-0x… for fc: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by a bad port", line("disconnect", "-n", nqn, "-s", "x"), nil, Usage, "", "cannot disconnect by these options: trsvcid \"x\" must be a number from 1 to 65535: see nvme-discoverctl disconnect --help\n"},
+		{"bad host ID", line("connect", tcp, "-I", "xyz"), nil, Usage, "", "cannot use hostid \"xyz\": it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6: see nvme-discoverctl connect --help\n"},
 		{"disconnect by unit", line("disconnect", "--unit="+unit, tcp), nil, Done, "nothing disconnected: nvme3 is gone\n", ""},
 		{"disconnect by unit without what it connected", line("disconnect", "--unit="+unit), nil, Usage, "", "cannot disconnect what a unit has connected without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by unit fails", line("disconnect", "--unit="+unit, tcp), errors.New("cannot disconnect nvme3: no"), Failed, "", "cannot disconnect nvme3: no\n"},
@@ -278,7 +285,10 @@ func TestDisconnectSelection(t *testing.T) {
 		controller("nvme2", "192.0.2.2", nqn, "nqn.2014-08.org.nvmexpress:uuid:1"),
 		controller("nvme3", "192.0.2.1", nqn+"2", "nqn.2014-08.org.nvmexpress:uuid:1"),
 		controller("nvme4", "192.0.2.1", nqn, "nqn.2014-08.org.nvmexpress:uuid:2"),
+		controller("nvme5", "192.0.2.5", "vol1", "nqn.2014-08.org.nvmexpress:uuid:1"),
 	}
+	write(t, root.Join("run/nvme/discoverd/units", strings.TrimSuffix(unit, ".service")+".devid"), "nvme3\n")
+	write(t, root.Join("run/nvme/discoverd/controllers/nvme3/unit"), unit+"\n")
 	for _, test := range []struct {
 		args    []string
 		what    string
@@ -287,6 +297,18 @@ func TestDisconnectSelection(t *testing.T) {
 		{[]string{"--device=nvme2"}, "nvme2", []string{"nvme2"}},
 		{[]string{"--nqn=" + nqn}, nqn, []string{"nvme1", "nvme2", "nvme4"}},
 		{[]string{"-t", "tcp", "-a", "192.0.2.1", "-n", nqn}, "(tcp, 192.0.2.1, 4420, " + nqn + ")", []string{"nvme1"}},
+		{[]string{"-d", "/dev/nvme2"}, "nvme2", []string{"nvme2"}},
+		{[]string{"-d", "nvme4,nvme2"}, "nvme2", []string{"nvme4", "nvme2"}},
+		{[]string{"-n", nqn, "-a", "::ffff:192.0.2.1"}, "(::ffff:192.0.2.1, " + nqn + ")", []string{"nvme1", "nvme4"}},
+		{[]string{"-n", nqn, "-t", "tcp"}, "(tcp, " + nqn + ")", []string{"nvme1", "nvme2", "nvme4"}},
+		{[]string{"-n", nqn, "-q", "nqn.2014-08.org.nvmexpress:uuid:2"}, "(" + nqn + ")", []string{"nvme4"}},
+		{[]string{"nvme2"}, "nvme2", []string{"nvme2"}},
+		{[]string{"/dev/nvme2", "nvme3"}, "nvme3", []string{"nvme2", "nvme3"}},
+		{[]string{nqn}, nqn, []string{"nvme1", "nvme2", "nvme4"}},
+		{[]string{"vol1"}, "vol1", []string{"nvme5"}},
+		{[]string{"transport=tcp;traddr=192.0.2.1;nqn=" + nqn}, "(tcp, 192.0.2.1, 4420, " + nqn + ")", []string{"nvme1"}},
+		{[]string{"nqn=" + nqn + ";traddr=192.0.2.2"}, "(192.0.2.2, " + nqn + ")", []string{"nvme2"}},
+		{[]string{unit}, "nvme3", []string{"nvme3"}},
 	} {
 		fake := &fakeConnector{controllers: controllers}
 		status, stdout, stderr := run(fake, root, append([]string{"disconnect"}, test.args...)...)
@@ -301,6 +323,20 @@ func TestDisconnectSelection(t *testing.T) {
 		}
 		if want := "disconnected " + strings.Join(test.matched, "\ndisconnected ") + "\n"; stdout != want {
 			t.Errorf("%v: stdout %q, want %q", test.args, stdout, want)
+		}
+	}
+}
+
+// TestDisconnectAnyIdentity: where no file says who this host is, a connection is the one meant whoever this host was for it.
+func TestDisconnectAnyIdentity(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	write(t, root.MachineID(), "0123456789abcdef0123456789abcdef\n")
+	c := tcp("nvme1", "192.0.2.1", nqn)
+	for hostnqn, want := range map[string][]string{"": {"nvme1"}, c.HostNQN: {"nvme1"}, "nqn.2014-08.org.nvmexpress:uuid:2": nil} {
+		fake := &fakeConnector{controllers: []sysfs.Controller{c}}
+		run(fake, root, "disconnect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn, "-q", hostnqn)
+		if diff := cmp.Diff(want, fake.matched); diff != "" {
+			t.Errorf("as %q (-want +got):\n%s", hostnqn, diff)
 		}
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -228,7 +230,7 @@ func deviceSelection(name string) (selection, error) {
 	name = strings.TrimPrefix(name, "/dev/")
 	if err := paths.CheckDevice(name); err != nil {
 		if namespace.MatchString(name) {
-			return selection{}, fmt.Errorf("cannot disconnect %s: it is a namespace: give one of the controllers that it is reached through: see nvme-discoverctl list", name)
+			return selection{}, fmt.Errorf("cannot disconnect %s: it is a namespace: give one of the controllers that nvme-discoverctl list shows for its subsystem", name)
 		}
 		return selection{}, err
 	}
@@ -278,12 +280,22 @@ func (a *app) flagSelection(flags *tidFlags) (selection, error) {
 	if err != nil {
 		return selection{}, without("disconnect", err)
 	}
+	if known, err := config.HostIdentity(a.root); given.HostNQN == "" && err == nil && !known.NQNGiven && !known.IDGiven {
+		t.HostNQN, t.HostID = "", "" // other programs connect as somebody else where no file says who this host is
+	}
 	given = flags.asGiven(given)
 	return selection{t.String(), given, func(c sysfs.Controller) bool { return c.Serves(t) }}, nil
 }
 
 // partSelection returns the controllers that some of the fields of a TID name, as an exclusion of these fields would match them.
 func partSelection(given tid.TID) (selection, error) {
+	for key, address := range map[string]string{"traddr": given.Traddr, "host-traddr": given.HostTraddr} {
+		_, notIP := netip.ParseAddr(address)
+		_, notFC := tid.FCAddr(address)
+		if address != "" && given.Transport != tid.Loop && notIP != nil && notFC != nil {
+			return selection{}, fmt.Errorf("cannot use %s %q: give an IP address, or nn-0x…:pn-0x… for fc", key, address)
+		}
+	}
 	list, err := exclusion.Parse(given.Canonical())
 	if err != nil {
 		return selection{}, fmt.Errorf("cannot disconnect by these options: %w", errors.Unwrap(err))

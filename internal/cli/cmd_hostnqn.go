@@ -39,7 +39,8 @@ to ask on needs --yes.
 --json prints an object with "hostnqn" and "hostid", each an object:
   value  as it is in use
   from   a file, or words`,
-		Args: takes(0, 0),
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case force && !write:
