@@ -309,6 +309,7 @@ func TestDisconnectSelection(t *testing.T) {
 		{[]string{"transport=tcp;traddr=192.0.2.1;nqn=" + nqn}, "(tcp, 192.0.2.1, 4420, " + nqn + ")", []string{"nvme1"}},
 		{[]string{"nqn=" + nqn + ";traddr=192.0.2.2"}, "(192.0.2.2, " + nqn + ")", []string{"nvme2"}},
 		{[]string{unit}, "nvme3", []string{"nvme3"}},
+		{[]string{strings.TrimSuffix(unit, ".service")}, "nvme3", []string{"nvme3"}},
 	} {
 		fake := &fakeConnector{controllers: controllers}
 		status, stdout, stderr := run(fake, root, append([]string{"disconnect"}, test.args...)...)

@@ -243,7 +243,8 @@ var namespace = regexp.MustCompile(`^(nvme|ng)\d+(c\d+)?n\d+(p\d+)?$`)
 // argSelection returns what a person means by one argument.
 func (a *app) argSelection(arg string) (selection, error) {
 	switch {
-	case strings.HasSuffix(arg, ".service"):
+	case strings.HasPrefix(arg, "nvme-discoverd-"), strings.HasSuffix(arg, ".service"):
+		arg = strings.TrimSuffix(arg, ".service") + ".service"
 		device, err := a.deviceOf("disconnect", arg)
 		if err != nil {
 			return selection{}, failed(err)
