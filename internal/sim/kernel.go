@@ -181,6 +181,7 @@ func (k *kernel) create(wr *write, p *port) *controller {
 	}
 	c.SrcIface = interfaceOf(c.HostTraddr)
 	k.slots[n] = c
+	delete(k.disk.unitOf, c.Name) // the record of an earlier instance is not believed: state.Dir.UnitOf
 	k.uevent(c, "add")
 	return c
 }
