@@ -125,6 +125,8 @@ func TestMessages(t *testing.T) {
 		{"version", line("version"), nil, Done, "nvme-discoverctl 1.2.3\n", ""},
 		{"connect", line("connect", tcp), nil, Done, "connected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)\n", ""},
 		{"connect fails", line("connect", tcp), errors.New("cannot connect: no"), Failed, "", "cannot connect: no\n"},
+		{"connect by what is not an NQN", line("connect", "-t", "loop", "-n", "vol1"), nil, Done, "connected nvme3: (loop, vol1)\n", "warning: nqn \"vol1\" is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse\n"},
+		{"connect by a unit", line("connect", "-t", "loop", "-n", "vol1", "--unit="+unit), nil, Done, "connected nvme3: (loop, vol1)\n", ""},
 		{"no transport", line("connect", "--traddr=192.0.2.1", "--nqn=x"), nil, Usage, "", "cannot connect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl connect --help\n"},
 		{"no NQN", line("connect", tcp[:2]), nil, Usage, "", "cannot connect an I/O controller without the nqn of its subsystem: see nvme-discoverctl connect --help\n"},
 		{"host name", line("connect", tcp, "--traddr=array1"), nil, Usage, "", "cannot use traddr \"array1\": transport tcp needs an IP address: see nvme-discoverctl connect --help\n"},

@@ -131,7 +131,7 @@ warning: /strange.conf:6:39: connection (loop, nqn.2014-08.org.nvmexpress.discov
 	}{
 		{[]string{"strange.conf"}, Done, "The configuration is valid, but 2 sections, 1 key and 1 duplicate connection were ignored: 1 connection, 4 warnings.\n", strange},
 		{[]string{"--strict", "strange.conf"}, Failed, "The configuration is valid, but 2 sections, 1 key and 1 duplicate connection were ignored: 1 connection, 4 warnings.\n", strange + "cannot accept the configuration: --strict allows no warnings\n"},
-		{[]string{"vol.conf"}, Done, "The configuration is valid: 1 connection, 2 warnings.\n", "warning: /vol.conf:2:1: hostnqn \"red\" " + form + "warning: /vol.conf:4:1: nqn \"vol1\" " + form},
+		{[]string{"vol.conf"}, Done, "The configuration is valid: 1 connection, 2 warnings.\n", "warning: /vol.conf:2:1: hostnqn \"red\" " + form + "warning: /vol.conf:4:1: nqn \"vol1\" " + strings.TrimSuffix(form, "\n") + "; the connection is tried all the same\n"},
 		{[]string{"--strict", "etc/nvme/nvme-fabrics.conf"}, Done, "The configuration is valid: 1 connection, 0 warnings.\n", ""},
 		{nil, Done, "The configuration is valid: 1 connection, 1 warning.\n", unsupported},
 		{[]string{"new.conf"}, Done, "The configuration is valid, but 1 key was ignored: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key queue-sice in [host] is unknown and ignored: did you mean queue-size?\n"},

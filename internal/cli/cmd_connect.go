@@ -19,8 +19,9 @@ func (a *app) connectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connect --transport=… --traddr=… --nqn=… [option]…",
 		Short: "Connect one controller",
-		Long: `Connect one controller and wait until it is there. The options, short ones too, are
-those of nvme connect. Spans of time may have units, as in --ctrl-loss-tmo=10min.
+		Long: `Connect one controller and wait until it is there. The options, short ones too,
+are those of nvme connect. Spans of time may have units, as in
+--ctrl-loss-tmo=10min.
 
 The exclusion lists and the ownership registry are obeyed. The units of
 nvme-discoverd run this command: what "systemctl status" shows of a unit can be

@@ -27,11 +27,12 @@ func (a *app) disconnectCommand() *cobra.Command {
 		Use:   "disconnect TARGET… | --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
 		Short: "Disconnect controllers",
 		Long: `Disconnect controllers and wait until they are gone. A TARGET is the name of a
-controller (nvme3 or /dev/nvme3), the NQN of a subsystem, of which all controllers are
-meant, a TID "key=value;key=value…" or a unit of nvme-discoverd. The options mean the
-same as with nvme disconnect: the controller called --device, all of the subsystem
---nqn, or of these the ones that all other options fit. With --transport the options
-name the one connection that connect with the same options would make.
+controller (nvme3 or /dev/nvme3), the NQN of a subsystem, of which all
+controllers are meant, a TID "key=value;key=value…" or a unit of nvme-discoverd.
+The options mean the same as with nvme disconnect: the controller called
+--device, all of the subsystem --nqn, or those of them that the other options
+fit. With --transport and an address the options name the one connection that
+connect with the same options would make.
 
 Controllers that another program owns, and local ones, are never disconnected.
 One in use, with a mounted file system for example, is with a warning; one with

@@ -51,8 +51,9 @@ func (a *app) exclusionListCommand() *cobra.Command {
 		Short: "List the exclusion lists and their entries",
 		Long: `List all exclusion lists with their entries, each with the number of its line, or
 the list --name alone. What is in a list and cannot be used is told on standard
-error; it excludes nothing. An NQN that is not in the form of one is warned of. A list that cannot be read is a failure: exit status 1,
-after the others are listed.
+error; it excludes nothing. An NQN that is not in the form of one is warned of.
+A list that cannot be read is a failure: exit status 1, after the others are
+listed.
 
 --json prints an object:
   lists       array, in the order in which entries are looked at:

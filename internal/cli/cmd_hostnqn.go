@@ -25,16 +25,16 @@ func (a *app) hostnqnCommand() *cobra.Command {
 		Use:   "hostnqn",
 		Short: "Show who this host is to its targets, or write it down",
 		Long: `Show the host NQN and the host ID by which this host introduces itself to its
-targets, and where each comes from: /etc/nvme/hostnqn and /etc/nvme/hostid. Without
-both files the identity is derived from the machine ID and stays the same; without one
-of them its value follows from the other. A [host] of the configuration may say
-otherwise for what it connects: see config show.
+targets, and where each comes from: /etc/nvme/hostnqn and /etc/nvme/hostid.
+Without both files the identity is derived from the machine ID and stays the
+same; without one of them its value follows from the other. A [host] of the
+configuration may say otherwise for what it connects: see config show.
 
-With --write, write the identity into those of the two files that do not exist, for
-other programs such as nvme-cli to use the same; a file that exists stays as it is.
-With --force too, both files get the identity that is derived from the machine ID,
-as on a machine that was cloned from another: it asks first, and without a terminal
-to ask on needs --yes.
+With --write, write the identity into those of the two files that do not exist,
+for other programs such as nvme-cli to use the same; a file that exists stays as
+it is. With --force too, both files get the identity that is derived from the
+machine ID, as on a machine that was cloned from another: it asks first, and
+without a terminal to ask on needs --yes.
 
 --json prints an object with "hostnqn" and "hostid", each an object:
   value  as it is in use

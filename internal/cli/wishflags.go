@@ -35,9 +35,9 @@ func tidFlag(key string) (short, help string) {
 	case "host-iface":
 		return "f", "network interface to connect through (tcp)"
 	case "hostnqn":
-		return "q", "NVMe qualified name of this host (default as in hostnqn)"
+		return "q", "NVMe qualified name of this host (default: what hostnqn shows)"
 	case "hostid":
-		return "I", "identifier of this host, a UUID (default as in hostnqn)"
+		return "I", "identifier of this host, a UUID (default: what hostnqn shows)"
 	}
 	return "", ""
 }
