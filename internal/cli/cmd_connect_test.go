@@ -132,7 +132,7 @@ func TestConnectSecrets(t *testing.T) {
 		{"--dhchap-ctrl-secret-file=" + good, "dhchap-ctrl-secret from " + good, "", Done},
 		{"--tls-key-file=" + good, "", "cannot use " + good + " as tls-key: it does not begin with NVMeTLSkey-1:\n", Failed},
 		{"--dhchap-secret-file=" + open, "", "cannot use " + open + " as dhchap-secret: its mode 0644 lets others than its owner at the secret: chmod 600 it\n", Failed},
-		{"--dhchap-secret=hunter2", "", "unknown flag: --dhchap-secret: see nvme-discoverctl connect --help\n", Usage},
+		{"--dhchap-secret=hunter2", "", "unknown flag: --dhchap-secret (did you mean --dhchap-secret-file?): see nvme-discoverctl connect --help\n", Usage},
 	} {
 		fake := &fakeConnector{}
 		status, _, stderr := run(fake, root, append(connect, test.option)...)

@@ -17,6 +17,14 @@ type control struct {
 	done             string // for so many: "%s stopped"
 }
 
+// complete completes the argument.
+func (c control) complete(a *app) cobra.CompletionFunc {
+	if c.method == "Rescan" {
+		return a.completeDC
+	}
+	return a.completeTarget
+}
+
 const controlJSON = `
 
 --json prints {"count": n}, for how many controllers it was done.`
@@ -68,7 +76,7 @@ not tell that its log page changed.` + controlJSON,
 func (a *app) controlCommand(c control) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: c.use, Short: c.short, Long: c.long, Args: c.args, ValidArgsFunction: a.completeTarget,
+		Use: c.use, Short: c.short, Long: c.long, Args: c.args, ValidArgsFunction: c.complete(a),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := strings.Join(args, "")
 			if len(args) == 1 && target == "" {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -31,8 +32,7 @@ interface org.nvmexpress.discoverd.`,
 				case asJSON:
 					return a.printJSON(controllersJSON{controllers})
 				case len(controllers) == 0:
-					fmt.Fprintln(a.Stderr, "no controller is configured or discovered")
-					return nil
+					return a.explainEmpty(cmd.Context(), c)
 				}
 				rows := [][]string{{"STATE", "DEVICE", "KERNEL", "TRANSPORT", "ADDRESS", "NQN", "UNIT"}}
 				for _, c := range controllers {
@@ -45,6 +45,20 @@ interface org.nvmexpress.discoverd.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
 	return cmd
+}
+
+// explainEmpty says why there is nothing to list.
+func (a *app) explainEmpty(ctx context.Context, c *client.Client) error {
+	status, err := c.Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !status.Ready:
+		fmt.Fprintln(a.Stderr, "nvme-discoverd has just started and has not compared its configuration with the controllers yet")
+	default:
+		fmt.Fprintln(a.Stderr, "no controller is configured or discovered")
+	}
+	return nil
 }
 
 // controllersJSON is what --json prints of controllers.

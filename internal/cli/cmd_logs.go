@@ -22,7 +22,7 @@ Entries that are not connected although they name a connection follow with the r
 --json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
 org.nvmexpress.discoverd.`,
 		Args:              takes(0, 1),
-		ValidArgsFunction: a.completeTarget,
+		ValidArgsFunction: a.completeDC,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := ""
 			if len(args) == 1 {

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON, asDot, all bool
+	var asJSON, asDot, all, check bool
 	cmd := &cobra.Command{
 		Use:   "status [TARGET]",
 		Short: "Show what should be connected, and what is wrong first",
@@ -18,7 +18,12 @@ func (a *app) statusCommand() *cobra.Command {
 comes from, the discovery controllers, what their log pages name. Of many that
 are alike only the number is shown, unless --all is given.
 
-TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one.
+TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one. Why it
+is as it is, and what to do, tells "explain".
+
+With --check only what is down is shown, and the exit status is 1 if anything is that
+should be connected, or TARGET; what is excluded, stopped, polled or belongs to
+another program is not down.
 
 --json prints {"status": {…}, "controllers": […]}: the reply of GetStatus and the
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
@@ -37,13 +42,16 @@ controllers, subsystems and the paths to them.`,
 					case err != nil:
 						return err
 					case asJSON:
-						return a.printJSON(controllersJSON{found})
+						err = a.printJSON(controllersJSON{found})
 					case asDot:
 						a.printDot(found)
 					default:
 						a.printDetails(found)
 					}
-					return nil
+					if check && err == nil {
+						err = checked(found, func(client.Controller) bool { return true })
+					}
+					return err
 				}
 				status, err := c.Status(cmd.Context())
 				if err != nil {
@@ -54,24 +62,49 @@ controllers, subsystems and the paths to them.`,
 				case err != nil:
 					return err
 				case asJSON:
-					return a.printJSON(struct {
+					err = a.printJSON(struct {
 						Status      client.Status       `json:"status"`
 						Controllers []client.Controller `json:"controllers"`
 					}{status, controllers})
 				case asDot:
 					a.printDot(controllers)
 				default:
-					p := statusPrinter{app: a, screen: a.screen(), all: all}
+					p := statusPrinter{app: a, screen: a.screen(), all: all, check: check}
 					p.print(status, controllers)
 				}
-				return nil
+				switch {
+				case !check || err != nil:
+					return err
+				case !status.Ready:
+					return errors.New("nvme-discoverd has not compared its configuration with the controllers yet: see nvme-discoverctl wait")
+				}
+				return checked(controllers, wanted)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "show every controller, however many there are")
+	cmd.Flags().BoolVar(&check, "check", false, "fail if anything is down that should be connected")
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
 	cmd.Flags().BoolVar(&asDot, "dot", false, "print the topology for dot(1)")
 	return cmd
+}
+
+// checked is an error if any of the controllers that match is not there.
+func checked(controllers []client.Controller, match func(client.Controller) bool) error {
+	all, down := 0, 0
+	for _, c := range controllers {
+		if !match(c) {
+			continue
+		}
+		all++
+		if !present(c) {
+			down++
+		}
+	}
+	if down == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s not connected", down, plural(all, "controller that should be is", "controllers that should be are"))
 }
 
 // printDetails prints everything about few controllers.

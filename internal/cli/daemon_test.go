@@ -37,6 +37,7 @@ type standIn struct {
 	devices map[string]string // device → state in sysfs
 	asked   []string
 	refuse  error
+	server  *server.Server // the last one
 }
 
 func (s *standIn) State(context.Context) (*server.State, error) { return &s.state, nil }
@@ -186,22 +187,32 @@ func newStandIn() *standIn {
 func (s *standIn) serve(t *testing.T) paths.Root {
 	t.Helper()
 	root := paths.Root(t.TempDir())
+	t.Cleanup(s.serveAt(t, root))
+	return root
+}
+
+// serveAt answers below root until stop is called.
+func (s *standIn) serveAt(t *testing.T, root paths.Root) (stop func()) {
+	t.Helper()
 	l, err := server.Listen(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	srv := server.New(server.Config{Backend: s, Version: "1.0", Since: noon.Add(-50 * time.Hour), Log: slog.New(slog.DiscardHandler)})
-	go func() { done <- srv.Serve(ctx, l) }()
-	t.Cleanup(func() {
+	s.server = server.New(server.Config{Backend: s, Version: "1.0", Since: noon.Add(-50 * time.Hour), Log: slog.New(slog.DiscardHandler)})
+	serve := s.server.Serve
+	go func() { done <- serve(ctx, l) }()
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	})
-	return root
+	}
 }
+
+// silent stands for systemd and a journal that know nothing.
+func silent(context.Context, ...string) ([]byte, error) { return nil, nil }
 
 // ctl runs a command as on a terminal of so many columns; 0 is a pipe.
 func ctl(t *testing.T, root paths.Root, columns int, env map[string]string, args ...string) (status int, stdout, stderr string) {
@@ -210,7 +221,7 @@ func ctl(t *testing.T, root paths.Root, columns int, env map[string]string, args
 	a := &app{now: func() time.Time { return noon }, Env: Env{
 		Args: append([]string{"--root", string(root)}, args...), Getenv: func(name string) string { return env[name] }, Stdout: &out, Stderr: &errs,
 		Columns: func() int { return columns },
-	}}
+	}, connector: func() connector { return &fakeConnector{} }, capture: silent}
 	status = a.run(context.Background())
 	return status, out.String(), errs.String()
 }
@@ -276,7 +287,6 @@ func TestStatusVariants(t *testing.T) {
 	}}
 	small.state.Targets[0].Page.Flaws = []string{"entry 2 of the discovery log page is skipped: cannot use traddr \"nowhere\": transport tcp needs an IP address"}
 	smallRoot := small.serve(t)
-	vol := func(n int) string { return fmt.Sprintf("nqn.2024-01.com.example.storage:array1:vol%d", n) }
 	tests := []struct {
 		golden  string
 		root    paths.Root

@@ -29,7 +29,8 @@ var details = []detail{{math.MaxInt, math.MaxInt}, {2, math.MaxInt}, {0, math.Ma
 type statusPrinter struct {
 	*app
 	screen
-	all bool
+	all   bool
+	check bool // only what is down
 }
 
 func (p *statusPrinter) line(format string, args ...any) {
@@ -38,13 +39,31 @@ func (p *statusPrinter) line(format string, args ...any) {
 
 func (p *statusPrinter) print(status client.Status, controllers []client.Controller) {
 	text := fmt.Sprintf("nvme-discoverd %s, up %s: %s", status.Version, p.ago(status.Since), status.Status)
-	used := p.wrapped("", text, bold) + p.printTrouble(controllers)
-	used += p.printStrays(status)
-	if len(controllers) == 0 {
+	used := p.wrapped("", text, bold)
+	if p.check {
+		p.printDown(controllers)
+		return
+	}
+	used += p.printTrouble(controllers) + p.printStrays(status)
+	switch {
+	case len(controllers) == 0 && !status.Ready:
+		p.line("\nIt has just started and has not compared its configuration with the controllers yet.")
+		return
+	case len(controllers) == 0:
 		p.line("\nNo controller is configured or discovered: see discoverd.conf(5).")
 		return
 	}
 	p.printTree(controllers, screenLines-used)
+}
+
+// printDown prints what should be connected and is not.
+func (p *statusPrinter) printDown(controllers []client.Controller) {
+	for _, c := range controllers {
+		if !wanted(c) || healthy(c) {
+			continue
+		}
+		p.wrapped(p.mark()+" ", title(c)+": "+p.downBecause(c), colorOf(c))
+	}
 }
 
 // wrapped prints a text, broken between words where the screen ends, and returns the number of lines. Those after the first
@@ -62,11 +81,11 @@ func (p *statusPrinter) wrapped(mark, text, color string) int {
 }
 
 // broken breaks a text between words so that it fits behind so many columns.
-func (p *statusPrinter) broken(text string, behind int) []string {
+func (s screen) broken(text string, behind int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {
-		if line != "" && p.columns > 0 && behind+utf8.RuneCountInString(line+" "+word) > p.columns {
+		if line != "" && s.columns > 0 && behind+utf8.RuneCountInString(line+" "+word) > s.columns {
 			lines = append(lines, line)
 			line = ""
 		}
