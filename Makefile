@@ -31,7 +31,7 @@ GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
 # A tarball of `make dist` has its version in a file, and the time of its commit.
 VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
-UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
+UNITS = nvme-discoverd.service nvme-discoverd-wait-online.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
 PLOTS = $(wildcard docs/performance/*.svg)
 DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)

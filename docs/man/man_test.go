@@ -579,7 +579,7 @@ func TestReferences(t *testing.T) {
 			references[m[1]+"."+m[2]] = true
 		}
 	}
-	units := read(t, "../../systemd/nvme-discoverd.service") + read(t, "../../systemd/nvme-fabrics-shutdown.service")
+	units := read(t, "../../systemd/nvme-discoverd.service") + read(t, "../../systemd/nvme-fabrics-shutdown.service") + read(t, "../../systemd/nvme-discoverd-wait-online.service")
 	for _, m := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(units, -1) {
 		references[m[1]+"."+m[2]] = true
 	}
