@@ -150,8 +150,8 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// usual is the width for which the texts of the help are written.
-const usual = 80
+// readable is the length of a line of text that is still good to read.
+const readable = 90
 
 // printHelp prints the help of a command.
 func (a *app) printHelp(to io.Writer, cmd *cobra.Command) {
@@ -160,7 +160,7 @@ func (a *app) printHelp(to io.Writer, cmd *cobra.Command) {
 	if long == "" {
 		long = cmd.Short + "."
 	}
-	fmt.Fprintf(to, "%s\n\n%s\n  %s\n", s.reflow(long), s.paint(bold, "Usage:"), usage(cmd))
+	fmt.Fprintf(to, "%s\n\n%s\n  %s\n", s.reflow(long), s.paint(bold, "Usage:"), strings.Join(s.folded(usage(cmd), 4), "\n    "))
 	names := map[string]*cobra.Command{}
 	width := 0
 	for _, c := range cmd.Commands() {
@@ -204,11 +204,12 @@ func usage(cmd *cobra.Command) string {
 	return line
 }
 
-// reflow breaks a text that is written for the usual width where the screen is narrower. Lines that are indented stay as they are.
+// reflow breaks a text anew for the screen, lines that are longer than is good to read apart. Lines that are indented stay as they are.
 func (s screen) reflow(text string) string {
-	if s.columns == 0 || s.columns >= usual {
+	if s.columns == 0 {
 		return text
 	}
+	s.columns = min(s.columns, readable)
 	var lines []string
 	paragraph := ""
 	end := func() {

@@ -57,9 +57,11 @@ func (a *app) legacyStatusCommand() *cobra.Command {
 			if asJSON {
 				return failed(a.printJSON(map[string]any{"pieces": pieces}))
 			}
+			t := table{}
 			for _, p := range pieces {
-				fmt.Fprintf(a.Stdout, "%-8s  %-31s  %s\n", p.State, p.Name, p.What)
+				t.rows = append(t.rows, []string{fmt.Sprint(p.State), p.Name, p.What})
 			}
+			a.printTable(t)
 			if inForce {
 				fmt.Fprintln(a.Stdout, "\nWhat is in force races with nvme-discoverd: nvme-discoverctl legacy disable masks it.")
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,8 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List the controllers that this host should be connected to",
 		Long: `List the controllers that this host should be connected to, one in each line, for
 grep and awk: state, device, what the kernel says of it, transport, address,
-NQN and unit; "-" is none.
+NQN and unit; "-" is none. Only on a terminal that is too narrow for that, NQN and
+unit follow below.
 
 --json prints {"controllers": […]}, objects of type Controller of the varlink
 interface org.nvmexpress.discoverd.`,
@@ -38,7 +38,7 @@ interface org.nvmexpress.discoverd.`,
 				for _, c := range controllers {
 					rows = append(rows, []string{c.State, value(c.Device), value(c.Device_state), c.Transport, place(c), c.Nqn, value(c.Unit)})
 				}
-				a.printTable(rows)
+				a.printTable(table{rows: rows, heading: true})
 				return nil
 			})
 		},
@@ -86,28 +86,4 @@ func hostPort(host, port string) string {
 		host += ":" + port
 	}
 	return host
-}
-
-// printTable prints rows in columns, a heading first; an empty cell is "-". Nothing is cut: this is for programs too.
-func (a *app) printTable(rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell), 1)
-		}
-	}
-	for n, row := range rows {
-		line := ""
-		for i, cell := range row {
-			if cell == "" {
-				cell = "-"
-			}
-			line += pad(cell, widths[i]+2)
-		}
-		line = strings.TrimRight(line, " ")
-		if n == 0 {
-			line = a.screen().paint(bold, line)
-		}
-		fmt.Fprintln(a.Stdout, line)
-	}
 }

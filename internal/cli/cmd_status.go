@@ -109,22 +109,18 @@ func checked(controllers []client.Controller, match func(client.Controller) bool
 
 // printDetails prints everything about few controllers.
 func (a *app) printDetails(controllers []client.Controller) {
-	s := a.screen()
+	p := pairs{app: a, screen: a.screen(), width: 14}
 	for i, c := range controllers {
 		if i > 0 {
 			fmt.Fprintln(a.Stdout)
 		}
-		fmt.Fprintln(a.Stdout, s.paint(bold, title(c)))
-		line := func(key, text string) {
-			if text != "" {
-				fmt.Fprintf(a.Stdout, "%14s  %s\n", key, text)
-			}
-		}
+		p.title(title(c))
+		line := func(key, text string) { p.line(key, text, plain) }
 		state := c.State
 		if c.State == "connected" || c.State == "foreign" {
 			state = a.stateOf(c)
 		}
-		line("state", s.paint(colorOf(c), state)+" for "+a.ago(c.Since))
+		p.line("state", state+" for "+a.ago(c.Since), colorOf(c))
 		if c.Attempts > 0 {
 			line("attempts", fmt.Sprintf("%d failed", c.Attempts))
 		}
@@ -135,7 +131,7 @@ func (a *app) printDetails(controllers []client.Controller) {
 		line("unit", value(c.Unit))
 		line("owner", printable(value(c.Owner)))
 		if c.Last_error != nil {
-			line("last error", s.paint(bad, *c.Last_error))
+			p.line("last error", *c.Last_error, bad)
 			if c.Error_since != nil && c.Error_count != nil {
 				line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.Error_count), "time", "times"), a.ago(*c.Error_since)))
 			}

@@ -148,7 +148,12 @@ func (w *watcher) show(change client.Change) error {
 }
 
 func (w *watcher) say(color, text string) error {
-	_, err := fmt.Fprintln(w.Stdout, w.now().Format("15:04:05"), w.paint(color, text))
+	time := w.now().Format("15:04:05 ")
+	lines := w.folded(text, len(time))
+	for i := range lines {
+		lines[i] = w.paint(color, lines[i])
+	}
+	_, err := fmt.Fprintln(w.Stdout, time+strings.Join(lines, "\n"+strings.Repeat(" ", len(time))))
 	return err
 }
 

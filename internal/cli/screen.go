@@ -158,7 +158,7 @@ func (p pairs) line(key, text, color string) {
 	if text == "" {
 		return
 	}
-	for i, line := range p.folded(text, p.width+4) {
+	for i, line := range p.folded(text, p.width+2) {
 		p.write(pad("", p.width-utf8.RuneCountInString(key))+heading(key, i), "  ", line, color)
 		if i == 0 {
 			key = ""

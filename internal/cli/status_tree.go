@@ -70,7 +70,7 @@ func (p *statusPrinter) printDown(controllers []client.Controller) {
 // are indented.
 func (p *statusPrinter) wrapped(mark, text, color string) int {
 	const indent = "  "
-	lines := p.broken(text, len(indent))
+	lines := p.folded(strings.TrimSpace(text), len(indent))
 	for i, line := range lines {
 		if i > 0 {
 			mark = indent
@@ -329,6 +329,9 @@ func (p *statusPrinter) printTree(controllers []client.Controller, room int) {
 		if name == "" {
 			name = "named by nothing any more"
 		}
+		if p.columns > 0 {
+			name = p.clip(name, p.columns)
+		}
 		p.line("\n%s", p.paint(bold, name))
 		p.printRows(trees[i], lines+len(controllers) <= room)
 	}
@@ -477,7 +480,9 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 	const unit = len("nvme-discoverd-0123456789ab.service")
 	units := p.columns == 0 || total+unit <= p.columns
 	if over := total - 2 - p.columns; p.columns > 0 && !units && over > 0 {
-		widths[0] = max(widths[0]-over, tree+16)
+		name := max(widths[0]-over, min(widths[0], tree+16))
+		over -= widths[0] - name
+		widths[0], widths[1] = name, max(widths[1]-over, min(widths[1], 12))
 	}
 	for _, r := range rows {
 		if r.node == nil {
@@ -494,7 +499,7 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 			cell = pad(cell, widths[i+1])
 			switch i {
 			case 0:
-				cell = p.paint(r.color, cell)
+				cell = p.paint(r.color, pad(p.clip(strings.TrimRight(cell, " "), widths[1]), widths[1]))
 			case 2:
 				cell = p.paint(colorOf(r.Controller), cell)
 			}
