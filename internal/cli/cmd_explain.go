@@ -25,11 +25,11 @@ them.
 --json prints an object:
   explanations  array, one for each connection:
     controller   object of type Controller of the varlink interface org.nvmexpress.discoverd
-    reasons      array: source; for an entry of a log page, parent (the transport ID of
-                 its discovery controller), number and entry (of type LogEntry)
-    waits_for    in words, left out for nothing
+    reasons      array: source (of type Source); for an entry of a log page also number
+                 and entry (of type LogEntry)
+    waitsFor     in words, left out for nothing
     exclusions   array of the entries that match: file, line, entry
-    unit         name, load_state, active_state, sub_state, result, since
+    unit         name, loadState, activeState, subState, result, since
     device       name, state, type, source, interface, owner, use, attributes
     journal      array, oldest first: time, priority, message
     try, unknown  arrays of sentences: what to try, what could not be found out`,
@@ -90,18 +90,18 @@ func (a *app) printExplanation(x explanation) {
 		state += fmt.Sprintf(", %s failed", plural(int(c.Attempts), "attempt", "attempts"))
 	}
 	p.line("state", state, colorOf(c))
-	if c.Last_error != nil {
-		p.line("last error", *c.Last_error, bad)
-		if c.Error_since != nil && c.Error_count != nil {
-			p.line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.Error_count), "time", "times"), a.ago(*c.Error_since)), plain)
+	if c.LastError != nil {
+		p.line("last error", *c.LastError, bad)
+		if c.ErrorSince != nil && c.ErrorCount != nil {
+			p.line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.ErrorCount), "time", "times"), a.ago(*c.ErrorSince)), plain)
 		}
 	}
 	p.line("waits for", x.WaitsFor, plain)
 	for i, r := range x.Reasons {
 		p.line(heading("wanted by", i), a.reasonText(r), plain)
 	}
-	if c.Retain_until != nil {
-		p.line("", "nothing names it any more; it is forgotten in "+a.until(*c.Retain_until), plain)
+	if c.RetainUntil != nil {
+		p.line("", "nothing names it any more; it is forgotten in "+a.until(*c.RetainUntil), plain)
 	}
 	for i, e := range x.Exclusions {
 		p.line(heading("excluded by", i), fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Entry), plain)
@@ -139,21 +139,20 @@ func heading(key string, i int) string {
 
 // reasonText says why a connection is wanted.
 func (a *app) reasonText(r reason) string {
-	record, table := strings.CutPrefix(r.Source, "NBFT: ")
 	switch {
-	case table:
-		return "the boot firmware's table, record " + record + ": see nvme-discoverctl nbft show"
-	case r.Source == "retained":
+	case r.Source.Kind == "nbft":
+		return "the boot firmware's table, record " + strings.TrimPrefix(r.Source.Text, "NBFT: ") + ": see nvme-discoverctl nbft show"
+	case r.Source.Text == "retained":
 		return "nothing at present: a discovery controller that was named before is kept for a while"
-	case r.Parent == "":
-		return r.Source
+	case r.Source.Parent == nil:
+		return r.Source.Text
 	}
 	text := "the log page of " + title(r.parent)
 	if r.parent.Device != nil {
 		text += " (" + *r.parent.Device + ")"
 	}
 	if r.Entry != nil {
-		text += fmt.Sprintf(", entry %d: %s, port %d, controller ID %s", *r.Number, r.Entry.Subtype, r.Entry.Port_id, controllerID(r.Entry.Cntlid))
+		text += fmt.Sprintf(", entry %d: %s, port %d, controller ID %s", *r.Number, r.Entry.Subtype, r.Entry.PortId, controllerID(r.Entry.Cntlid))
 	}
 	if r.read != "" {
 		text += ", read " + a.ago(r.read) + " ago"
@@ -199,7 +198,7 @@ func deviceText(d *deviceState) string {
 // reachedAt is where the target is.
 func (a *app) reachedAt(c client.Controller) string {
 	text := c.Transport + " " + hostPort(c.Traddr, value(c.Trsvcid))
-	if from := joined(" through ", value(c.Host_traddr), value(c.Host_iface)); from != "" {
+	if from := joined(" through ", value(c.HostTraddr), value(c.HostIface)); from != "" {
 		text += " from " + from
 	}
 	return text + joined("", " as ", value(c.Hostnqn))

@@ -186,7 +186,7 @@ func (w *waiter) missing() []string {
 		switch {
 		case wanted(c) && !healthy(c):
 			add(c, w.downBecause(c))
-		case healthy(c) && c.Kind == "discovery" && c.Log_read == nil:
+		case healthy(c) && c.Kind == "discovery" && c.LogRead == nil:
 			add(c, "its log page is not read yet")
 		}
 	}
@@ -196,8 +196,8 @@ func (w *waiter) missing() []string {
 // downBecause is what a controller does instead of being connected, and the last error.
 func (a *app) downBecause(c client.Controller) string {
 	text := joined(" ", a.stateOf(c), value(c.Device))
-	if c.Last_error != nil {
-		text += ": " + *c.Last_error
+	if c.LastError != nil {
+		text += ": " + *c.LastError
 	}
 	return text
 }
@@ -231,7 +231,7 @@ func called(c client.Controller, word string) bool {
 
 // present tells whether a controller works, whoever looks after it.
 func present(c client.Controller) bool {
-	return healthy(c) || c.State == "foreign" && value(c.Device_state) == "live"
+	return healthy(c) || c.State == "foreign" && value(c.DeviceState) == "live"
 }
 
 // wanted tells whether a controller should be connected now. What is kept from it on purpose, and a discovery controller that nothing
@@ -241,5 +241,5 @@ func wanted(c client.Controller) bool {
 	case "excluded", "foreign", "stopped", "parked":
 		return false
 	}
-	return c.Retain_until == nil
+	return c.RetainUntil == nil
 }

@@ -131,8 +131,8 @@ func (w *watcher) show(change client.Change) error {
 			continue
 		}
 		text := title(c) + ": " + joined(" ", w.stateOf(c), w.phaseOf(c), value(c.Device))
-		if c.Last_error != nil && c.State == "waiting" {
-			text += ": " + *c.Last_error
+		if c.LastError != nil && c.State == "waiting" {
+			text += ": " + *c.LastError
 		}
 		if err := w.say(colorOf(c), text); err != nil {
 			return err
@@ -166,7 +166,8 @@ func (w *watcher) phaseOf(c client.Controller) string {
 }
 
 func (w *watcher) filter(change client.Change) client.Change {
-	kept := client.Change{Snapshot: change.Snapshot, Status: change.Status, Controllers: []client.Controller{}, Removed: []string{}}
+	kept := change
+	kept.Controllers, kept.Removed = []client.Controller{}, []string{}
 	for _, c := range change.Controllers {
 		if w.only[c.Tid] {
 			kept.Controllers = append(kept.Controllers, c)

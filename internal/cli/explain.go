@@ -21,7 +21,7 @@ import (
 type explanation struct {
 	Controller client.Controller `json:"controller"`
 	Reasons    []reason          `json:"reasons"`
-	WaitsFor   string            `json:"waits_for,omitempty"`
+	WaitsFor   string            `json:"waitsFor,omitempty"`
 	Exclusions []exclusionEntry  `json:"exclusions"`
 	Unit       *unitState        `json:"unit,omitempty"`
 	Device     *deviceState      `json:"device,omitempty"`
@@ -32,8 +32,7 @@ type explanation struct {
 
 // reason is a source of the wish for a connection.
 type reason struct {
-	Source string           `json:"source"`
-	Parent string           `json:"parent,omitempty"` // the discovery controller whose log page it is: its transport ID
+	Source client.Source    `json:"source"`
 	Number *int             `json:"number,omitempty"` // of the entry in that page
 	Entry  *client.LogEntry `json:"entry,omitempty"`
 
@@ -44,9 +43,9 @@ type reason struct {
 // unitState is what systemd says of a unit.
 type unitState struct {
 	Name        string `json:"name"`
-	LoadState   string `json:"load_state"`
-	ActiveState string `json:"active_state"`
-	SubState    string `json:"sub_state"`
+	LoadState   string `json:"loadState"`
+	ActiveState string `json:"activeState"`
+	SubState    string `json:"subState"`
 	Result      string `json:"result"`
 	Since       string `json:"since,omitempty"`
 }
@@ -114,12 +113,9 @@ func (e *explainer) explain(ctx context.Context, c client.Controller) explanatio
 // reasons tells of each source of a connection where it stands.
 func (e *explainer) reasons(c client.Controller) []reason {
 	var all []reason
-	parents := slices.Clone(c.Parents)
 	for _, source := range c.Sources {
 		r := reason{Source: source}
-		if strings.HasPrefix(source, "log page of ") && len(parents) > 0 {
-			r.Parent = parents[0]
-			parents = parents[1:]
+		if source.Parent != nil {
 			e.findEntry(&r, c)
 		}
 		all = append(all, r)
@@ -129,11 +125,11 @@ func (e *explainer) reasons(c client.Controller) []reason {
 
 // findEntry finds the entry of a log page by which its discovery controller names c.
 func (e *explainer) findEntry(r *reason, c client.Controller) {
-	if i := slices.IndexFunc(e.all, func(p client.Controller) bool { return p.Tid == r.Parent }); i >= 0 {
+	if i := slices.IndexFunc(e.all, func(p client.Controller) bool { return p.Tid == *r.Source.Parent }); i >= 0 {
 		r.parent = e.all[i]
 	}
 	for _, log := range e.logs {
-		if log.Tid != r.Parent {
+		if log.Tid != *r.Source.Parent {
 			continue
 		}
 		r.read = log.Read
@@ -153,6 +149,8 @@ func (e *explainer) findEntry(r *reason, c client.Controller) {
 // waitsFor is what a connection waits for, "" for nothing.
 func (e *explainer) waitsFor(c client.Controller) string {
 	switch value(c.Phase) {
+	case "starting":
+		return "the first look of the service at what is connected"
 	case "blocked":
 		return "another connection that the same controller may serve, which is being made"
 	case "inspecting":
@@ -174,16 +172,20 @@ func (e *explainer) waitsFor(c client.Controller) string {
 	case "ending":
 		return "the end of its unit, which was asked for"
 	case "resolving":
-		if c.Next_retry != nil {
-			return "an address of the host name " + c.Traddr + ", looked up next in " + e.until(*c.Next_retry)
+		if c.NextRetry != nil {
+			return "an address of the host name " + c.Traddr + ", looked up next in " + e.until(*c.NextRetry)
 		}
 		return "an address of the host name " + c.Traddr
 	}
 	switch {
-	case c.State == "parked" && c.Next_retry != nil:
-		return "its next poll, in " + e.until(*c.Next_retry)
-	case c.State == "waiting" && c.Next_retry != nil:
-		return "its next attempt, in " + e.until(*c.Next_retry)
+	case c.State == "reconnecting" && c.ReconnectUntil != nil:
+		return "the kernel, which reconnects it and gives it up in " + e.until(*c.ReconnectUntil)
+	case c.State == "reconnecting":
+		return "the kernel, which reconnects it and does not give up"
+	case c.State == "parked" && c.NextRetry != nil:
+		return "its next poll, in " + e.until(*c.NextRetry)
+	case c.State == "waiting" && c.NextRetry != nil:
+		return "its next attempt, in " + e.until(*c.NextRetry)
 	}
 	return ""
 }

@@ -69,7 +69,7 @@ func (e *explainer) advice(x explanation) []string {
 
 // adviseFailure says what to look at for a connection that fails or is broken.
 func (e *explainer) adviseFailure(c client.Controller, name string, say func(string, ...any)) {
-	text := value(c.Last_error)
+	text := value(c.LastError)
 	for _, r := range remedies {
 		found := false
 		for _, has := range r.has {
@@ -81,12 +81,12 @@ func (e *explainer) adviseFailure(c client.Controller, name string, say func(str
 		}
 	}
 	switch {
-	case c.State == "connected" || c.State == "reconnecting":
-		say("the kernel reconnects it until ctrl-loss-tmo is over, then the service does: see the network and the target at %s", place(c))
+	case c.State == "reconnecting":
+		say("nothing is needed once the network and the target at %s are well: the kernel reconnects it, and when it gives up the service does", place(c))
 		if c.Device != nil {
 			say("to give the connection up and have it made anew: nvme-discoverctl disconnect --device=%s", *c.Device)
 		}
-	case c.State == "waiting" && c.Next_retry != nil && text != "":
+	case c.State == "waiting" && c.NextRetry != nil && text != "":
 		say("to try at once: nvme-discoverctl retry %s", name)
 	}
 }

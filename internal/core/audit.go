@@ -86,6 +86,7 @@ func (m *Machine) snapshot(ev Snapshot) {
 	if !m.audited {
 		m.findOrphans(ev)
 		m.audited, m.stale = true, true
+		m.preview()
 	}
 	m.compareDevices(ev, asked)
 	m.all(func(t *target) {

@@ -29,6 +29,7 @@ func (m *Machine) nbftLoaded(ev NBFTLoaded) {
 		return
 	}
 	m.boot.connections, m.stale = connections, true
+	m.preview()
 }
 
 // agreed returns the connections of all tables, of which those that are one get the security that any of their tables asks for.

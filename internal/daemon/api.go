@@ -2,14 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +37,8 @@ type backing struct {
 // machine is the part of a *core.Machine that the api looks at.
 type machine interface {
 	View() core.View
+	Counts() core.Counts
+	Ready() bool
 	Changed() ([]*core.TargetView, []tid.TID)
 }
 
@@ -58,6 +55,7 @@ type api struct {
 	// The loop's own:
 	answer core.Answer // of the last request
 	status string
+	ready  bool
 
 	// Whoever holds the one token of copying:
 	copying chan struct{}
@@ -113,6 +111,7 @@ func (a *api) listen(ctx context.Context) *net.UnixListener {
 // stepped looks at what a step did. The loop calls it.
 func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	step := a.steps.Add(1)
+	status, ready := a.status, a.ready
 	for _, e := range effects {
 		switch e := e.(type) {
 		case core.Answer:
@@ -123,8 +122,11 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	}
 	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
-	if len(changed)+len(removed) > 0 {
-		a.server.Publish(&server.Changes{Step: step, Changed: changed, Removed: removed, Status: a.status})
+	a.ready = a.machine.Ready()
+	if len(changed)+len(removed) > 0 || a.status != status || a.ready != ready {
+		a.server.Publish(&server.Changes{
+			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready,
+		})
 	}
 }
 
@@ -218,19 +220,4 @@ func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
 		return nil, err
 	}
 	return a.metrics.snapshot().families(a.version, state.Targets), nil
-}
-
-// DeviceState implements server.Backend.
-func (a *api) DeviceState(device string) string {
-	if paths.CheckDevice(device) != nil {
-		return ""
-	}
-	state, err := os.ReadFile(filepath.Join(a.root.SysClassNVMe(), device, "state"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "gone"
-	case err != nil:
-		return "unknown"
-	}
-	return strings.TrimSpace(string(state))
 }

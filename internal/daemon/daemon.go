@@ -126,8 +126,12 @@ func Run(ctx context.Context, opts Options) error {
 	go func() { failed <- d.watchLinks(ctx, links) }()
 	go d.watchExclusions(ctx, exclusions)
 	go d.watchReloads(ctx)
+	go d.watchStates(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
+	if from := opts.Config.HostIDFrom[opts.Config.HostNQN]; from == config.FromMachineID {
+		d.Log.Info("the host NQN is " + opts.Config.HostNQN + ", " + from + ", as there is none in " + opts.Root.HostNQN())
+	}
 	if active := legacy.Active(opts.Root); len(active) > 0 {
 		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
 			"): what is disconnected comes back behind this service; `nvme-discoverctl legacy disable` ends that")
@@ -181,6 +185,10 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 	sleep := newSleepWatch(suspendedTime)
 	for {
 		var next arrival
+		queries := d.api.queries
+		if !d.machine.Configured() { // there would seem to be nothing to connect
+			queries = nil
+		}
 		select {
 		case <-ctx.Done():
 			d.Log.Info("nvme-discoverd ends, the connections stay")
@@ -193,7 +201,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 		case <-watchdog:
 			d.notify.feed()
 			continue
-		case query := <-d.api.queries:
+		case query := <-queries:
 			query(ctx)
 		case next = <-d.events:
 			d.api.metrics.waited(time.Since(next.at))

@@ -456,6 +456,37 @@ func (k *watch) ownersAreKnown() {
 	}
 }
 
+// lost plans to look whether the loss of a connection was noticed.
+func (k *watch) lost(c *controller) {
+	outage, life := c.outage, k.shell.life
+	k.after(lookInterval+noticing, func() {
+		if c.outage == outage && !c.removing && c.State != "live" && k.shell.running && k.shell.life == life {
+			k.reconnectingIsSeen(c)
+		}
+	})
+}
+
+// noticing is how long a look at a controller may take on a busy host, until the machine has been told.
+const noticing = time.Second
+
+// reconnectingIsSeen: nobody is shown as connected for a while by a controller that the kernel reconnects meanwhile, and the counts
+// agree with what is shown. A target that has just been found to be served by it is looked at next.
+func (k *watch) reconnectingIsSeen(c *controller) {
+	view := k.shell.machine.View()
+	reconnecting := 0
+	for t := range view.Targets.All() {
+		if t.State == core.Reconnecting {
+			reconnecting++
+		}
+		if t.Device == c.Name && t.State == core.Connected && t.Since.Before(epoch.Add(k.now-lookInterval-noticing)) {
+			k.violate("reconnectingIsSeen", "%v is shown as connected, and the kernel has been reconnecting %v for %v", t.Wish.TID, c, lookInterval+noticing)
+		}
+	}
+	if reconnecting != view.Counts.Reconnecting {
+		k.violate("reconnectingIsSeen", "%d are shown as reconnecting, and %d counted", reconnecting, view.Counts.Reconnecting)
+	}
+}
+
 // nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
 // another may find some that nothing on record explains; those are for the status to show.)
 func (k *watch) nothingIsLeft() {
@@ -472,7 +503,7 @@ func (k *watch) nothingIsLeft() {
 	}
 	for t := range view.Targets.All() {
 		u := k.systemd.find(t.Unit)
-		if t.State == core.Waiting || t.State == core.Connecting || t.State == core.Connected || u == nil || u.phase != exited || u.job != nil {
+		if t.State == core.Waiting || t.State == core.Connecting || t.Connected() || u == nil || u.phase != exited || u.job != nil {
 			continue
 		}
 		if !slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == t.Unit }) {
