@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON, asDot, all, check bool
+	var asJSON, asDot, asSVG, all, check bool
 	cmd := &cobra.Command{
 		Use:   "status [TARGET]",
 		Short: "Show what should be connected, and what is wrong first",
@@ -27,13 +28,23 @@ another program is not down.
 
 --json prints {"status": {…}, "controllers": […]}: the reply of GetStatus and the
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
-TARGET the controllers alone. --dot prints the topology for dot(1): host, discovery
-controllers, subsystems and the paths to them.`,
+TARGET the controllers alone. --svg draws the topology as an SVG picture: the ports of
+the host and of the targets, discovery controllers, subsystems and the paths to them;
+--dot prints it for dot(1).`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if asJSON && asDot {
-				return errors.New("cannot print --json and --dot at once: give one of them")
+			formats := []string{}
+			for _, f := range []struct {
+				given bool
+				name  string
+			}{{asJSON, "--json"}, {asDot, "--dot"}, {asSVG, "--svg"}} {
+				if f.given {
+					formats = append(formats, f.name)
+				}
+			}
+			if len(formats) > 1 {
+				return fmt.Errorf("cannot print %s at once: give one of them", strings.Join(formats, " and "))
 			}
 			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
 				if len(args) == 1 {
@@ -45,6 +56,8 @@ controllers, subsystems and the paths to them.`,
 						err = a.printJSON(controllersJSON{found})
 					case asDot:
 						a.printDot(found)
+					case asSVG:
+						a.printSVG(found)
 					default:
 						a.printDetails(found)
 					}
@@ -68,6 +81,8 @@ controllers, subsystems and the paths to them.`,
 					}{status, controllers})
 				case asDot:
 					a.printDot(controllers)
+				case asSVG:
+					a.printSVG(controllers)
 				default:
 					p := statusPrinter{app: a, screen: a.screen(), all: all, check: check}
 					p.print(status, controllers)
@@ -85,6 +100,7 @@ controllers, subsystems and the paths to them.`,
 	cmd.Flags().BoolVar(&all, "all", false, "show every controller, however many there are")
 	cmd.Flags().BoolVar(&check, "check", false, "fail if anything is down that should be connected")
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
+	cmd.Flags().BoolVar(&asSVG, "svg", false, "draw the topology: host, ports, discovery controllers, subsystems")
 	cmd.Flags().BoolVar(&asDot, "dot", false, "print the topology for dot(1)")
 	return cmd
 }

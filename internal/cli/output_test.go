@@ -110,7 +110,7 @@ func TestWatchRestart(t *testing.T) {
 		}, nil},
 		{
 			[]string{"watch", "nvme1", "--json"},
-			[]string{`"status":"3 of 3 controllers connected"}`, `"status":"2 of 3 controllers connected"}`},
+			[]string{`"status":"3 of 3 controllers connected"`, `"status":"2 of 3 controllers connected"`},
 			[]string{"nvme-discoverd ended the connection: waiting for it to come back", "nvme-discoverd is back"},
 		},
 	} {
