@@ -17,7 +17,7 @@ const (
 	svgLine    = 18 // height of a line of text
 	svgPad     = 10 // between a frame and what is in it
 	svgGap     = 18 // between boxes
-	svgLetter  = 7  // width of a letter, about
+	svgLetter  = 15 // width of two letters, about
 	svgLetters = 38 // in a line of an NQN
 	svgCables  = 150
 	svgPaths   = 230 // wide enough for the words on a path
@@ -86,7 +86,7 @@ func (a *app) printSVG(controllers []client.Controller) {
 		}
 		from, to := t.box[targetPort(c)], t.box[c.Nqn]
 		x, y := t.curve(out, lineClass(c), from, to, from.paths, to.arrives)
-		out(`<text class="%s label" x="%d" y="%d" text-anchor="end">%s</text>`, lineClass(c), x-8, y-4, escaped(joined(" ", value(c.Device), a.shortState(c))))
+		out(`<text class="%s label" x="%d" y="%d" text-anchor="end">%s</text>`, lineClass(c), x-8, y-6, escaped(joined(" ", value(c.Device), a.shortState(c))))
 	}
 	for _, column := range []struct {
 		names []string
@@ -207,7 +207,7 @@ func (t *topology) widest(names []string) int {
 			letters = max(letters, utf8.RuneCountInString(line.text))
 		}
 	}
-	return letters*svgLetter + 2*svgPad
+	return letters*svgLetter/2 + 2*svgPad
 }
 
 // curve draws a line between two boxes, of which so many leave and arrive, and returns where it ends.
@@ -245,11 +245,11 @@ func escaped(text string) string {
 
 // svgStyle has colours for a light and for a dark ground.
 const svgStyle = `<style>
-text{font:12px monospace;fill:#24292f}.title{font-weight:bold}.back{fill:#ffffff}
-rect{fill:#f6f8fa;stroke:#57606a}.host{fill:#ffffff}.subsystem{fill:#ddf4ff;stroke:#0969da}
+text{font:12px monospace;fill:#24292f}.title{font-weight:bold}
+rect{fill:#f6f8fa;stroke:#57606a}.back{fill:#ffffff;stroke:none}.host{fill:#ffffff}.subsystem{fill:#ddf4ff;stroke:#0969da}
 path{fill:none;stroke-width:1.6}path.good{stroke:#0a7d45}path.bad{stroke:#cf222e;stroke-dasharray:6 3}path.moving{stroke:#8250df;stroke-dasharray:6 3}path.off{stroke:#57606a;stroke-dasharray:2 3}
 text.good{fill:#0a7d45}text.bad{fill:#cf222e}text.moving{fill:#8250df}text.off{fill:#57606a}.label{paint-order:stroke;stroke:#ffffff;stroke-width:4px}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.back,.host{fill:#0d1117}rect{fill:#161b22;stroke:#8b949e}.subsystem{fill:#0c2d6b;stroke:#58a6ff}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}rect{fill:#161b22;stroke:#8b949e}.back,.host{fill:#0d1117}.subsystem{fill:#0c2d6b;stroke:#58a6ff}
 path.good{stroke:#3fb950}path.bad{stroke:#ff7b72}path.moving{stroke:#d2a8ff}path.off{stroke:#8b949e}
 text.good{fill:#3fb950}text.bad{fill:#ff7b72}text.moving{fill:#d2a8ff}text.off{fill:#8b949e}.label{stroke:#0d1117}}
 </style>`
