@@ -15,7 +15,7 @@ import (
 
 func (a *app) legacyCommand() *cobra.Command {
 	return group("legacy", "Show, disable and enable nvme-cli's own automatic connects",
-		`nvme-cli installs a udev rule and units that connect controllers by themselves.
+		`nvme-cli installs a udev rule and units that connect controllers on their own.
 Beside nvme-discoverd they connect a second time what it connects, and connect
 again what was disconnected on purpose: they know no exclusion list and no owner.`,
 		a.legacyStatusCommand(), a.legacyDisableCommand(), a.legacyEnableCommand())

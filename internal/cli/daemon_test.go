@@ -282,13 +282,15 @@ func TestStatus(t *testing.T) {
 	}{{"none", newStandIn}, {"3", three}, {"30", thirty}, {"304", many}, {"304-down", manyDown}}
 	for _, scene := range scenes {
 		root := scene.make().serve(t)
-		for _, columns := range []int{0, 80, 160} {
+		for _, columns := range []int{0, 60, 80, 160, 200} {
 			t.Run(fmt.Sprintf("%s-%d", scene.name, columns), func(t *testing.T) {
 				status, out, errs := ctl(t, root, columns, map[string]string{"NO_COLOR": "1"}, "status")
 				if status != Done || errs != "" {
 					t.Fatalf("exit status %d, stderr %q", status, errs)
 				}
-				checkGolden(t, fmt.Sprintf("status-%s-%d.txt", scene.name, columns), out)
+				if columns == 0 || columns == 80 || columns == 160 {
+					checkGolden(t, fmt.Sprintf("status-%s-%d.txt", scene.name, columns), out)
+				}
 				lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 				if len(lines) > 24 {
 					t.Errorf("got %d lines, want at most 24", len(lines))
@@ -380,7 +382,7 @@ func TestDaemonCommands(t *testing.T) {
 	}{
 		{"start", nil, []string{"start", "nvme1"}, `start "nvme1"`, Done, "1 controller started\n", ""},
 		{"stop", nil, []string{"stop", "nvme1"}, `stop "nvme1"`, Done, "1 controller stopped\n", ""},
-		{"retry all", nil, []string{"retry"}, `retry ""`, Done, "1 controller tried now\n", ""},
+		{"retry all", nil, []string{"retry"}, `retry ""`, Done, "retrying 1 controller\n", ""},
 		{"rescan one", nil, []string{"rescan", "nvme1", "--json"}, `rescan "nvme1"`, Done, "{\n  \"count\": 1\n}\n", ""},
 		{
 			"legacy disable tells it", nil,

@@ -64,8 +64,11 @@ type deviceState struct {
 
 // deviceAttributes are the attributes of a controller in sysfs that explain shows, with what they are called for people.
 var deviceAttributes = []struct{ name, words string }{
-	{"queue_count", "queues"}, {"kato", "keep-alive"}, {"reconnect_delay", "reconnect-delay"},
-	{"ctrl_loss_tmo", "ctrl-loss-tmo"}, {"fast_io_fail_tmo", "fast-io-fail-tmo"},
+	{"queue_count", "queues"},
+	{"kato", "keep-alive"},
+	{"reconnect_delay", "reconnect-delay"},
+	{"ctrl_loss_tmo", "ctrl-loss-tmo"},
+	{"fast_io_fail_tmo", "fast-io-fail-tmo"},
 }
 
 // journalLine is a line of the journal about a connection.

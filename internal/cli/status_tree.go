@@ -47,10 +47,12 @@ func (p *statusPrinter) print(status client.Status, controllers []client.Control
 	used += p.printTrouble(controllers) + p.printStrays(status)
 	switch {
 	case len(controllers) == 0 && !status.Ready:
-		p.line("\nIt has just started and has not compared its configuration with the controllers yet.")
+		p.line("")
+		p.wrapped("", "It has just started and has not compared its configuration with the controllers yet.", plain)
 		return
 	case len(controllers) == 0:
-		p.line("\nNo controller is configured or discovered: see discoverd.conf(5).")
+		p.line("")
+		p.wrapped("", "No controller is configured or discovered: see discoverd.conf(5).", plain)
 		return
 	}
 	p.printTree(controllers, screenLines-used)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -160,6 +161,40 @@ func TestTerminal(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A terminal that hangs up ends watch; on a narrow one its lines are broken.
+func TestWatchHangup(t *testing.T) {
+	s, longest := long(t)
+	root := s.serve(t)
+	person, terminal := openTerminal(t, 60)
+	ended := make(chan int)
+	go func() {
+		a := &app{now: time.Now, Env: Env{
+			Args: []string{"--root", string(root), "watch"}, Getenv: func(string) string { return "1" }, Stdout: terminal, Stderr: io.Discard,
+			Columns: func() int { return Columns(terminal) },
+		}}
+		ended <- a.run(context.Background())
+	}()
+	lines, seen := bufio.NewReader(person), ""
+	for !strings.Contains(seen, "noroutetohost") {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %s", err, seen)
+		}
+		if n := len([]rune(strings.TrimRight(line, "\r\n"))); n > 60 {
+			t.Errorf("a line of %d: %s", n, line)
+		}
+		seen += strings.Join(strings.Fields(line), "")
+	}
+	if strings.Contains(seen, longest) {
+		t.Errorf("what is well is shown: %s", seen)
+	}
+	person.Close()
+	if status := <-ended; status != Done {
+		t.Errorf("exit status %d", status)
+	}
+	terminal.Close()
 }
 
 // In a pipe every row of a listing is one line.
