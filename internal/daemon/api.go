@@ -54,13 +54,19 @@ type api struct {
 
 	// The loop's own:
 	answer core.Answer // of the last request
-	status string
-	ready  bool
+	service
 
 	// Whoever holds the one token of copying:
 	copying chan struct{}
 	copied  *server.State
 	begun   time.Time // when copied was asked for
+}
+
+// service is what Monitor tells of the service itself.
+type service struct {
+	status string
+	ready  bool
+	nbft   bool
 }
 
 func newAPI(b backing) *api {
@@ -111,7 +117,7 @@ func (a *api) listen(ctx context.Context) *net.UnixListener {
 // stepped looks at what a step did. The loop calls it.
 func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	step := a.steps.Add(1)
-	status, ready := a.status, a.ready
+	before := a.service
 	for _, e := range effects {
 		switch e := e.(type) {
 		case core.Answer:
@@ -122,10 +128,10 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	}
 	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
-	a.ready = a.machine.Ready()
-	if len(changed)+len(removed) > 0 || a.status != status || a.ready != ready {
+	a.ready, a.nbft = a.machine.Ready(), a.settings().NBFT
+	if len(changed)+len(removed) > 0 || a.service != before {
 		a.server.Publish(&server.Changes{
-			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready,
+			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready, NBFT: a.nbft,
 		})
 	}
 }

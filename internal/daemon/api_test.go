@@ -58,6 +58,7 @@ func running(t testing.TB, n int) (*Daemon, context.Context) {
 		snap.Devices = append(snap.Devices, connectedAs(id, i+1))
 		snap.Units = append(snap.Units, core.UnitInfo{Name: id.UnitName(), Active: "active"})
 	}
+	d.effects.use(cfg)
 	begun := time.Now()
 	for _, ev := range []core.Event{core.BusUp{}, core.ConfigLoaded{Config: cfg}, snap} {
 		d.api.stepped(begun, ev, d.machine.Step(time.Now(), ev)) // and nothing is done about it

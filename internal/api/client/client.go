@@ -52,6 +52,8 @@ type Change struct {
 	Status      string       `json:"status"`
 	Counts      Counts       `json:"counts"`
 	Ready       bool         `json:"ready"`
+	Zeroconf    bool         `json:"zeroconf"`
+	NBFT        bool         `json:"nbft"`
 }
 
 // SocketNotFoundError says that nobody answers on the socket.

@@ -631,26 +631,27 @@ func (m ListDiscoveryLogs_methods) Upgrade(ctx context.Context, c *varlink.Conne
 
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-// before. A client that does not read gets TooSlow.
+// before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+// that does not read gets TooSlow.
 type Monitor_methods struct{}
 
 func Monitor() Monitor_methods { return Monitor_methods{} }
 
-func (m Monitor_methods) Call(ctx context.Context, c *varlink.Connection) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, err_ error) {
+func (m Monitor_methods) Call(ctx context.Context, c *varlink.Connection) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, err_ error) {
 	receive, err_ := m.Send(ctx, c, 0)
 	if err_ != nil {
 		return
 	}
-	snapshot_out_, controllers_out_, removed_out_, status_out_, counts_out_, ready_out_, _, err_ = receive(ctx)
+	snapshot_out_, controllers_out_, removed_out_, status_out_, counts_out_, ready_out_, zeroconf_out_, nbft_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (bool, []Controller, []string, string, Counts, bool, uint64, error), error) {
+func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (bool, []Controller, []string, string, Counts, bool, bool, bool, uint64, error), error) {
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.Monitor", nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, flags uint64, err error) {
+	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, err error) {
 		var out struct {
 			Snapshot    bool         `json:"snapshot"`
 			Controllers []Controller `json:"controllers"`
@@ -658,6 +659,8 @@ func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags 
 			Status      string       `json:"status"`
 			Counts      Counts       `json:"counts"`
 			Ready       bool         `json:"ready"`
+			Zeroconf    bool         `json:"zeroconf"`
+			Nbft        bool         `json:"nbft"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
@@ -670,16 +673,18 @@ func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags 
 		status_out_ = out.Status
 		counts_out_ = out.Counts
 		ready_out_ = out.Ready
+		zeroconf_out_ = out.Zeroconf
+		nbft_out_ = out.Nbft
 		return
 	}, nil
 }
 
-func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.Monitor", nil)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
 			Snapshot    bool         `json:"snapshot"`
 			Controllers []Controller `json:"controllers"`
@@ -687,6 +692,8 @@ func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (fu
 			Status      string       `json:"status"`
 			Counts      Counts       `json:"counts"`
 			Ready       bool         `json:"ready"`
+			Zeroconf    bool         `json:"zeroconf"`
+			Nbft        bool         `json:"nbft"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
@@ -699,6 +706,8 @@ func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (fu
 		status_out_ = out.Status
 		counts_out_ = out.Counts
 		ready_out_ = out.Ready
+		zeroconf_out_ = out.Zeroconf
+		nbft_out_ = out.Nbft
 		return
 	}, nil
 }
@@ -1168,7 +1177,7 @@ func (c *VarlinkCall) ReplyListDiscoveryLogs(ctx context.Context, log_ Discovery
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controllers_ []Controller, removed_ []string, status_ string, counts_ Counts, ready_ bool) error {
+func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controllers_ []Controller, removed_ []string, status_ string, counts_ Counts, ready_ bool, zeroconf_ bool, nbft_ bool) error {
 	var out struct {
 		Snapshot    bool         `json:"snapshot"`
 		Controllers []Controller `json:"controllers"`
@@ -1176,6 +1185,8 @@ func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controll
 		Status      string       `json:"status"`
 		Counts      Counts       `json:"counts"`
 		Ready       bool         `json:"ready"`
+		Zeroconf    bool         `json:"zeroconf"`
+		Nbft        bool         `json:"nbft"`
 	}
 	out.Snapshot = snapshot_
 	out.Controllers = []Controller(controllers_)
@@ -1183,6 +1194,8 @@ func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controll
 	out.Status = status_
 	out.Counts = counts_
 	out.Ready = ready_
+	out.Zeroconf = zeroconf_
+	out.Nbft = nbft_
 	return c.Reply(ctx, &out)
 }
 
@@ -1259,7 +1272,8 @@ func (s *VarlinkInterface) ListDiscoveryLogs(ctx context.Context, c VarlinkCall,
 
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-// before. A client that does not read gets TooSlow.
+// before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+// that does not read gets TooSlow.
 func (s *VarlinkInterface) Monitor(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Monitor")
 }
@@ -1615,14 +1629,17 @@ method ListDiscoveryLogs(
 
 # Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 # the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-# before. A client that does not read gets TooSlow.
+# before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+# that does not read gets TooSlow.
 method Monitor() -> (
   snapshot: bool,
   controllers: []Controller,
   removed: []string,
   status: string,
   counts: Counts,
-  ready: bool
+  ready: bool,
+  zeroconf: bool,
+  nbft: bool
 )
 
 # Counters and gauges since the service started, one family a reply.

@@ -18,6 +18,9 @@ type Changes struct {
 	Status  string
 	Counts  core.Counts
 	Ready   bool
+
+	Zeroconf bool // as in State
+	NBFT     bool
 }
 
 // broker hands changes to the clients of Monitor, each of which has a queue. One whose queue is full is dropped.
@@ -74,7 +77,7 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 	names := newNames(s.Targets)
 	c.Continues = c.WantsMore()
 	err = m.within(ctx, &c, len(s.Targets)*controllerSize, func() error {
-		return c.ReplyMonitor(ctx, true, names.controllers(s.Targets), []string{}, s.Status, counts(s.Counts), s.Ready)
+		return c.ReplyMonitor(ctx, true, names.controllers(s.Targets), []string{}, s.Status, counts(s.Counts), s.Ready, s.Zeroconf, s.NBFT)
 	})
 	if err != nil || !c.Continues {
 		return err
@@ -96,7 +99,8 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 				continue
 			}
 			names.add(changes.Changed)
-			err := c.ReplyMonitor(ctx, false, names.controllers(changes.Changed), names.remove(changes.Removed), changes.Status, counts(changes.Counts), changes.Ready)
+			err := c.ReplyMonitor(ctx, false, names.controllers(changes.Changed), names.remove(changes.Removed), changes.Status, counts(changes.Counts), changes.Ready,
+				changes.Zeroconf, changes.NBFT)
 			if err != nil {
 				return err
 			}

@@ -218,7 +218,7 @@ func TestCalls(t *testing.T) {
 		{"logs of none", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.NoSuchLog"}`, ""},
 		{
 			"snapshot", 1000, nil, `{"method":"org.nvmexpress.discoverd.Monitor"}`,
-			`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + "," + ioJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true}}`, "",
+			`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + "," + ioJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true}}`, "",
 		},
 		{"start", 0, nil, `{"method":"org.nvmexpress.discoverd.Start","parameters":{"target":"nvme1"}}`, `{"parameters":{"count":2}}`, `start "nvme1"`},
 		{"stop", 0, nil, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"count":2}}`, `stop "nvme1"`},
@@ -328,14 +328,14 @@ func TestMonitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []string{reply(t, r)}
-	s.Publish(&Changes{Step: 5, Changed: []*core.TargetView{io}, Status: "old", Counts: state.Counts, Ready: true}) // the snapshot is of step 5
-	s.Publish(&Changes{Step: 6, Changed: []*core.TargetView{io}, Status: "new", Counts: state.Counts, Ready: true})
-	s.Publish(&Changes{Step: 7, Removed: []tid.TID{io.Wish.TID}, Status: "gone", Counts: state.Counts, Ready: true})
+	s.Publish(&Changes{Step: 5, Changed: []*core.TargetView{io}, Status: "old", Counts: state.Counts, Ready: true, NBFT: true}) // the snapshot is of step 5
+	s.Publish(&Changes{Step: 6, Changed: []*core.TargetView{io}, Status: "new", Counts: state.Counts, Ready: true, NBFT: true})
+	s.Publish(&Changes{Step: 7, Removed: []tid.TID{io.Wish.TID}, Status: "gone", Counts: state.Counts, Ready: true, NBFT: true})
 	got = append(got, reply(t, r), reply(t, r))
 	want := []string{
-		`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true},"continues":true}`,
-		`{"parameters":{"snapshot":false,"controllers":[` + ioJSON + `],"removed":[],"status":"new","counts":` + countsJSON + `,"ready":true},"continues":true}`,
-		`{"parameters":{"snapshot":false,"controllers":[],"removed":["transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host"],"status":"gone","counts":` + countsJSON + `,"ready":true},"continues":true}`,
+		`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
+		`{"parameters":{"snapshot":false,"controllers":[` + ioJSON + `],"removed":[],"status":"new","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
+		`{"parameters":{"snapshot":false,"controllers":[],"removed":["transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host"],"status":"gone","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
