@@ -135,7 +135,7 @@ func TestMessages(t *testing.T) {
 		{"bad switch", line("connect", tcp, "--tls=maybe"), nil, Usage, "", "cannot set tls to \"maybe\": it must be true or false: see nvme-discoverctl connect --help\n"},
 		{"unknown option", line("connect", tcp, "--foo"), nil, Usage, "", "unknown flag: --foo: see nvme-discoverctl connect --help\n"},
 		{"superfluous argument", line("connect", tcp, "foo"), nil, Usage, "", "cannot connect: \"foo\" is one argument too many for nvme-discoverctl connect --transport=… --traddr=… --nqn=… [option]…: see nvme-discoverctl connect --help\n"},
-		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\": see nvme-discoverctl --help\n"},
+		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\" (did you mean connect?): see nvme-discoverctl --help\n"},
 
 		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give a controller such as nvme3, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by everything", line("disconnect", tcp, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --device and other options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},

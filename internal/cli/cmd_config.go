@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,8 @@ check.`,
 				encoder.SetEscapeHTML(false)
 				return failed(errors.Join(encoder.Encode(view), err))
 			}
-			return failed(errors.Join(a.printConfig(view), err))
+			a.printConfig(view)
+			return failed(err)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "main configuration `FILE` instead of the installed one")
@@ -126,48 +126,48 @@ func valueViews(values []config.Value) []valueView {
 }
 
 // printConfig prints the view for people.
-func (a *app) printConfig(view configView) error {
-	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	table := func(indent, title string, values []valueView) {
+func (a *app) printConfig(view configView) {
+	list := func(indent, title string, values []valueView) {
 		if len(values) == 0 {
 			return
 		}
-		fmt.Fprintf(w, "%s%s\n", indent, title)
+		a.printFolded(indent, title, plain)
+		t := table{indent: indent + "  "}
 		for _, v := range values {
 			value := v.Value
 			if value == "" {
 				value = `""`
 			}
-			fmt.Fprintf(w, "%s  %s\t%s\t%s\n", indent, v.Key, value, v.From)
+			t.rows = append(t.rows, []string{v.Key, value, v.From})
 		}
+		a.printTable(t)
 	}
 	if len(view.Files) == 0 {
-		fmt.Fprintln(w, "No configuration file is there.")
+		fmt.Fprintln(a.Stdout, "No configuration file is there.")
 	} else {
-		fmt.Fprintf(w, "Files\n  %s\n", strings.Join(view.Files, "\n  "))
+		fmt.Fprintf(a.Stdout, "Files\n  %s\n", strings.Join(view.Files, "\n  "))
 	}
-	fmt.Fprintln(w)
-	table("", "Settings", view.Settings)
-	fmt.Fprintln(w)
-	table("", "Discovery controllers that are found by themselves", view.Discovered.Discovery)
-	table("", "I/O controllers that are found by themselves", view.Discovered.IO)
+	fmt.Fprintln(a.Stdout)
+	list("", "Settings", view.Settings)
+	fmt.Fprintln(a.Stdout)
+	list("", "Discovery controllers that are found by themselves", view.Discovered.Discovery)
+	list("", "I/O controllers that are found by themselves", view.Discovered.IO)
 	for _, c := range view.Connections {
 		name := "I/O controller"
 		if c.Kind == "discovery" {
 			name = "Discovery controller"
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(a.Stdout)
 		title := fmt.Sprintf("%s, %s", name, c.From)
 		if c.Unusable != "" {
 			title += ", not connected because of an error"
 		}
-		table("", title, c.Values)
+		list("", title, c.Values)
 		if c.Discovered != nil {
-			table("  ", "Discovery controllers that it names", c.Discovered.Discovery)
-			table("  ", "I/O controllers that it names", c.Discovered.IO)
+			list("  ", "Discovery controllers that it names", c.Discovered.Discovery)
+			list("  ", "I/O controllers that it names", c.Discovered.IO)
 		}
 	}
-	return w.Flush()
 }
 
 func (a *app) configCheckCommand() *cobra.Command {

@@ -118,9 +118,9 @@ func (a *app) printExclusions(lists []exclusionList) {
 		if name == "" {
 			name = "(nvme-cli's)"
 		}
-		fmt.Fprintf(a.Stdout, "%s  %s\n", printable(name), printable(list.File))
+		a.printFolded(printable(name)+"  ", printable(list.File), plain)
 		for _, e := range list.Entries {
-			fmt.Fprintf(a.Stdout, "%5d  %s\n", e.Line, e.Entry)
+			a.printFolded(fmt.Sprintf("%5d  ", e.Line), e.Entry, plain)
 		}
 		for _, p := range slices.Concat(list.Problems, list.Doubts) {
 			fmt.Fprintln(a.Stderr, "warning:", p.Message)

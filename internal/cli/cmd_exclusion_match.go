@@ -82,12 +82,12 @@ func (a *app) printExclusionTest(result exclusionTest) {
 		fmt.Fprintln(a.Stderr, "warning:", problem)
 	}
 	if !result.Excluded {
-		fmt.Fprintf(a.Stdout, "not excluded: %s\n", result.TIDs[0])
+		a.printFolded("not excluded: ", result.TIDs[0], plain)
 		return
 	}
-	fmt.Fprintf(a.Stdout, "excluded: %s\n", result.TIDs[0])
+	a.printFolded("excluded: ", result.TIDs[0], plain)
 	for _, e := range result.Entries {
-		fmt.Fprintf(a.Stdout, "  %s:%d: %s\n", e.File, e.Line, e.Entry)
+		a.printFolded("  ", fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Entry), plain)
 	}
 }
 
