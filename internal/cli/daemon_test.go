@@ -37,6 +37,8 @@ type standIn struct {
 	devices map[string]string // device → state in sysfs
 	asked   []string
 	refuse  error
+
+	recording []byte
 }
 
 func (s *standIn) State(context.Context) (*server.State, error) { return &s.state, nil }
@@ -56,6 +58,8 @@ func (s *standIn) Reload(context.Context) error {
 	s.asked = append(s.asked, "reload")
 	return s.refuse
 }
+
+func (s *standIn) Recording() ([]byte, error) { return s.recording, s.refuse }
 
 func (s *standIn) Metrics(context.Context) ([]client.Metric, error) {
 	total, unit := "_total", "seconds"

@@ -156,7 +156,7 @@ func (r *Recorder) moment(t time.Time) time.Time {
 
 // Offer takes the state of the core where it is needed: at the beginning, and when a new segment is to begin. The loop calls it between
 // steps; it looks at all of the core only when a segment begins.
-func (r *Recorder) Offer(m *core.Machine) {
+func (r *Recorder) Offer(at time.Time, m *core.Machine) {
 	r.mu.Lock()
 	want := r.on && r.want
 	r.mu.Unlock()
@@ -167,7 +167,7 @@ func (r *Recorder) Offer(m *core.Machine) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.on {
-		r.pending = append(r.pending, entry{at: time.Now(), state: saved, gap: r.lost})
+		r.pending = append(r.pending, entry{at: at, state: saved, gap: r.lost})
 		r.want, r.lost = false, false
 		r.poke()
 	}

@@ -131,6 +131,30 @@ func (c *Client) Control(ctx context.Context, method, target string) (int64, err
 // Reload has the configuration read again.
 func (c *Client) Reload(ctx context.Context) error { return c.call(ctx, "Reload", nil, nil) }
 
+// Recording returns what the daemon heard and decided of late, in the format of package recording.
+func (c *Client) Recording(ctx context.Context) ([]byte, error) {
+	defer c.closeWith(ctx)()
+	if err := c.send("GetRecording", nil, true); err != nil {
+		return nil, err
+	}
+	var file []byte
+	for {
+		var piece struct {
+			Data []byte `json:"data"` // base64, as encoding/json has it
+		}
+		more, err := c.receive(&piece)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return nil, err
+		}
+		if file = append(file, piece.Data...); !more {
+			return file, nil
+		}
+	}
+}
+
 // Monitor calls f with a snapshot and then with each change, until f returns an error, which Monitor returns, or ctx ends.
 func (c *Client) Monitor(ctx context.Context, f func(Change) error) error {
 	if err := c.send("Monitor", nil, true); err != nil {

@@ -32,6 +32,8 @@ type Backend interface {
 	Reload(ctx context.Context) error
 	// Metrics returns the daemon's metrics.
 	Metrics(ctx context.Context) ([]wire.Metric, error)
+	// Recording returns what the daemon heard and decided of late, in the format of package recording.
+	Recording() ([]byte, error)
 	// DeviceState returns what sysfs says of a controller now, "" if it is gone.
 	DeviceState(device string) string
 }
