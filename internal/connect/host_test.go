@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
@@ -24,7 +25,7 @@ const (
 // host is a temporary tree with a kernel that connects into it.
 type host struct {
 	*Connector
-	t        *testing.T
+	t        testing.TB
 	root     paths.Root
 	warnings []string
 
@@ -40,7 +41,7 @@ type host struct {
 	asked  bool
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	h := &host{t: t, root: paths.Root(t.TempDir()), next: 3, seqnum: 100}
 	h.Connector = New(h.root, h, func(err error) { h.warnings = append(h.warnings, h.short(err.Error())) })
 	h.systemState = func() (string, error) {
@@ -122,9 +123,16 @@ func (h *host) known(device string, t tid.TID) {
 func (h *host) namespace(controller, point string) {
 	h.t.Helper()
 	h.mkdir("/sys/class/nvme/" + controller + "/nvme1c" + strings.TrimPrefix(controller, "nvme") + "n1")
-	h.mkdir("/sys/dev/block")
-	if err := os.Symlink("../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1", h.root.Join("/sys/dev/block/259:1")); err != nil && !os.IsExist(err) {
-		h.t.Fatal(err)
+	const subsystem = "devices/virtual/nvme-subsystem/nvme-subsys1"
+	for path, target := range map[string]string{
+		"/sys/dev/block/259:1":                 "../../" + subsystem + "/nvme1n1",
+		"/sys/class/block/nvme1n1":             "../../" + subsystem + "/nvme1n1",
+		"/sys/" + subsystem + "/" + controller: "../../nvme-fabrics/ctl/" + controller,
+	} {
+		h.mkdir(filepath.Dir(path))
+		if err := os.Symlink(target, h.root.Join(path)); err != nil && !os.IsExist(err) {
+			h.t.Fatal(err)
+		}
 	}
 	if point != "" {
 		h.write("/proc/self/mountinfo", "30 1 259:1 / "+point+" rw - ext4 /dev/nvme1n1 rw\n")
@@ -180,6 +188,14 @@ func (h *host) records() map[string]string {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			h.t.Fatal(err)
+		}
+		if filepath.Base(path) == "instance" { // checked here: the number is another one with each run
+			device := filepath.Base(filepath.Dir(path))
+			info, err := os.Stat(filepath.Join(h.root.SysClassNVMe(), device))
+			if err != nil || string(data) != fmt.Sprintln(info.Sys().(*syscall.Stat_t).Ino) {
+				h.t.Errorf("instance of %s: %q, and sysfs has %v, %v", device, data, info, err)
+			}
+			return nil
 		}
 		found[strings.TrimPrefix(path, h.root.Join("run/nvme")+"/")] = string(data)
 		return nil

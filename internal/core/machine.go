@@ -127,6 +127,8 @@ func (m *Machine) receive(ev Event) {
 		m.snapshotFailed(ev)
 	case DeviceSeen:
 		m.deviceSeen(ev)
+	case DeviceNoticed:
+		m.deviceNoticed(ev)
 	case DeviceRemoved:
 		m.deviceRemoved(ev)
 	case EventsLost:
@@ -257,6 +259,7 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 		m.log(slog.LevelError, KindConfigRefused, nil, errorsIn(n)+": what is concerned is as it was when it was right, or not connected; the rest is in force")
 	}
 	m.told = counts{} // which tells of errors in the configuration too
+	m.preview()
 	m.armKickstart()
 	if !reload {
 		m.at(&m.auditTimer, m.now)

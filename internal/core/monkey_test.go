@@ -418,6 +418,9 @@ func (k *monkey) outside() Event {
 				}
 			}
 			k.devs[name] = d
+			if k.chance(0.3) {
+				return DeviceNoticed{d}
+			}
 			return DeviceSeen{Device: d, Reconnected: k.chance(0.3)}
 		}
 	case 11:
@@ -704,6 +707,12 @@ func (k *monkey) check(ev Event) {
 func (k *monkey) checkViews(live []*target, ev Event) {
 	m := k.m
 	v := m.View()
+	if !m.audited { // it shows what is configured
+		if v.Targets.Len() != len(m.views.preview) {
+			k.fault("view: shows %d, %d are configured after %T", v.Targets.Len(), len(m.views.preview), ev)
+		}
+		return
+	}
 	var shown []*TargetView
 	for t := range v.Targets.All() {
 		if t.Unit != "" {

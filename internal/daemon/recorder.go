@@ -22,7 +22,7 @@ func (d *Daemon) recordAborts() (end func()) {
 		}
 		done := make(chan struct{})
 		go func() {
-			d.recorder.Abort()
+			d.recorder.Abort("abort")
 			close(done)
 		}()
 		select {

@@ -53,7 +53,7 @@ func TestRescue(t *testing.T) {
 	step(r, m, begun, core.BusUp{})
 	step(r, m, begun.Add(time.Second), core.EventsLost{Why: "the test says so"})
 	r.Begin(begun.Add(2*time.Second), core.Tick{}) // and it hangs
-	r.Abort()
+	r.Abort("abort")
 
 	next, _ := newTestRecorder(t, dir)
 	next.Rescue()
