@@ -59,6 +59,7 @@ func (f *fake) Reload(context.Context) error {
 }
 
 func (f *fake) Metrics(context.Context) ([]wire.Metric, error) { return []wire.Metric{}, f.err }
+func (f *fake) Recording() ([]byte, error)                     { return []byte("recorded"), f.err }
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 5e8, time.FixedZone("", 3600))
 
@@ -233,6 +234,8 @@ func TestCalls(t *testing.T) {
 		{"rescan by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Rescan"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"reload by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"refused", 0, &core.Refusal{Target: "nvme1", Reason: "it is stopped"}, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"target":"nvme1","reason":"it is stopped"},"error":"org.nvmexpress.discoverd.NotPossible"}`, `stop "nvme1"`},
+		{"recording", 0, nil, `{"method":"org.nvmexpress.discoverd.GetRecording"}`, `{"parameters":{"data":"cmVjb3JkZWQ="}}`, ""},
+		{"recording by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetRecording"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"bad configuration", 0, &ReloadError{"line 2"}, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{"reason":"line 2"},"error":"org.nvmexpress.discoverd.ReloadFailed"}`, "reload"},
 		{"late", 1000, context.DeadlineExceeded, `{"method":"org.nvmexpress.discoverd.GetStatus"}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.Timeout"}`, ""},
 		{"no such method", 1000, nil, `{"method":"org.nvmexpress.discoverd.Frobnicate"}`, `{"parameters":{"method":"org.nvmexpress.discoverd.Frobnicate"},"error":"org.varlink.service.MethodNotFound"}`, ""},
