@@ -422,7 +422,9 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	s.Desired = m.saveDesired(at)
 	s.Audit = SavedAudit{
 		m.audited, m.busUp, m.unitsKnown, timerOf(&m.auditTimer), at(m.auditAsked), m.snapToken, m.snapAgain, m.reread, nil,
-		sortedKeys(m.unread), SavedRepeated{m.snapErr.text, at(m.snapErr.logged)}, SavedRepeated{m.unitsErr.text, at(m.unitsErr.logged)},
+		sortedKeys(m.unread),
+		SavedRepeated{m.snapErr.text, at(m.snapErr.logged)},
+		SavedRepeated{m.unitsErr.text, at(m.unitsErr.logged)},
 	}
 	for unit, device := range m.orphans {
 		setKey(&s.Audit.Orphans, unit, device)
