@@ -314,3 +314,48 @@ func FuzzSignal(f *testing.F) {
 		ownerChange(sig.Body)
 	})
 }
+
+// Of the calls that start units few are under way at one time, and others do not wait for them.
+func TestStartsTakeTurns(t *testing.T) {
+	var starts, stops int
+	var answers chan bool
+	answer := func(_ context.Context, method string, _ []any) ([]any, error) {
+		switch strings.TrimPrefix(method, managerInterface+".") {
+		case startMethod:
+			starts++
+			<-answers
+			return nil, dbus.Error{Name: "org.freedesktop.systemd1.UnitExists"}
+		case "StopUnit":
+			stops++
+			return nil, dbus.Error{Name: "org.freedesktop.systemd1.NoSuchUnit"}
+		}
+		return nil, nil
+	}
+	dial := func(context.Context) (bus, error) { // in the bubble, as channels must be
+		b := newScriptedBus()
+		b.answer, answers = answer, make(chan bool)
+		return b, nil
+	}
+	runScripted(t, dial, slog.New(slog.DiscardHandler), func(t *testing.T, m *Manager, _ *[]string) {
+		synctest.Wait()
+		outcomes := make(chan Outcome, 10)
+		for i := range 5 {
+			go func() {
+				outcomes <- m.Start(t.Context(), Spec{Name: fmt.Sprintf("nvme-discoverd-%d.service", i)}).Outcome
+			}()
+		}
+		synctest.Wait()
+		if starts != maxStarts {
+			t.Errorf("%d starts at one time, want %d", starts, maxStarts)
+		}
+		if got := m.Stop(t.Context(), "nvme-discoverd-9.service").Outcome; got != NoUnit || stops != 1 {
+			t.Errorf("a stop meanwhile: %s, %d calls", got, stops)
+		}
+		for i := range 5 {
+			answers <- true
+			if got := <-outcomes; got != Exists {
+				t.Errorf("start %d: %s", i, got)
+			}
+		}
+	})
+}
