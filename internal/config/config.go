@@ -73,6 +73,7 @@ type Settings struct {
 	ZeroconfIPFamily IPFamily // which of its addresses
 
 	MaxParallelConnects int    // 1 to 1024
+	FlightRecorderMiB   int    // 0 to 64; memory for the recording of the recent past, 0 records nothing
 	NVMePath            string // absolute path of nvme-cli, or "" to connect with our own code
 	LogLevel            slog.Level
 
@@ -93,6 +94,7 @@ func Defaults() Settings {
 		IfacePinning:         true,
 		ZeroconfIPFamily:     IPv4And6,
 		MaxParallelConnects:  8,
+		FlightRecorderMiB:    4,
 		LogLevel:             slog.LevelInfo,
 	}
 }
@@ -161,6 +163,8 @@ type Config struct {
 
 	// Warnings are one sentence each, with the place in the file before it: "file:line:column: unknown key …".
 	Warnings []string
+	// Ignored counts what some of the warnings say.
+	Ignored Ignored
 }
 
 // maxSize bounds a configuration file in bytes: a thousand connections need a quarter of it.
@@ -219,16 +223,20 @@ func completeOver(last *lastGood, root paths.Root, sources []*source, err error)
 	explained, next := resolveOver(last, sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
 		return secret.ReadFile(k, root.Join(file), readable)
 	})
+	if known.odd != "" {
+		explained.Warnings = append(explained.Warnings, known.odd)
+	}
 	errs := []error{err, unknown}
 	for _, s := range sources {
 		if unknown != nil { // every lack of an identity follows from this
-			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity(known) })
+			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity })
 		}
 		if s.stale { // what is to tell is about the file as it is now
 			s.found = s.foundNow
 		}
 		errs = append(errs, s.found.err(s.file))
 		explained.Warnings = append(explained.Warnings, s.found.warnings.lines(s.file)...)
+		s.found.warnings.count(&explained.Ignored)
 	}
 	err = errors.Join(errs...)
 	if err != nil {

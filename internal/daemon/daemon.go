@@ -19,6 +19,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
@@ -53,6 +54,7 @@ type Daemon struct {
 	boot    *bootTables
 	losses  losses
 
+	recorder    *recording.Recorder
 	controllers controllers
 	kicks       kicks
 	exclusions  sync.Mutex // is held while the exclusion lists are read and posted
@@ -82,6 +84,8 @@ func Run(ctx context.Context, opts Options) error {
 		notify:  newNotifier(opts.Log),
 		reader:  newReader(opts.Root),
 		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
+
+		recorder: recording.NewRecorder(opts.Version, opts.Root.FlightRecorder(), opts.Root.Recordings(), func(warning string) { opts.Log.Warn(warning) }),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d.tools())
@@ -103,6 +107,10 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer exclusions.close()
+
+	d.recorder.Rescue()
+	d.recorder.Resize(opts.Config.Settings.FlightRecorderMiB << 20)
+	defer d.recorder.Close()
 
 	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
 	d.loadExclusions(ctx)
@@ -126,8 +134,14 @@ func Run(ctx context.Context, opts Options) error {
 	go func() { failed <- d.watchLinks(ctx, links) }()
 	go d.watchExclusions(ctx, exclusions)
 	go d.watchReloads(ctx)
+	go d.recorder.Run(ctx)
+	defer d.recordAborts()()
+	go d.watchStates(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
+	if from := opts.Config.HostIDFrom[opts.Config.HostNQN]; from == config.FromMachineID {
+		d.Log.Info("the host NQN is " + opts.Config.HostNQN + ", " + from + ", as there is none in " + opts.Root.HostNQN())
+	}
 	if active := legacy.Active(opts.Root); len(active) > 0 {
 		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
 			"): what is disconnected comes back behind this service; `nvme-discoverctl legacy disable` ends that")
@@ -147,7 +161,7 @@ func (d *Daemon) tools() tools {
 func (d *Daemon) backing() backing {
 	return backing{
 		root: d.Root, version: d.Version, log: d.Log, machine: d.machine, step: d.step,
-		settings: func() config.Settings { return d.effects.settings },
+		settings: func() config.Settings { return d.effects.settings }, record: func() ([]byte, error) { return d.recorder.Take() },
 	}
 }
 
@@ -175,12 +189,22 @@ func (d *Daemon) send(ctx context.Context, a arrival) {
 
 // loop is the one goroutine that owns the machine. It feeds the watchdog itself: a loop that hangs is a daemon that hangs.
 func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
+	defer func() { // it ends the process all the same, with its stack in the journal
+		if r := recover(); r != nil {
+			d.recorder.Abort("panic")
+			panic(r)
+		}
+	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	watchdog := d.notify.watchdog()
 	sleep := newSleepWatch(suspendedTime)
 	for {
 		var next arrival
+		queries := d.api.queries
+		if !d.machine.Configured() { // there would seem to be nothing to connect
+			queries = nil
+		}
 		select {
 		case <-ctx.Done():
 			d.Log.Info("nvme-discoverd ends, the connections stay")
@@ -193,7 +217,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 		case <-watchdog:
 			d.notify.feed()
 			continue
-		case query := <-d.api.queries:
+		case query := <-queries:
 			query(ctx)
 		case next = <-d.events:
 			d.api.metrics.waited(time.Since(next.at))
@@ -225,17 +249,17 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.use(loaded.Config)
 	}
 	begun := time.Now()
+	d.recorder.Offer(begun, d.machine)
+	d.recorder.Begin(begun, ev)
 	effects := d.machine.Step(begun, ev)
+	d.recorder.End(effects)
 	for _, effect := range effects {
 		d.effects.do(ctx, effect)
 	}
 	d.api.stepped(begun, ev, effects)
-	switch ev.(type) {
-	case core.ConfigLoaded:
-		d.effects.renew(d.machine.View().Targets.All())
+	d.renewSecrets(ev)
+	if _, ok := ev.(core.ConfigLoaded); ok {
 		d.notify.reloaded()
-	case core.Judged: // what log pages name has the secrets of the new configuration from now on
-		d.effects.renew(d.machine.View().Targets.All())
 	}
 }
 
@@ -245,6 +269,7 @@ func (d *Daemon) use(c config.Config) {
 		d.Level.Set(c.Settings.LogLevel)
 	}
 	d.effects.use(c)
+	d.recorder.Resize(c.Settings.FlightRecorderMiB << 20)
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -249,10 +250,27 @@ func (x *executor) resolve(ctx context.Context, e core.Resolve) {
 	answer := core.Resolved{Host: e.Host}
 	addrs, err := x.lookUp(limited, e.Host)
 	if err != nil {
-		answer.Err = "cannot resolve " + e.Host + ": " + err.Error()
+		answer.Err = "cannot resolve " + e.Host + ": " + lookupCause(err)
 	}
 	answer.Addrs = addrs
 	x.post(ctx, answer)
+}
+
+// lookupCause says why a look-up failed without the name that was looked up, which goes before, and who said so.
+func lookupCause(err error) string {
+	dns := (*net.DNSError)(nil)
+	if !errors.As(err, &dns) {
+		return err.Error()
+	}
+	cause := dns.Err
+	if dns.IsTimeout {
+		cause = "no answer in time"
+	}
+	server := strings.TrimSuffix(dns.Server, ":53")
+	if server == "" || strings.Contains(cause, dns.Server) {
+		return cause
+	}
+	return cause + " (name server " + server + ")"
 }
 
 // job is a job on a unit, with the settings of the moment at which it was wanted.
@@ -386,7 +404,16 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	x.post(ctx, answer)
 }
 
+// readLog reads a log page, of a controller that is a unit's still: reading takes the controller's event from whoever else
+// waits for it. The core may not have heard yet that the unit ended, and is told what there is.
 func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
+	if unit, err := x.reader.state.UnitOf(e.Device); err == nil && unit == "" {
+		if d, err := x.reader.device(e.Device); err == nil {
+			x.post(ctx, core.DeviceSeen{Device: d, Why: "the end of its unit was not heard"})
+		}
+		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: "no unit of nvme-discoverd has it any more"})
+		return
+	}
 	page, err := x.logs.page(ctx, e.Device, e.Keep)
 	if err != nil {
 		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})

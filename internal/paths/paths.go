@@ -71,6 +71,12 @@ func (r Root) Registry() string { return r.Join("run/nvme/registry") }
 // State is the daemon's own run-time directory.
 func (r Root) State() string { return r.Join("run/nvme/discoverd") }
 
+// FlightRecorder is the file that holds the recording of the daemon that runs.
+func (r Root) FlightRecorder() string { return r.Join("run/nvme/discoverd/flight-recorder") }
+
+// Recordings is the directory of the recordings of daemons that have ended.
+func (r Root) Recordings() string { return r.Join("run/nvme/discoverd/recordings") }
+
 // DaemonLock is the file that the daemon locks for as long as it runs.
 func (r Root) DaemonLock() string { return r.Join("run/nvme/discoverd/lock") }
 
@@ -199,6 +205,9 @@ func (r Root) UdevRuns() string { return r.Join("run/udev/control") }
 
 // Systemctl is systemd's command line.
 func (r Root) Systemctl() string { return r.Join("usr/bin/systemctl") }
+
+// Journalctl shows the journal.
+func (r Root) Journalctl() string { return r.Join("usr/bin/journalctl") }
 
 // Udevadm is udev's command line.
 func (r Root) Udevadm() string { return r.Join("usr/bin/udevadm") }

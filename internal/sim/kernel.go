@@ -263,6 +263,7 @@ func (k *kernel) lose(c *controller) {
 	outage := c.outage
 	c.State = "resetting"
 	since := k.now
+	k.watch.lost(c)
 	k.after(k.between(time.Millisecond, 300*time.Millisecond), func() {
 		if c.outage == outage && !c.removing {
 			c.State, c.SrcAddr = "connecting", ""

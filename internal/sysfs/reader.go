@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -83,6 +84,14 @@ func (r Reader) all() (directory, []string, error) {
 	}
 	dir.path = r.Root.SysClassNVMe() // by which people know it, for errors
 	return dir, names, nil
+}
+
+// State returns the state of a controller alone, at a small part of what Read takes; "" if it is gone.
+func (r Reader) State(name string) (string, error) {
+	if err := paths.CheckDevice(name); err != nil {
+		return "", err
+	}
+	return value(files.Read(filepath.Join(r.Root.SysClassNVMe(), name, "state")))
 }
 
 // IsFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
@@ -253,7 +262,26 @@ func (r Reader) attributes(name string) (Controller, error) {
 		return Controller{}, fmt.Errorf("its state cannot be read any more: %w", fs.ErrNotExist)
 	}
 	c.setAddress(address)
+	if c.State != "live" {
+		text, err := dir.attribute("ctrl_loss_tmo")
+		if err != nil {
+			return Controller{}, err
+		}
+		c.LossTimeout = lossTimeout(text)
+	}
 	return c, nil
+}
+
+// lossTimeout reads ctrl_loss_tmo: seconds, or "off" for forever (drivers/nvme/host/sysfs.c, nvme_ctrl_loss_tmo_show).
+func lossTimeout(text string) time.Duration {
+	if text == "off" {
+		return -1
+	}
+	seconds, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // setAddress takes the parts of the address attribute, "traddr=…,trsvcid=…,host_traddr=…,host_iface=…,src_addr=…"
