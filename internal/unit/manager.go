@@ -177,15 +177,13 @@ func (m *Manager) session() (*session, error) {
 	return m.current, nil
 }
 
-const startMethod = "StartTransientUnit"
-
 // Start starts the transient service and waits until it is up or has failed.
 func (m *Manager) Start(ctx context.Context, spec Spec) Result {
 	type auxiliary struct {
 		Name       string
 		Properties []property
 	}
-	return m.job(ctx, spec.Name, startMethod, spec.Name, "replace", spec.properties(), []auxiliary{})
+	return m.job(ctx, spec.Name, "StartTransientUnit", spec.Name, "replace", spec.properties(), []auxiliary{})
 }
 
 // Stop stops a unit and waits until it has stopped.

@@ -28,9 +28,6 @@ const (
 const (
 	// maxCalls bounds the calls under way: dbus-daemon allows 128 for one connection.
 	maxCalls = 32
-	// maxStarts bounds those of them that start units. systemd carries out all calls that have come before it begins with any
-	// job, so that eight at once make the first unit wait for what seven others cost.
-	maxStarts = 2
 	// maxReads bounds those of them that read the commands of listed units: jobs must not wait for a long list.
 	maxReads = 16
 	// maxAnswer is how long systemd may take to answer a question about units.
@@ -53,7 +50,6 @@ type session struct {
 	log   *slog.Logger
 	ops   chan func()
 	slots chan struct{} // one is taken by each call under way
-	turns chan struct{} // one is taken by each call under way that starts a unit
 	ended chan struct{}
 	err   error // why it ended, set before ended is closed
 
@@ -72,7 +68,6 @@ func newSession(ctx context.Context, b bus, log *slog.Logger, notify func(Event)
 		log:   log,
 		ops:   make(chan func()),
 		slots: make(chan struct{}, maxCalls),
-		turns: make(chan struct{}, maxStarts),
 		ended: make(chan struct{}),
 
 		commands: newCommands(),
@@ -340,14 +335,6 @@ func (s *session) job(ctx context.Context, unit, method string, args ...any) Res
 }
 
 func (s *session) jobPath(method string, args ...any) (dbus.ObjectPath, error) {
-	if method == startMethod {
-		select {
-		case s.turns <- struct{}{}:
-			defer func() { <-s.turns }()
-		case <-s.ctx.Done():
-			return "", s.ctx.Err()
-		}
-	}
 	body, err := s.call(s.ctx, systemdName, managerPath, managerInterface+"."+method, args...)
 	if err != nil {
 		return "", err
