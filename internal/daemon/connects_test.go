@@ -60,6 +60,7 @@ func TestCover(t *testing.T) {
 					t.Errorf("got %t after %v, want %t after %v", got, took, test.want, test.after)
 				}
 				time.Sleep(time.Second)
+				synctest.Wait()
 				for _, end := range ends[test.ends:] {
 					end()
 				}
