@@ -45,7 +45,7 @@ func TestWaitForTargets(t *testing.T) {
 		t.Errorf("wait: got status %d, %q and %q", late.Status, late.Stdout, late.Stderr)
 	}
 	checked := guest.TryCtl(t, "status", "--check")
-	if checked.Status != 1 || !strings.Contains(checked.Stderr, "1 of 4 controllers that should be are not connected") ||
+	if checked.Status != 1 || !strings.Contains(checked.Stderr, "not connected: 1 of 4 controllers that should be") ||
 		!strings.Contains(checked.Stdout, absent) || strings.Contains(checked.Stdout, there) {
 		t.Errorf("status --check: got status %d, %q and %q", checked.Status, checked.Stdout, checked.Stderr)
 	}
