@@ -184,9 +184,10 @@ demo: ## boot the machine and show what the service does, as it happens
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) demo
 
-bench: ## boot the machine and measure, next to nvme connect-all
+bench: N = 20 100
+bench: ## boot the machine and measure, next to nvme connect-all (N='20 100' subsystems; TRACE=1 shows instead where the time of a connection goes, next to both floors)
 	@.ci/setup mmdebstrap mke2fs
-	@$(MACHINE) -timeout 60m bench
+	@$(MACHINE) -timeout 60m bench -n '$(N)' $(if $(TRACE),-trace)
 
 soak: TIME = 20m
 soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=number repeats them, RUN=regexp picks some)

@@ -351,8 +351,8 @@ func TestTable(t *testing.T) {
 	texts, values := paragraphs(t, configPage, "CONNECTION PARAMETERS")
 	options := map[string]string{}
 	for _, i := range items(t, ctlPage) {
-		if name := i.after("Fl"); i.section == "COMMANDS" && len(name) == 1 {
-			options[strings.TrimPrefix(name[0], "-")] = strings.Join(i.after("Ar"), " ")
+		if name := i.after("Fl"); i.section == "COMMANDS" && (len(name) == 1 || len(name) == 2 && len(name[0]) == 1) { // the letter first
+			options[strings.TrimPrefix(name[len(name)-1], "-")] = strings.Join(i.after("Ar"), " ")
 		}
 	}
 	shipped := map[string][]string{}

@@ -37,14 +37,28 @@ func newDesk(t *testing.T) *desk {
 }
 
 // run returns what a command printed, standard output first, without the root; "status N" comes last unless it is 0.
-func (d *desk) run(args ...string) string {
+func (d *desk) run(args ...string) string { return d.runRaw(append(args, "--root="+string(d.root))...) }
+
+// complete returns what a shell offers and its directive.
+func (d *desk) complete(args []string) string {
+	out, _, _ := strings.Cut(d.runRaw(args...), "! ")
+	return out
+}
+
+func (d *desk) runRaw(args ...string) string {
 	var stdout, stderr bytes.Buffer
 	a := &app{
 		Env: Env{
-			Args:   append(args, "--root="+string(d.root)),
+			Args:   args,
 			Getenv: func(key string) string { return d.env[key] },
 			Stdin:  strings.NewReader(d.typed), Stdout: &stdout, Stderr: &stderr,
 			Terminal: func() bool { return d.typed != noTerminal },
+			Columns: func() int {
+				if d.typed == noTerminal {
+					return 0
+				}
+				return 1000 // the root, which is taken out, makes lines longer than a person sees them
+			},
 		},
 		connector: func() connector { return d.fake },
 		listeners: d.listeners,

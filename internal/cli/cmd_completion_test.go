@@ -37,7 +37,6 @@ func TestCompletions(t *testing.T) {
 		"connect --host-iface ":       "eth0",
 		"connect --owner ":            "discoverd nbft",
 		"disconnect --transport ":     "tcp rdma fc loop",
-		"disconnect --device ":        "nvme3",
 		"disconnect-all --owner ":     "stas",
 		"registry get ":               "nvme3",
 		"registry get nvme3 ":         "owner seqnum",

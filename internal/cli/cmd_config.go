@@ -171,16 +171,19 @@ func (a *app) printConfig(view configView) {
 }
 
 func (a *app) configCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var strict bool
+	cmd := &cobra.Command{
 		Use:   "check [FILE]…",
-		Short: "Tell whether the configuration is right, without using it",
-		Long: `Tell whether the configuration is right, without using it: everything that "systemctl reload nvme-discoverd" would read,
+		Short: "Check whether the configuration is valid, without using it",
+		Long: `Check whether the configuration is valid, without using it: everything that "systemctl reload nvme-discoverd" would read,
 or in its place the files that are named.
 
 Of these files one in a directory whose name ends in ".d" is taken for a drop-in, and so are the second and every further
 one that is in no such directory. A file is taken for what its name or that of its directory says, discoverd.conf or
-nvme-fabrics.conf; one with another name for nvme-fabrics.conf if it has the sections of that. Every error and warning is
-on stderr, one a line; the exit status is 1 if there is an error.`,
+nvme-fabrics.conf; one with another name for nvme-fabrics.conf if it has the sections of that.
+
+Every error and warning is on stderr, one a line, the verdict on stdout: it says how many sections, keys and connections
+the service ignores. The exit status is 1 if there is an error, with --strict also if there is a warning.`,
 		RunE: func(_ *cobra.Command, files []string) error {
 			load := func() (config.Config, error) { return config.Load(a.root, "") }
 			if len(files) > 0 {
@@ -191,8 +194,47 @@ on stderr, one a line; the exit status is 1 if there is an error.`,
 			if err != nil {
 				return failed(err)
 			}
-			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
+			fmt.Fprintln(a.Stdout, verdict(c))
+			if strict && len(c.Warnings) > 0 {
+				return failed(errors.New("cannot accept the configuration: --strict allows no warnings"))
+			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "fail if there is a warning")
+	return cmd
+}
+
+// verdict says that a configuration without errors is valid, and what of it is ignored all the same.
+func verdict(c config.Config) string {
+	text := "The configuration is valid"
+	var ignored []string
+	total := c.Ignored.Sections + c.Ignored.Keys + c.Ignored.Connections
+	for _, part := range []struct {
+		count     int
+		one, many string
+	}{
+		{c.Ignored.Sections, "section", "sections"},
+		{c.Ignored.Keys, "key", "keys"},
+		{c.Ignored.Connections, "duplicate connection", "duplicate connections"},
+	} {
+		if part.count > 0 {
+			ignored = append(ignored, plural(part.count, part.one, part.many))
+		}
+	}
+	switch {
+	case total == 1:
+		text += ", but " + ignored[0] + " was ignored"
+	case total > 1:
+		text += ", but " + enumerated(ignored) + " were ignored"
+	}
+	return fmt.Sprintf("%s: %s, %s.", text, plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
+}
+
+// enumerated returns "a", "a and b" or "a, b and c".
+func enumerated(parts []string) string {
+	if last := len(parts) - 1; last > 0 {
+		return strings.Join(parts[:last], ", ") + " and " + parts[last]
+	}
+	return strings.Join(parts, "")
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/typo"
 )
 
 // commandGroups are the commands as the manual page and the help group them.
@@ -16,7 +18,7 @@ var commandGroups = []struct {
 	commands []string
 }{
 	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "start", "stop", "retry", "rescan", "reload"}},
-	{"Configuration", []string{"config", "nbft"}},
+	{"Configuration", []string{"config", "hostnqn", "nbft"}},
 	{"Connections", []string{"connect", "disconnect", "disconnect-all"}},
 	{"Exclusion lists", []string{"exclusion"}},
 	{"Ownership registry", []string{"registry"}},
@@ -116,7 +118,7 @@ func meant(err error, word string, words []string, prefix string) error {
 func nearest(mistyped string, words []string) string {
 	best, least := "", max(1, (len(mistyped)+1)/3)
 	for _, w := range words {
-		d := distance(mistyped, w)
+		d := typo.Distance(mistyped, w)
 		if len(mistyped) > 2 && strings.HasPrefix(w, mistyped) {
 			d = 1 // it is not complete
 		}
@@ -125,29 +127,6 @@ func nearest(mistyped string, words []string) string {
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to insert, remove, change or swap with the next to make b of a.
-func distance(a, b string) int {
-	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, make([]int, len(b)+1)
-	}
-	return last[len(b)]
 }
 
 // readable is the length of a line of text that is still good to read.

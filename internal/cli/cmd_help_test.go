@@ -34,17 +34,6 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"stauts", "status", 1}, {"conect", "connect", 1}, {"liste", "list", 1}, {"abc", "xyz", 3}} {
-		if got := distance(test.a, test.b); got != test.want {
-			t.Errorf("distance(%q, %q): got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}
-
 // Every command that a person can call is in one group of the help, and its usage is without noise.
 func TestHelp(t *testing.T) {
 	status, out, errs := ctl(t, paths.Root(t.TempDir()), 0, nil, "--help")

@@ -15,6 +15,7 @@ import (
 // device is a controller of this host as it was last read.
 type device struct {
 	Device
+	entered uint64 // counts readings taken in: the indexes have devices in this order
 	touched uint64
 	users   []*target // bound to it, in their order; Machine.setDevice alone changes it
 	reading reading   // of its log page
@@ -31,6 +32,7 @@ type device struct {
 // devices are all controllers and their indexes, which put and remove alone change.
 type devices struct {
 	byName  map[string]*device
+	entered uint64               // how many readings were taken in
 	removed map[string]uint64    // number of the last remove uevent of a name
 	at      map[place][]*device  // by what they may serve
 	ofUnit  map[string][]*device // by the unit on record
@@ -84,6 +86,8 @@ func (ds *devices) put(d *device, r Device) {
 		ds.unlist(d)
 	}
 	d.Device = r
+	ds.entered++
+	d.entered = ds.entered
 	ds.byName[d.Name] = d
 	for _, p := range d.places() {
 		ds.at[p] = append(ds.at[p], d)
@@ -387,9 +391,7 @@ func (m *Machine) gone(d *device) {
 	if d.Unit == "" || m.foreign(d) || t != nil { // a target's own states see to its unit
 		return
 	}
-	if u := m.units.byName[d.Unit]; u == nil || u.foreign != "stop" {
-		m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
-	}
+	m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 }
 
 // lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is

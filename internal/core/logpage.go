@@ -25,7 +25,8 @@ const (
 type dc struct {
 	page     *Page // last good log page; setPage alone changes it
 	pageRead time.Time
-	judging  Origin            // by which the page is being judged anew; the zero Origin if it is not
+	judging  Origin            // by which a page is being judged anew; the zero Origin if it is not
+	judged   *Page             // the page that is, or was last
 	found    config.Discovered // parameters of the wishes that it makes
 	heard    bool              // read once, or failed once: SPEC 7.8 waits for that
 
@@ -35,6 +36,7 @@ type dc struct {
 	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
 	missed      bool               // its page was to be read while it was not readable
 	epcsd       bool               // the DC says that it supports connections that are kept
+	epcsdRead   bool               // it was asked: not yet where a host name has given it another address since
 	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
 	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
 
@@ -219,7 +221,7 @@ func (m *Machine) takePage(t *target, page JudgedPage, again bool) {
 		m.readLog(t)
 		return
 	}
-	t.epcsd = m.keepsConnections(t)
+	t.epcsd, t.epcsdRead = m.keepsConnections(t), true
 	m.endUnkept(t)
 }
 
@@ -229,7 +231,7 @@ func (m *Machine) judgeAnew(t *target) {
 	if t.page == nil || t.page.origin == o || t.judging == o {
 		return
 	}
-	t.judging = o
+	t.judging, t.judged = o, t.page
 	m.emit(Judge{TID: t.wish.TID, Page: t.page, Origin: o})
 }
 
@@ -238,7 +240,7 @@ func (m *Machine) judged(ev Judged) {
 	if t == nil || t.judging != ev.Page.origin {
 		return
 	}
-	t.judging = Origin{}
+	t.judging, t.judged = Origin{}, nil
 	if ev.Page.before == t.page {
 		m.setPage(t, ev.Page)
 	}
@@ -328,7 +330,7 @@ func (m *Machine) mayStop(t *target) bool {
 // counted when it is over, and so once: by the removal of the controller, or by the event that the kernel has reconnected it,
 // which the kernel sends once each time. That a comparison finds the kernel reconnecting counts nothing.
 func (m *Machine) countEnd(t *target) {
-	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.is(parking) {
+	if t.wish.Kind != tid.Discovery || !t.epcsdRead || t.epcsd || t.is(parking) {
 		return
 	}
 	t.ended = append(m.recentEnds(t), m.now)
@@ -385,8 +387,12 @@ func (m *Machine) decideOrphans() {
 	}
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]
+		needed, u := m.needs(unit), m.units.byName[unit]
+		if !needed && u != nil && u.contested() { // the look at it after somebody else's job leads here again
+			continue
+		}
 		delete(m.orphans, unit)
-		if m.needs(unit) { // it was wanted and connected meanwhile
+		if needed { // it was wanted and connected meanwhile
 			continue
 		}
 		why := "it has no controller, and nothing is to be connected by it"

@@ -30,6 +30,7 @@ const (
 // Machine is the state of the daemon. One goroutine calls Step. Its parts each have a file of their own, which says what
 // always holds of them.
 type Machine struct {
+	random *rand.PCG // what rng draws from
 	rng    *rand.Rand
 	policy Backoff
 	now    time.Time
@@ -76,8 +77,10 @@ type Machine struct {
 // New returns a machine that knows nothing yet. seed makes the jitter of its back-off; equal seeds and equal events give
 // equal effects.
 func New(seed uint64) *Machine {
+	random := rand.NewPCG(seed, 0)
 	m := &Machine{
-		rng:     rand.New(rand.NewPCG(seed, 0)),
+		random:  random,
+		rng:     rand.New(random),
 		policy:  FullJitter,
 		targets: newTargets(), devices: newDevices(), units: newUnits(), desired: newDesired(), kicks: newKicks(),
 		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},

@@ -850,6 +850,11 @@ func (k *monkey) refreshed() {
 }
 
 func runMonkey(t *testing.T, seed uint64, steps int) {
+	runMonkeyWith(t, seed, steps, func(*monkey, int) {})
+}
+
+// runMonkeyWith is runMonkey and calls after whenever something was done.
+func runMonkeyWith(t *testing.T, seed uint64, steps int, after func(k *monkey, done int)) {
 	k := &monkey{t: t, rng: rand.New(rand.NewPCG(seed, 7)), m: New(seed), now: time.Unix(1000, 0), devs: map[string]Device{}, units: map[string][]string{}, mirror: map[tid.TID]*TargetView{}, seen: map[string]int{}}
 	done := 0
 	defer func() {
@@ -878,6 +883,7 @@ func runMonkey(t *testing.T, seed uint64, steps int) {
 		if k.chance(0.02) {
 			k.refreshed()
 		}
+		after(k, done)
 	}
 }
 

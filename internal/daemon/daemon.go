@@ -238,12 +238,9 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.effects.do(ctx, effect)
 	}
 	d.api.stepped(begun, ev, effects)
-	switch ev.(type) {
-	case core.ConfigLoaded:
-		d.effects.renew(d.machine.View().Targets.All())
+	d.renewSecrets(ev)
+	if _, ok := ev.(core.ConfigLoaded); ok {
 		d.notify.reloaded()
-	case core.Judged: // what log pages name has the secrets of the new configuration from now on
-		d.effects.renew(d.machine.View().Targets.All())
 	}
 }
 

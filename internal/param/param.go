@@ -93,7 +93,7 @@ type Info struct {
 
 	Security Security
 
-	Letter  string // short option of `nvme discover` in nvme-cli 2.13 (fabrics.c, NVMF_ARGS), "" if it has none
+	Letter  string // short option of `nvme connect` and `nvme discover` in nvme-cli 2.13 (fabrics.c, NVMF_ARGS), "" if it has none
 	STAS    string // name in the files of nvme-stas where that is another
 	Ignored string // value that libnvme takes for none (its add_int_argument, add_int_or_minus_one_argument), "" if there is none
 
@@ -262,6 +262,37 @@ type Set struct {
 // Get returns the value of p: a decimal number, "true" for a switch that is on, or a text. ok is false when p is unset.
 func (s Set) Get(p Param) (value string, ok bool) {
 	return s.values[p], s.values[p] != ""
+}
+
+// MarshalText returns a line "name=value" for each parameter that is set, in their order.
+func (s Set) MarshalText() ([]byte, error) {
+	var lines []string
+	for p, value := range s.values {
+		if value != "" {
+			lines = append(lines, table[p].Name+"="+value)
+		}
+	}
+	return []byte(strings.Join(lines, "\n")), nil
+}
+
+// UnmarshalText reads what MarshalText wrote. It checks every value.
+func (s *Set) UnmarshalText(text []byte) error {
+	*s = Set{}
+	if len(text) == 0 {
+		return nil
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		name, value, _ := strings.Cut(line, "=")
+		p, ok := ByName(name)
+		if !ok {
+			return fmt.Errorf("cannot read the parameter %.40q: this version has none of that name", name)
+		}
+		var err error
+		if *s, err = s.With(p, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Defaults returns the parameters that hold for a kind of controller where no file sets them.

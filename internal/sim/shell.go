@@ -36,6 +36,7 @@ func (s *shell) begin() {
 	s.stats.Lives++
 	s.machine = core.New(s.seed + uint64(s.life))
 	s.queues = map[string][]func(){}
+	s.recorded.begin()
 	s.trap = 0
 	s.own, s.left = map[string]bool{}, maps.Clone(s.disk.stopping)
 	s.watch.begin()
@@ -125,7 +126,12 @@ func (s *shell) step(ev core.Event) {
 	if s.tracing != nil {
 		s.tracef("-> %s", describe(ev))
 	}
+	if s.lab.Change != nil {
+		ev = s.lab.Change(ev)
+	}
+	s.recorded.steps(ev)
 	effects := s.advance(ev)
+	s.recorded.stepped(ev, effects)
 	for _, effect := range effects {
 		if s.trapped() { // the rest of the effects is never begun
 			return
@@ -471,6 +477,15 @@ func (s *shell) readLog(e core.ReadLog) {
 		took = s.between(0, 30*time.Second)
 	}
 	asked := s.kernel.find(e.Device)
+	if asked != nil && s.disk.unitOf[e.Device] == "" && s.watch.told[e.Device] != "" { // the unit ended, and the machine has not heard of it
+		s.device(e.Device, func(d *core.Device) {
+			if d != nil {
+				s.post(core.DeviceSeen{Device: *d, Why: "the end of its unit was not heard"})
+			}
+			s.post(core.LogFailed{Device: e.Device, Token: e.Token, Err: "no unit has it any more"})
+		})
+		return
+	}
 	s.watch.reading(asked)
 	s.within(took, func() {
 		c := s.kernel.find(e.Device)
