@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -129,6 +131,9 @@ func nearest(mistyped string, words []string) string {
 	return best
 }
 
+// tableColumn matches what stands before the last column of a row: its key, if it has one.
+var tableColumn = regexp.MustCompile(`^ *(\S+( \S+)*  +)?`)
+
 // readable is the length of a line of text that is still good to read.
 const readable = 90
 
@@ -183,7 +188,8 @@ func usage(cmd *cobra.Command) string {
 	return line
 }
 
-// reflow breaks a text anew for the screen, lines that are longer than is good to read apart. Lines that are indented stay as they are.
+// reflow breaks a text anew for the screen, in lines that are not longer than is good to read. Lines that are indented are rows of
+// tables: those that are too long are broken, and go on below the text of their last column.
 func (s screen) reflow(text string) string {
 	if s.columns == 0 {
 		return text
@@ -200,7 +206,12 @@ func (s screen) reflow(text string) string {
 	for line := range strings.SplitSeq(text, "\n") {
 		if line == "" || line[0] == ' ' {
 			end()
-			lines = append(lines, line)
+			column := len(tableColumn.FindString(line))
+			rest := s.broken(line[column:], utf8.RuneCountInString(line[:column]))
+			lines = append(lines, line[:column]+rest[0])
+			for _, more := range rest[1:] {
+				lines = append(lines, strings.Repeat(" ", column)+more)
+			}
 			continue
 		}
 		paragraph = joined(" ", paragraph, line)

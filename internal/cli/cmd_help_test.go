@@ -54,6 +54,11 @@ func TestHelp(t *testing.T) {
 			if strings.Contains(out, "[flags]") || !strings.Contains(out, "\nUsage:\n  nvme-discoverctl") || errs != "" {
 				t.Errorf("%v --help: got %q and\n%s", path, errs, out)
 			}
+			for line := range strings.Lines(out) {
+				if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > columns {
+					t.Errorf("%v --help at %d columns: a line of %d: %s", path, columns, n, line)
+				}
+			}
 		}
 		for _, c := range cmd.Commands() {
 			walk(c)
@@ -83,10 +88,10 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// On a narrow screen the paragraphs of a help text are broken anew, and what is indented stays.
+// On a narrow screen the paragraphs of a help text are broken anew, and so are rows of tables.
 func TestReflow(t *testing.T) {
 	const text = "one two three\nfour\n\n  indented line that is long\nfive six"
-	if got, want := (screen{columns: 10}).reflow(text), "one two\nthree four\n\n  indented line that is long\nfive six"; got != want {
+	if got, want := (screen{columns: 10}).reflow(text), "one two\nthree four\n\n  indented\n  line\n  that is\n  long\nfive six"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := (screen{}).reflow(text); got != text {
