@@ -19,8 +19,8 @@ var commandGroups = []struct {
 	title    string
 	commands []string
 }{
-	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "start", "stop", "retry", "rescan", "reload"}},
-	{"Configuration", []string{"config", "hostnqn", "nbft"}},
+	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "record", "replay", "start", "stop", "retry", "rescan", "reload"}},
+	{"Configuration", []string{"config", "nbft", "hostnqn"}},
 	{"Connections", []string{"connect", "disconnect", "disconnect-all"}},
 	{"Exclusion lists", []string{"exclusion"}},
 	{"Ownership registry", []string{"registry"}},

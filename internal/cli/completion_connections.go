@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -31,15 +30,8 @@ func (a *app) completeControllers(_ *cobra.Command, args []string, typed string)
 // completeTIDFlags completes the options that name a connection.
 func (a *app) completeTIDFlags(cmd *cobra.Command) {
 	complete := map[string]cobra.CompletionFunc{
-		"transport": cobra.FixedCompletions([]cobra.Completion{tid.TCP, tid.RDMA, tid.FC, tid.Loop}, cobra.ShellCompDirectiveNoFileComp),
-		"host-iface": func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			entries, _ := os.ReadDir(a.root.SysClassNet())
-			var names []cobra.Completion
-			for _, e := range entries {
-				names = append(names, e.Name())
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
+		"transport":  cobra.FixedCompletions([]cobra.Completion{tid.TCP, tid.RDMA, tid.FC, tid.Loop}, cobra.ShellCompDirectiveNoFileComp),
+		"host-iface": a.completeInterface,
 		"nqn": func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			controllers, _ := a.connector().Controllers()
 			var names []cobra.Completion
