@@ -417,6 +417,7 @@ func (m *Machine) recall() {
 			m.setRetention(t, r.Until)
 		}
 	}
+	m.desired.unkept = m.desired.unkept || len(m.desired.recalled) > 0 // of what is over, the record is to go
 	m.desired.recalled = nil
 }
 

@@ -30,9 +30,14 @@ func MainPID(t T) string {
 }
 
 // Memory is what the daemon holds of memory, in KiB.
-func Memory(pid string) int {
+func Memory(pid string) int { return memory(pid, "VmRSS:") }
+
+// MostMemory is the most that the daemon has held of memory so far, in KiB.
+func MostMemory(pid string) int { return memory(pid, "VmHWM:") }
+
+func memory(pid, field string) int {
 	for line := range strings.Lines(read(filepath.Join("/proc", pid, "status"))) {
-		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+		if rest, found := strings.CutPrefix(line, field); found {
 			kib, _ := strconv.Atoi(strings.Fields(rest)[0])
 			return kib
 		}

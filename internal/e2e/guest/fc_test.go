@@ -33,6 +33,7 @@ type listed struct {
 	Sources        []struct{ Kind, Text string }
 	RetainUntil    string
 	LastError      string
+	NextRetry      string
 }
 
 // findListed looks a target up in `nvme-discoverctl list`.

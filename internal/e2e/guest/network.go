@@ -51,6 +51,19 @@ func (f *Far) Cable(link, near, far string) {
 	Run(f.t, "ip", "link", "set", link, "up")
 }
 
+// NewBridge makes a bridge of that name without a port, with an address that has the length of its prefix. To be called before
+// Begin, as NewFar.
+func NewBridge(t T, link, address string) {
+	t.Helper()
+	Run(t, "ip", "link", "add", link, "type", "bridge")
+	t.Cleanup(func() {
+		reset(t)
+		Run(t, "ip", "link", "delete", link)
+	})
+	Run(t, "ip", "address", "add", address, "dev", link)
+	Run(t, "ip", "link", "set", link, "up")
+}
+
 // NewLinkLocal makes an interface of that name whose only address is link-local, and returns that with its zone. To be called
 // before Begin, as NewFar.
 func NewLinkLocal(t T, link string) string {
