@@ -22,6 +22,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Exit statuses.
@@ -133,7 +134,7 @@ func (a *app) rootCommand() *cobra.Command {
 		// A suggestion takes three lines, and an error is one.
 		DisableSuggestions: true,
 	}
-	cmd.SetArgs(a.Args)
+	cmd.SetArgs(wish.Unescape(a.Args))
 	cmd.SetOut(a.Stdout)
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
