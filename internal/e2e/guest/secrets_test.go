@@ -183,6 +183,7 @@ func TestTLS(t *testing.T) {
 func TestConcatenation(t *testing.T) {
 	f := guest.Scene(t, 1)
 	guest.StartTLS(t)
+	t.Logf("options of this kernel: %s", guest.Run(t, "cat", "/dev/nvme-fabrics"))
 	offered, asked := f.Target.Subsystem("nqn.2024-01.com.example:offered"), f.Subsystems[0]
 	port := f.Target.PortOfferingTLS(8010)
 	port.Link(offered)
