@@ -36,7 +36,7 @@ interface org.nvmexpress.discoverd.`,
 				}
 				rows := [][]string{{"STATE", "DEVICE", "KERNEL", "TRANSPORT", "ADDRESS", "NQN", "UNIT"}}
 				for _, c := range controllers {
-					rows = append(rows, []string{c.State, value(c.Device), value(c.Device_state), c.Transport, place(c), c.Nqn, value(c.Unit)})
+					rows = append(rows, []string{c.State, value(c.Device), value(c.DeviceState), c.Transport, place(c), c.Nqn, value(c.Unit)})
 				}
 				a.printTable(rows)
 				return nil
@@ -55,11 +55,11 @@ type controllersJSON struct {
 // place is where a controller is, and from where it is reached if that is pinned.
 func place(c client.Controller) string {
 	where := hostPort(c.Traddr, value(c.Trsvcid))
-	switch from := value(c.Host_iface); {
+	switch from := value(c.HostIface); {
 	case from != "":
 		return where + "%" + from
-	case value(c.Host_traddr) != "" && c.Transport != "fc":
-		return where + "%" + value(c.Host_traddr)
+	case value(c.HostTraddr) != "" && c.Transport != "fc":
+		return where + "%" + value(c.HostTraddr)
 	}
 	return where
 }

@@ -84,9 +84,9 @@ func (a *app) printLog(l client.DiscoveryLog) {
 			set  bool
 			name string
 		}{
-			{e.Secure_channel, "tls"},
-			{e.Security != nil && !e.Secure_channel, "offers " + value(e.Security)},
-			{e.Duplicate_information, "dupretinfo"},
+			{e.SecureChannel, "tls"},
+			{e.Security != nil && !e.SecureChannel, "offers " + value(e.Security)},
+			{e.DuplicateInformation, "dupretinfo"},
 			{e.Epcsd, "epcsd"},
 			{e.Skipped != nil, "skipped"},
 		} {
@@ -95,7 +95,7 @@ func (a *app) printLog(l client.DiscoveryLog) {
 			}
 		}
 		rows = append(rows, []string{
-			e.Subtype, value(e.Transport), hostPort(value(e.Traddr), value(e.Trsvcid)), fmt.Sprint(e.Port_id), controllerID(e.Cntlid), flags, e.Nqn,
+			e.Subtype, value(e.Transport), hostPort(value(e.Traddr), value(e.Trsvcid)), fmt.Sprint(e.PortId), controllerID(e.Cntlid), flags, e.Nqn,
 		})
 	}
 	if len(l.Entries) > 0 {

@@ -88,38 +88,38 @@ func (a *app) printDetails(controllers []client.Controller) {
 			}
 		}
 		state := c.State
-		if c.State == "connected" || c.State == "foreign" {
+		if c.State == "reconnecting" || c.State == "foreign" {
 			state = a.stateOf(c)
 		}
 		line("state", s.paint(colorOf(c), state)+" for "+a.ago(c.Since))
 		if c.Attempts > 0 {
 			line("attempts", fmt.Sprintf("%d failed", c.Attempts))
 		}
-		if c.Next_retry != nil {
-			line("next", "in "+a.until(*c.Next_retry))
+		if c.NextRetry != nil {
+			line("next", "in "+a.until(*c.NextRetry))
 		}
-		line("device", joined(" ", value(c.Device), value(c.Device_state)))
+		line("device", joined(" ", value(c.Device), value(c.DeviceState)))
 		line("unit", value(c.Unit))
 		line("owner", printable(value(c.Owner)))
-		if c.Last_error != nil {
-			line("last error", s.paint(bad, *c.Last_error))
-			if c.Error_since != nil && c.Error_count != nil {
-				line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.Error_count), "time", "times"), a.ago(*c.Error_since)))
+		if c.LastError != nil {
+			line("last error", s.paint(bad, *c.LastError))
+			if c.ErrorSince != nil && c.ErrorCount != nil {
+				line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.ErrorCount), "time", "times"), a.ago(*c.ErrorSince)))
 			}
 		}
 		for _, source := range c.Sources {
-			line("wished for by", source)
+			line("wished for by", source.Text)
 		}
-		if c.Retain_until != nil {
-			line("forgotten in", a.until(*c.Retain_until))
+		if c.RetainUntil != nil {
+			line("forgotten in", a.until(*c.RetainUntil))
 		}
-		if c.Log_read != nil && c.Log_entries != nil {
-			line("log page", fmt.Sprintf("%s, read %s ago", plural(int(*c.Log_entries), "entry", "entries"), a.ago(*c.Log_read)))
+		if c.LogRead != nil && c.LogEntries != nil {
+			line("log page", fmt.Sprintf("%s, read %s ago", plural(int(*c.LogEntries), "entry", "entries"), a.ago(*c.LogRead)))
 		}
 		line("transport", c.Transport)
 		line("address", hostPort(c.Traddr, value(c.Trsvcid)))
-		line("host address", value(c.Host_traddr))
-		line("interface", value(c.Host_iface))
+		line("host address", value(c.HostTraddr))
+		line("interface", value(c.HostIface))
 		line("host NQN", value(c.Hostnqn))
 		line("host ID", value(c.Hostid))
 		line("transport ID", c.Tid)
@@ -136,19 +136,17 @@ func title(c client.Controller) string {
 
 // healthy tells whether nothing is wrong with a controller.
 func healthy(c client.Controller) bool {
-	return c.State == "connected" && (c.Device_state == nil || *c.Device_state == "live")
+	return c.State == "connected"
 }
 
 // wrong tells whether somebody should look at a controller: it does not come up or has a name that is taken. What an
 // administrator wanted, and what is on its way without a failure, is not wrong.
 func wrong(c client.Controller) bool {
 	switch c.State {
-	case "collision":
+	case "collision", "reconnecting":
 		return true
-	case "connected":
-		return !healthy(c)
 	case "waiting", "connecting":
-		return c.Attempts > 0 || c.Last_error != nil
+		return c.Attempts > 0 || c.LastError != nil
 	}
 	return false
 }
@@ -168,22 +166,18 @@ func colorOf(c client.Controller) string {
 // stateOf is the state in words, with what matters in it.
 func (a *app) stateOf(c client.Controller) string {
 	switch c.State {
-	case "connected":
-		switch state := value(c.Device_state); state {
-		case "", "live":
-			return "connected"
-		case "connecting", "resetting":
-			return "connection broken, the kernel reconnects it"
-		default:
-			return "connected, " + state
+	case "reconnecting":
+		if state := value(c.DeviceState); state != "connecting" && state != "resetting" {
+			return "connection broken, " + state
 		}
+		return "connection broken, the kernel reconnects it"
 	case "waiting", "connecting", "parked":
 		text := c.State
 		if c.Attempts > 0 {
 			text += fmt.Sprintf(", %s failed", plural(int(c.Attempts), "attempt", "attempts"))
 		}
-		if c.Next_retry != nil {
-			text += ", next in " + a.until(*c.Next_retry)
+		if c.NextRetry != nil {
+			text += ", next in " + a.until(*c.NextRetry)
 		}
 		return text
 	case "foreign":

@@ -87,8 +87,8 @@ func (w *watcher) show(change client.Change) error {
 			continue
 		}
 		text := title(c) + ": " + joined(" ", w.stateOf(c), w.phaseOf(c), value(c.Device))
-		if c.Last_error != nil && c.State == "waiting" {
-			text += ": " + *c.Last_error
+		if c.LastError != nil && c.State == "waiting" {
+			text += ": " + *c.LastError
 		}
 		if err := w.say(colorOf(c), text); err != nil {
 			return err

@@ -159,12 +159,12 @@ func (p *statusPrinter) whatIsWrong(c client.Controller) string {
 	switch {
 	case c.State == "collision":
 		return "not connected: another controller has the same unit name"
-	case c.State == "connected":
+	case c.State == "reconnecting":
 		return p.stateOf(c)
-	case c.Last_error != nil:
+	case c.LastError != nil:
 		// Those who suffer the same at different addresses belong together; the addresses are shown with each.
 		where := strings.NewReplacer(hostPort(c.Traddr, value(c.Trsvcid)), "the target", c.Traddr, "the target")
-		return "not connected: " + where.Replace(*c.Last_error)
+		return "not connected: " + where.Replace(*c.LastError)
 	}
 	return "not connected: it does not stay connected"
 }
@@ -172,10 +172,10 @@ func (p *statusPrinter) whatIsWrong(c client.Controller) string {
 // progress says what is done about it.
 func (p *statusPrinter) progress(c client.Controller) string {
 	switch {
-	case c.State == "connected":
+	case c.State == "reconnecting":
 		return joined(" ", value(c.Device), "since", p.ago(c.Since))
-	case c.Next_retry != nil:
-		return fmt.Sprintf("%s, next in %s", plural(int(c.Attempts), "attempt", "attempts"), p.until(*c.Next_retry))
+	case c.NextRetry != nil:
+		return fmt.Sprintf("%s, next in %s", plural(int(c.Attempts), "attempt", "attempts"), p.until(*c.NextRetry))
 	case c.State == "connecting":
 		return fmt.Sprintf("%s, trying now", plural(int(c.Attempts), "attempt", "attempts"))
 	}
@@ -269,13 +269,13 @@ func ownSource(c client.Controller) string {
 		return ""
 	}
 	for _, s := range c.Sources {
-		if strings.HasPrefix(s, "log page of ") {
+		switch {
+		case s.Kind == "log":
 			continue
+		case s.File != nil:
+			return *s.File
 		}
-		if i := strings.LastIndexByte(s, ':'); i > 0 && strings.Trim(s[i+1:], "0123456789") == "" {
-			return s[:i]
-		}
-		return s
+		return s.Text
 	}
 	return ""
 }
@@ -401,7 +401,7 @@ func alike(n *node) string {
 	_, calm := n.size()
 	what := n.State
 	switch {
-	case wrong(n.Controller) && n.State == "connected":
+	case n.State == "reconnecting":
 		what = "with a broken connection"
 	case wrong(n.Controller):
 		what = "not connected"
@@ -428,8 +428,8 @@ func (p *statusPrinter) cells(r row) [5]string {
 
 // shortState is a word for the tree: what is wrong was said above.
 func (a *app) shortState(c client.Controller) string {
-	if c.State == "connected" && c.Device_state != nil {
-		return *c.Device_state
+	if (c.State == "connected" || c.State == "reconnecting") && c.DeviceState != nil {
+		return *c.DeviceState
 	}
 	return c.State
 }

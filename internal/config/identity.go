@@ -22,6 +22,9 @@ const uuidNQN = "nqn.2014-08.org.nvmexpress:uuid:"
 // systemd-id128(1) takes: 6d1f0c5b2e8a4f3c9b7d51e04a86c2f9.
 const appID = "\x6d\x1f\x0c\x5b\x2e\x8a\x4f\x3c\x9b\x7d\x51\xe0\x4a\x86\xc2\xf9"
 
+// FromMachineID is where the identity of a host comes from that was given none.
+const FromMachineID = "derived from the machine ID"
+
 // errNoUUID says how a host ID looks.
 var errNoUUID = errors.New("it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
 
@@ -243,7 +246,7 @@ func (r *resolver) use(own *persona, s *source) {
 func (i identity) nqnFrom() string {
 	switch {
 	case i.derived:
-		return "derived from the machine ID"
+		return FromMachineID
 	case i.nqnGiven:
 		return i.nqnFile
 	}
@@ -253,7 +256,7 @@ func (i identity) nqnFrom() string {
 func (i identity) idFrom() string {
 	switch {
 	case i.derived:
-		return "derived from the machine ID"
+		return FromMachineID
 	case i.idGiven:
 		return i.idFile
 	}

@@ -67,7 +67,6 @@ func TestIdentity(t *testing.T) {
 			name:  "derived from the machine ID",
 			files: map[string]string{machineFile: machine, configFile: one},
 			nqn:   uuidNQN + fromMachine, id: fromMachine,
-			warnings: []string{"/etc/nvme/hostnqn: the file does not exist, and no hostid: using " + uuidNQN + fromMachine + ", derived from the machine ID"},
 		},
 		{name: "none, and nothing to connect", files: map[string]string{machineFile: "uninitialized\n"}},
 		{

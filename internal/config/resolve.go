@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -356,9 +355,6 @@ func (r *resolver) unconfigured(sources []*source) {
 		}
 	}
 	r.out.Found = found.found(set)
-	if r.known.derived && slices.ContainsFunc(r.personas, func(p persona) bool { return p.nqn == r.known.nqn }) {
-		r.out.Warnings = append(r.out.Warnings, fmt.Sprintf("%s: the file does not exist, and no hostid: using %s, derived from the machine ID", r.known.nqnFile, r.known.nqn))
-	}
 }
 
 // add puts a connection in force that file asks for.

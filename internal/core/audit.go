@@ -80,12 +80,10 @@ func (m *Machine) snapshot(ev Snapshot) {
 		m.complainOf(&m.unitsErr, slog.LevelWarn, "cannot ask systemd for the units, nothing is connected until it answers: "+ev.UnitsErr)
 	}
 	m.compareStopped(ev)
-	if ev.UnitsKnown {
-		m.compareStopping(ev, asked)
-	}
 	if !m.audited {
 		m.findOrphans(ev)
 		m.audited, m.stale = true, true
+		m.preview()
 	}
 	m.compareDevices(ev, asked)
 	m.all(func(t *target) {
@@ -94,6 +92,7 @@ func (m *Machine) snapshot(ev Snapshot) {
 		}
 	})
 	if ev.UnitsKnown {
+		m.compareStopping(ev, asked) // after what is found lost only now, whose inspection has to know of the stop
 		m.findLeft(asked)
 		m.restoreRecords(ev, asked)
 	}
@@ -200,6 +199,9 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 		}
 		m.setActive(u, info.Active == "active" || info.Active == "reloading", info.Argv)
 		u.begins, u.unsure = info.begins(), false
+		if u.active && info.Job == "" {
+			u.foreign = "" // somebody else's job is over, and its end was not heard
+		}
 		if t := m.user(info.Name); t != nil && t.is(unknown) && info.Active == "activating" {
 			m.inspect(t, afterExists) // our job goes on, only its end will not be told
 		}

@@ -29,6 +29,7 @@ func (m *Machine) nbftLoaded(ev NBFTLoaded) {
 		return
 	}
 	m.boot.connections, m.stale = connections, true
+	m.preview()
 }
 
 // agreed returns the connections of all tables, of which those that are one get the security that any of their tables asks for.
@@ -168,4 +169,15 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 		}
 	}
 	return false
+}
+
+// sourcesAreBack has connections of the tables made from the addresses that the firmware used, where those were missing and
+// have come back: a path that was given up for another one is a path again.
+func (m *Machine) sourcesAreBack(ev Kick) {
+	for id := range m.boot.anySource {
+		if (ev.Transport == "" || ev.Transport == id.Transport) && (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr) {
+			delete(m.boot.anySource, id)
+			m.stale = true
+		}
+	}
 }

@@ -132,7 +132,7 @@ func (m *Machine) wantStatic() []tid.TID {
 		if w, ok := m.addressed(c.Host, c.Wish); ok && m.permitted(c, w) {
 			found := m.cfg.Discovered
 			found.Secrets = w.Secrets
-			want(w, "NBFT: "+c.From, true, found, "")
+			want(w, BootSource+c.From, true, found, "")
 		}
 	}
 	boots := len(list)

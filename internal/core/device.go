@@ -8,17 +8,22 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // device is a controller of this host as it was last read.
 type device struct {
 	Device
+	entered uint64 // counts readings taken in: the indexes have devices in this order
 	touched uint64
 	users   []*target // bound to it, in their order; Machine.setDevice alone changes it
 	reading reading   // of its log page
 
 	ownerLogged time.Time // when its missing owner was last logged
+
+	down time.Time // since when it has been seen not to be live; zero while it is
+	back time.Time // when it was seen live again after that; zero if it has always been
 
 	changed bool // Machine.View has to look at it
 	gone    bool
@@ -27,6 +32,7 @@ type device struct {
 // devices are all controllers and their indexes, which put and remove alone change.
 type devices struct {
 	byName  map[string]*device
+	entered uint64               // how many readings were taken in
 	removed map[string]uint64    // number of the last remove uevent of a name
 	at      map[place][]*device  // by what they may serve
 	ofUnit  map[string][]*device // by the unit on record
@@ -80,6 +86,8 @@ func (ds *devices) put(d *device, r Device) {
 		ds.unlist(d)
 	}
 	d.Device = r
+	ds.entered++
+	d.entered = ds.entered
 	ds.byName[d.Name] = d
 	for _, p := range d.places() {
 		ds.at[p] = append(ds.at[p], d)
@@ -220,9 +228,10 @@ func (m *Machine) record(r Device) *device {
 	if u := m.units.byName[r.Unit]; u != nil {
 		u.had = true
 	}
-	if before.Owner != d.Owner {
+	m.noteState(d)
+	if before.Owner != d.Owner || before.State != d.State || before.LossTimeout != d.LossTimeout {
 		for _, t := range d.users {
-			m.change(t) // views show the owner
+			m.change(t) // views show these
 		}
 	}
 	if m.foreign(d) {
@@ -238,6 +247,51 @@ func (m *Machine) record(r Device) *device {
 		}
 	}
 	return d
+}
+
+// noteState notes since when a controller has not been live.
+func (m *Machine) noteState(d *device) {
+	switch {
+	case d.State != "live" && d.down == never:
+		d.down = m.now
+		m.logUsers(d, KindReconnecting, "the connection is broken, the kernel reconnects it"+d.patience())
+	case d.State == "live" && d.down != never:
+		took := ""
+		if down := m.now.Sub(d.down).Round(time.Second); down > 0 {
+			took = " after " + down.String()
+		}
+		m.logUsers(d, KindReconnected, "the kernel has reconnected it"+took)
+		d.down, d.back = never, m.now
+	}
+}
+
+// logUsers writes about each target that is connected by a controller.
+func (m *Machine) logUsers(d *device, kind Kind, msg string) {
+	for _, t := range d.users {
+		if t.state == Connected {
+			m.log(slog.LevelInfo, kind, t, msg)
+		}
+	}
+}
+
+// reconnectUntil returns when the kernel gives a controller up that is not live, about; never where ctrl_loss_tmo is off or
+// unknown.
+func (d *device) reconnectUntil() time.Time {
+	if d.down == never || d.LossTimeout <= 0 {
+		return never
+	}
+	return d.down.Add(d.LossTimeout)
+}
+
+// patience is how long the kernel reconnects a controller, in words.
+func (d *device) patience() string {
+	switch {
+	case d.LossTimeout > 0:
+		return " for up to " + timespan.Format(d.LossTimeout)
+	case d.LossTimeout < 0:
+		return " until it succeeds"
+	}
+	return ""
 }
 
 // plausible reports whether the unit on record for a device may have connected it. Names are given out again at once: a
@@ -294,6 +348,13 @@ func (m *Machine) deviceSeen(ev DeviceSeen) {
 	m.bind(d)
 }
 
+// deviceNoticed takes in what a look at a controller found that no uevent told of.
+func (m *Machine) deviceNoticed(ev DeviceNoticed) {
+	if d := m.record(ev.Device); d != nil {
+		m.bind(d)
+	}
+}
+
 func (m *Machine) deviceRemoved(ev DeviceRemoved) {
 	m.devices.removed[ev.Name] = max(m.devices.removed[ev.Name], ev.Seq)
 	if d := m.devices.byName[ev.Name]; d != nil && ev.Seq > d.Seq {
@@ -330,9 +391,7 @@ func (m *Machine) gone(d *device) {
 	if d.Unit == "" || m.foreign(d) || t != nil { // a target's own states see to its unit
 		return
 	}
-	if u := m.units.byName[d.Unit]; u == nil || u.foreign != "stop" {
-		m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
-	}
+	m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 }
 
 // lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is

@@ -106,6 +106,9 @@ type (
 		Why         string // for people: connected, rediscover, log page changed
 		Reconnected bool   // the kernel has lost the discovery controller and connected it again: its event rediscover, once each time
 	}
+	// DeviceNoticed is a controller whose state in sysfs is not the one that the machine knows, as a regular look at it found:
+	// the kernel sends no uevent when a connection breaks.
+	DeviceNoticed struct{ Device Device }
 	// DeviceRemoved is the remove uevent of a fabrics controller.
 	DeviceRemoved struct {
 		Name string
@@ -199,6 +202,7 @@ func (ExclusionsLoaded) event() {}
 func (Snapshot) event()         {}
 func (SnapshotFailed) event()   {}
 func (DeviceSeen) event()       {}
+func (DeviceNoticed) event()    {}
 func (DeviceRemoved) event()    {}
 func (EventsLost) event()       {}
 func (ProbeDone) event()        {}

@@ -1,8 +1,10 @@
 package core
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
@@ -63,6 +65,217 @@ func TestHostIDDerived(t *testing.T) {
 	s := newStage(t, table, filed())
 	s.expect(s.step(ProbeDone{Target: peer("192.0.2.7")}),
 		"start --transport=tcp --traddr=192.0.2.7 --trsvcid=4420 --nqn=nqn.other --hostnqn=nqn.host --hostid="+hostID)
+}
+
+// pairDevice is a controller of somebody else's with a host NQN and a host ID.
+func pairDevice(name, nqn, id string) Device {
+	d := Device{Owner: "csi", Seq: 7}
+	d.Name, d.Transport, d.Traddr, d.Trsvcid, d.NQN, d.State = name, tid.TCP, "192.0.2.99", "4420", "nqn."+name, "live"
+	d.HostNQN, d.HostID = nqn, id
+	return d
+}
+
+func TestHalfOfPair(t *testing.T) {
+	const upper, lower = "nqn.2014-08.org.nvmexpress:uuid:ABCDEF00-0000-0000-0000-000000000001", "nqn.2014-08.org.nvmexpress:uuid:abcdef00-0000-0000-0000-000000000001"
+	for _, test := range []struct {
+		pair, has hostPair
+		want      bool
+	}{
+		{hostPair{"nqn.host", "id"}, hostPair{"nqn.host", "id"}, false},
+		{hostPair{"nqn.host", "id"}, hostPair{"nqn.host", "other"}, true},
+		{hostPair{"nqn.host", "id"}, hostPair{"nqn.other", "id"}, true},
+		{hostPair{"nqn.host", "id"}, hostPair{"nqn.other", "other"}, false},
+		{hostPair{"nqn.host", "ABC"}, hostPair{"nqn.other", "abc"}, true},
+		{hostPair{"nqn.host", "ABC"}, hostPair{"nqn.host", "abc"}, false},
+		{hostPair{upper, "id"}, hostPair{lower, "id"}, false},
+		{hostPair{upper, "id"}, hostPair{lower, "other"}, true},
+		{hostPair{"nqn.host", ""}, hostPair{"nqn.host", "id"}, true},
+		{hostPair{"", ""}, hostPair{"nqn.host", "id"}, false},
+	} {
+		d := &device{Device: pairDevice("nvme3", test.has.nqn, test.has.id)}
+		if got := test.pair.half(d); got != test.want {
+			t.Errorf("%v and %v: %v, want %v", test.pair, test.has, got, test.want)
+		}
+	}
+}
+
+// The host ID that a host NQN is in use with is that of a controller, whoever connected it, before that of the boot firmware's
+// table.
+func TestHostIDInUse(t *testing.T) {
+	nothing := NBFTLoaded{}
+	derived := bootedAs("derived")
+	derived.Connections[0].Derived = true
+	otherNQN := bootedAs("table")
+	otherNQN.Connections[0].Wish.TID.HostNQN = "nqn.other"
+	for _, test := range []struct {
+		name    string
+		table   NBFTLoaded
+		has     []hostPair // of nvme3, nvme2 and so on downwards
+		want    string
+		because string
+	}{
+		{"nothing", nothing, nil, "", ""},
+		{"a controller", nothing, []hostPair{{"nqn.host", "a"}}, "a", "nvme3 is connected"},
+		{"two of one pair", nothing, []hostPair{{"nqn.host", "a"}, {"nqn.host", "a"}}, "a", "nvme2 is connected"},
+		{"two of one pair, spelled in two ways", nothing, []hostPair{{"nqn.host", "a"}, {"nqn.host", "A"}}, "a", "nvme2 is connected"},
+		{"two IDs", nothing, []hostPair{{"nqn.host", "a"}, {"nqn.host", "b"}}, "b", "nvme2 is connected"},
+		{"another NQN", nothing, []hostPair{{"nqn.other", "a"}}, "", ""},
+		{"a controller that shows no ID", nothing, []hostPair{{"nqn.host", ""}}, "", ""},
+		{"one that shows none and one that does", nothing, []hostPair{{"nqn.host", "a"}, {"nqn.host", ""}}, "a", "nvme3 is connected"},
+		{"the table", bootedAs("table"), nil, "table", "the firmware's table /sys/firmware/acpi/tables/NBFT boots this host"},
+		{"the table and another NQN", bootedAs("table"), []hostPair{{"nqn.other", "a"}}, "table", "the firmware's table /sys/firmware/acpi/tables/NBFT boots this host"},
+		{"the table and a controller", bootedAs("table"), []hostPair{{"nqn.host", "a"}}, "a", "nvme3 is connected"},
+		{"the table and a controller that shows no ID", bootedAs("table"), []hostPair{{"nqn.host", ""}}, "table", "the firmware's table /sys/firmware/acpi/tables/NBFT boots this host"},
+		{"the table of another NQN", otherNQN, nil, "", ""},
+		{"a table without an ID", bootedAs(""), nil, "", ""},
+		{"a table whose ID was derived", derived, nil, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, test.table)
+			for i, pair := range test.has {
+				s.step(DeviceSeen{Device: pairDevice(fmt.Sprintf("nvme%d", 3-i), pair.nqn, pair.id)})
+			}
+			id, by := s.m.hostIDInUse("nqn.host")
+			because := ""
+			if by != nil {
+				because = by()
+			}
+			if id != test.want || because != test.because {
+				t.Errorf("got %q because %q, want %q because %q", id, because, test.want, test.because)
+			}
+		})
+	}
+	s := newStage(t)
+	s.step(DeviceSeen{Device: pairDevice("nvme3", "", "a")})
+	if id, _ := s.m.hostIDInUse(""); id != "" {
+		t.Errorf("a wish without a host NQN: got %q", id)
+	}
+}
+
+// The wish is connected with the ID in use, under the name of its own TID, and the warning is not repeated until another ID is in use.
+func TestOtherHostIDIsToldOnce(t *testing.T) {
+	s := newStage(t, filed())
+	attempt := func() (warned int, id string) {
+		t.Helper()
+		s.now = s.now.Add(time.Hour)
+		for _, line := range append(s.step(Tick{}), s.step(ProbeDone{Target: peer("192.0.2.7")})...) {
+			if strings.Contains(line, "connecting with hostid") {
+				warned++
+			}
+			if _, after, found := strings.Cut(line, "--hostid="); found {
+				id = after
+			}
+		}
+		unit := filed().Config.Connections[0].Wish.TID.UnitName()
+		s.step(JobDone{Unit: unit, Op: OpStart, Outcome: "failed", Failure: failure(5)})
+		return warned, id
+	}
+	for i, step := range []struct {
+		ev     Event
+		warned int
+		id     string
+	}{
+		{Tick{}, 0, hostID},
+		{DeviceSeen{Device: pairDevice("nvme3", "nqn.host", "other")}, 1, "other"},
+		{Tick{}, 0, "other"},
+		{DeviceRemoved{Name: "nvme3", Seq: 8}, 0, hostID},
+		{DeviceSeen{Device: pairDevice("nvme4", "nqn.host", "other")}, 0, "other"},
+		{DeviceRemoved{Name: "nvme4", Seq: 9}, 0, hostID},
+		{DeviceSeen{Device: pairDevice("nvme5", "nqn.host", "third")}, 1, "third"},
+		{DeviceRemoved{Name: "nvme5", Seq: 10}, 0, hostID},
+		{DeviceSeen{Device: pairDevice("nvme6", "nqn.host", strings.ToUpper(hostID))}, 0, hostID},
+	} {
+		s.step(step.ev)
+		if warned, id := attempt(); warned != step.warned || id != step.id {
+			t.Errorf("attempt %d: %d warnings, host ID %q, want %d, %q", i+1, warned, id, step.warned, step.id)
+		}
+	}
+}
+
+// When the last controller of a pair goes, what the kernel may have refused because of it is tried at once, whatever its back-off.
+func TestHostFreed(t *testing.T) {
+	target := filed().Config.Connections[0].Wish
+	table := bootedAs("table")
+	for _, test := range []struct {
+		name  string
+		table NBFTLoaded
+		left  []hostPair // of controllers besides the one that goes
+		gone  hostPair
+		soon  bool
+	}{
+		{"the same NQN with another ID", NBFTLoaded{}, nil, hostPair{"nqn.host", "other"}, true},
+		{"the same ID with another NQN", NBFTLoaded{}, nil, hostPair{"nqn.other", hostID}, true},
+		{"in capital letters", NBFTLoaded{}, nil, hostPair{"nqn.other", strings.ToUpper(hostID)}, true},
+		{"the same pair", NBFTLoaded{}, nil, hostPair{"nqn.host", hostID}, false},
+		{"another pair", NBFTLoaded{}, nil, hostPair{"nqn.other", "other"}, false},
+		{"one that shows no ID", NBFTLoaded{}, nil, hostPair{"nqn.other", ""}, false},
+		{"not the last one", NBFTLoaded{}, []hostPair{{"nqn.other", hostID}}, hostPair{"nqn.other", hostID}, false},
+		{"the last one of two pairs", NBFTLoaded{}, []hostPair{{"nqn.third", hostID}}, hostPair{"nqn.other", hostID}, true},
+		{"the ID of the table with another NQN", table, nil, hostPair{"nqn.other", "table"}, true},
+		{"the ID of the wish with another NQN, while the table's is in use", table, nil, hostPair{"nqn.other", hostID}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, test.table, filed())
+			for i, pair := range append(test.left, test.gone) {
+				s.step(DeviceSeen{Device: pairDevice(fmt.Sprintf("nvme%d", i), pair.nqn, pair.id)})
+			}
+			for range 5 { // until the next attempt is far away
+				s.step(ProbeDone{Target: peer("192.0.2.7")})
+				s.step(JobDone{Unit: target.TID.UnitName(), Op: OpStart, Outcome: "failed", Failure: failure(22)})
+				s.now = s.m.targets.byTID[target.TID].timer.when
+				s.step(Tick{})
+			}
+			s.step(ProbeDone{Target: peer("192.0.2.7"), Err: "no"})
+			before := s.m.targets.byTID[target.TID].timer.when
+			s.step(DeviceRemoved{Name: fmt.Sprintf("nvme%d", len(test.left)), Seq: 8})
+			got := s.m.targets.byTID[target.TID]
+			if soon := got.timer.when.Equal(s.now.Add(kickDelay)); soon != test.soon || !soon && got.timer.when != before {
+				t.Errorf("tried in %v, was to be in %v; at once: %v, want %v", got.timer.when.Sub(s.now), before.Sub(s.now), soon, test.soon)
+			}
+			if fresh := got.attempts == 0; fresh != test.soon {
+				t.Errorf("%d failed attempts", got.attempts)
+			}
+		})
+	}
+}
+
+// A target that waits for the turn of another orchestrator, or was not refused, is left as it is when a pair is free.
+func TestHostFreedLeavesAlone(t *testing.T) {
+	w := filed().Config.Connections[0].Wish
+	theirs := deviceOf(w, "nvme1", 7)
+	theirs.Owner, theirs.Unit, theirs.HostNQN, theirs.HostID = "stas", "", "nqn.host", hostID
+	s := found(t, Snapshot{Devices: []Device{pairDevice("nvme0", "nqn.other", hostID), theirs}}, w)
+	s.step(DeviceRemoved{Name: "nvme1", Seq: 8})
+	t1 := s.m.targets.byTID[w.TID]
+	if t1.state != Waiting || !t1.notBefore.After(s.now) {
+		t.Fatalf("it is %v until %v", t1.state, t1.notBefore.Sub(s.now))
+	}
+	before := t1.timer.when
+	s.step(DeviceRemoved{Name: "nvme0", Seq: 9})
+	if t1.timer.when != before {
+		t.Errorf("tried in %v, want in %v", t1.timer.when.Sub(s.now), before.Sub(s.now))
+	}
+
+	s = newStage(t, configured(wish.Wish{Owner: wish.OwnerDiscoverd, TID: w.TID}))
+	s.step(DeviceSeen{Device: pairDevice("nvme0", "nqn.other", hostID)})
+	s.expect(s.step(DeviceRemoved{Name: "nvme0", Seq: 9}))
+	if got := s.m.targets.byTID[w.TID]; got.state != Connecting {
+		t.Errorf("it is %v, want connecting as before", got.state)
+	}
+}
+
+// Pairs are in one order whatever the order of the wishes.
+func TestPairsInOrder(t *testing.T) {
+	cfg := config.Config{Settings: config.Defaults()}
+	for i, pair := range []hostPair{{"nqn.b", "1"}, {"nqn.a", "2"}, {"nqn.a", "1"}, {"nqn.a", "2"}} {
+		w := vol1
+		w.TID.NQN, w.TID.HostNQN, w.TID.HostID = fmt.Sprintf("nqn.vol%d", i), pair.nqn, pair.id
+		cfg.Connections = append(cfg.Connections, config.Connection{Wish: w, From: "discoverd.conf:3"})
+	}
+	s := newStage(t, ConfigLoaded{cfg})
+	if got, want := fmt.Sprint(s.m.targets.pairs()), "[{nqn.a 1} {nqn.a 2} {nqn.b 1}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 // What the boot firmware's table wants authenticated is not connected without a secret, by whatever source it is named, and

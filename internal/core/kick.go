@@ -46,6 +46,7 @@ func newKicks() map[string]*kicked {
 
 // kick schedules one retry of what waits on a transport, however many reasons come within the delay.
 func (m *Machine) kick(ev Kick) {
+	m.sourcesAreBack(ev)
 	for _, transport := range transports {
 		k := m.kicks[transport]
 		if ev.Transport != "" && ev.Transport != transport {
@@ -88,8 +89,8 @@ func (k Kick) serves(t tid.TID) bool {
 	case t.HostIface != "" && t.HostIface != k.Iface:
 		return false
 	case t.HostTraddr != "":
-		from, err := netip.ParseAddr(t.HostTraddr)
-		return err != nil || slices.ContainsFunc(k.Addrs, func(a netip.Addr) bool { return a.WithZone("").Unmap() == from.WithZone("").Unmap() })
+		_, err := netip.ParseAddr(t.HostTraddr)
+		return err != nil || k.has(t.HostTraddr)
 	case t.HostIface != "":
 		return true
 	case err != nil: // a host name
@@ -98,6 +99,12 @@ func (k Kick) serves(t tid.TID) bool {
 		return to.Zone() == k.Iface
 	}
 	return slices.ContainsFunc(k.Addrs, func(a netip.Addr) bool { return sameScope(a.Unmap(), to.Unmap()) })
+}
+
+// has reports whether the interface has an address.
+func (k Kick) has(addr string) bool {
+	want, err := netip.ParseAddr(addr)
+	return err == nil && slices.ContainsFunc(k.Addrs, func(a netip.Addr) bool { return a.WithZone("").Unmap() == want.WithZone("").Unmap() })
 }
 
 // sameScope reports whether packets to an address may leave with the other as their source.

@@ -41,6 +41,8 @@ const (
 	KindShutdownOff                    // and does not after all
 	KindKicked                         // what waits is tried now, for a reason
 	KindOwnerRestored                  // the registry lost that a controller is ours
+	KindReconnecting                   // the connection of a controller broke, and the kernel reconnects it
+	KindReconnected                    // and it has
 	kinds
 )
 

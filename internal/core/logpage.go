@@ -25,7 +25,8 @@ const (
 type dc struct {
 	page     *Page // last good log page; setPage alone changes it
 	pageRead time.Time
-	judging  Origin            // by which the page is being judged anew; the zero Origin if it is not
+	judging  Origin            // by which a page is being judged anew; the zero Origin if it is not
+	judged   *Page             // the page that is, or was last
 	found    config.Discovered // parameters of the wishes that it makes
 	heard    bool              // read once, or failed once: SPEC 7.8 waits for that
 
@@ -229,7 +230,7 @@ func (m *Machine) judgeAnew(t *target) {
 	if t.page == nil || t.page.origin == o || t.judging == o {
 		return
 	}
-	t.judging = o
+	t.judging, t.judged = o, t.page
 	m.emit(Judge{TID: t.wish.TID, Page: t.page, Origin: o})
 }
 
@@ -238,7 +239,7 @@ func (m *Machine) judged(ev Judged) {
 	if t == nil || t.judging != ev.Page.origin {
 		return
 	}
-	t.judging = Origin{}
+	t.judging, t.judged = Origin{}, nil
 	if ev.Page.before == t.page {
 		m.setPage(t, ev.Page)
 	}
@@ -385,8 +386,12 @@ func (m *Machine) decideOrphans() {
 	}
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]
+		needed, u := m.needs(unit), m.units.byName[unit]
+		if !needed && u != nil && u.contested() { // the look at it after somebody else's job leads here again
+			continue
+		}
 		delete(m.orphans, unit)
-		if m.needs(unit) { // it was wanted and connected meanwhile
+		if needed { // it was wanted and connected meanwhile
 			continue
 		}
 		why := "it has no controller, and nothing is to be connected by it"

@@ -30,6 +30,7 @@ const (
 // Machine is the state of the daemon. One goroutine calls Step. Its parts each have a file of their own, which says what
 // always holds of them.
 type Machine struct {
+	random *rand.PCG // what rng draws from
 	rng    *rand.Rand
 	policy Backoff
 	now    time.Time
@@ -76,8 +77,10 @@ type Machine struct {
 // New returns a machine that knows nothing yet. seed makes the jitter of its back-off; equal seeds and equal events give
 // equal effects.
 func New(seed uint64) *Machine {
+	random := rand.NewPCG(seed, 0)
 	m := &Machine{
-		rng:     rand.New(rand.NewPCG(seed, 0)),
+		random:  random,
+		rng:     rand.New(random),
 		policy:  FullJitter,
 		targets: newTargets(), devices: newDevices(), units: newUnits(), desired: newDesired(), kicks: newKicks(),
 		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
@@ -124,6 +127,8 @@ func (m *Machine) receive(ev Event) {
 		m.snapshotFailed(ev)
 	case DeviceSeen:
 		m.deviceSeen(ev)
+	case DeviceNoticed:
+		m.deviceNoticed(ev)
 	case DeviceRemoved:
 		m.deviceRemoved(ev)
 	case EventsLost:
@@ -254,6 +259,7 @@ func (m *Machine) configLoaded(ev ConfigLoaded) {
 		m.log(slog.LevelError, KindConfigRefused, nil, errorsIn(n)+": what is concerned is as it was when it was right, or not connected; the rest is in force")
 	}
 	m.told = counts{} // which tells of errors in the configuration too
+	m.preview()
 	m.armKickstart()
 	if !reload {
 		m.at(&m.auditTimer, m.now)

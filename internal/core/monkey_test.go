@@ -418,6 +418,9 @@ func (k *monkey) outside() Event {
 				}
 			}
 			k.devs[name] = d
+			if k.chance(0.3) {
+				return DeviceNoticed{d}
+			}
 			return DeviceSeen{Device: d, Reconnected: k.chance(0.3)}
 		}
 	case 11:
@@ -704,6 +707,12 @@ func (k *monkey) check(ev Event) {
 func (k *monkey) checkViews(live []*target, ev Event) {
 	m := k.m
 	v := m.View()
+	if !m.audited { // it shows what is configured
+		if v.Targets.Len() != len(m.views.preview) {
+			k.fault("view: shows %d, %d are configured after %T", v.Targets.Len(), len(m.views.preview), ev)
+		}
+		return
+	}
 	var shown []*TargetView
 	for t := range v.Targets.All() {
 		if t.Unit != "" {
@@ -841,6 +850,11 @@ func (k *monkey) refreshed() {
 }
 
 func runMonkey(t *testing.T, seed uint64, steps int) {
+	runMonkeyWith(t, seed, steps, func(*monkey, int) {})
+}
+
+// runMonkeyWith is runMonkey and calls after whenever something was done.
+func runMonkeyWith(t *testing.T, seed uint64, steps int, after func(k *monkey, done int)) {
 	k := &monkey{t: t, rng: rand.New(rand.NewPCG(seed, 7)), m: New(seed), now: time.Unix(1000, 0), devs: map[string]Device{}, units: map[string][]string{}, mirror: map[tid.TID]*TargetView{}, seen: map[string]int{}}
 	done := 0
 	defer func() {
@@ -869,6 +883,7 @@ func runMonkey(t *testing.T, seed uint64, steps int) {
 		if k.chance(0.02) {
 			k.refreshed()
 		}
+		after(k, done)
 	}
 }
 

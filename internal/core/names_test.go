@@ -130,6 +130,16 @@ func TestBootAddressByDHCP(t *testing.T) {
 	}
 }
 
+// The address comes back, as a lease does after the link was down: the path from it is wanted again.
+func TestBootAddressComesBack(t *testing.T) {
+	s := newStage(t, booted(true), ConfigLoaded{config.Config{Settings: config.Defaults()}})
+	pinned := probe.Target{Traddr: "192.0.2.1", Trsvcid: "4420", HostTraddr: "192.0.2.9"}
+	s.step(ProbeDone{Target: pinned, Err: "not ours", Errno: noSuchSource})
+	s.step(ProbeDone{Target: peer("192.0.2.1"), Err: "no route"})
+	s.expect(s.step(Kick{Transport: tid.TCP, Iface: "eth1", Addrs: addrs("192.0.2.8")}))
+	s.expect(s.step(Kick{Transport: tid.TCP, Iface: "eth0", Addrs: addrs("192.0.2.9")}), "log info: no longer wanted (tcp, 192.0.2.1, 4420, nqn.vol)", "probe 192.0.2.1:4420 from 192.0.2.9")
+}
+
 // The boot firmware names the host of a discovery controller instead of its address: it is resolved as a configured one is,
 // and what this host has lost of the firmware's binding is given up at each of its addresses.
 func TestBootHostName(t *testing.T) {

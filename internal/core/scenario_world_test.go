@@ -24,6 +24,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -48,6 +49,7 @@ const hostNQN = "nqn.host"
 //	  autoconnect on|off                           nvme-cli's automatic connects are (not) in force
 //	device nvmeN [NAME] [KEY=VALUE…]     a uevent of a controller; late: it was read before the last removal;
 //	                                     rediscover: the kernel has lost the discovery controller and connected it again
+//	notice nvmeN [KEY=VALUE…] [late]     a look at a controller finds it changed, of which no uevent told
 //	removed nvmeN [late]                 its remove uevent; late: it was meant for an earlier controller of the name
 //	probe ADDR [via=IFACE] ok|mute|TEXT  a probe is answered
 //	job NAME done [nvmeN [KEY=VALUE…]]   our job on a unit ends
@@ -180,7 +182,7 @@ func (w *world) do(c command) error {
 				return fmt.Errorf("%q: %v", line, err)
 			}
 		}
-	case "device":
+	case "device", "notice":
 		d, err := w.device(args)
 		if err != nil {
 			return err
@@ -189,6 +191,10 @@ func (w *world) do(c command) error {
 			d.Seq = w.removed[d.Name] - 1
 		} else {
 			w.devices[d.Name] = d
+		}
+		if word == "notice" {
+			w.step(DeviceNoticed{d})
+			return nil
 		}
 		w.step(DeviceSeen{Device: d, Reconnected: slices.Contains(args, "rediscover")})
 	case "removed":
@@ -583,6 +589,15 @@ func (w *world) device(words []string) (Device, error) {
 			if value == "connecting" {
 				d.SrcAddr, d.SrcIface = "", ""
 			}
+		case "ctrl-loss-tmo":
+			d.LossTimeout = -1
+			if value != "off" {
+				span, err := timespan.Parse(value)
+				if err != nil {
+					return d, err
+				}
+				d.LossTimeout = span
+			}
 		case "src-addr":
 			d.SrcAddr = value
 		case "src-iface":
@@ -926,7 +941,14 @@ func (w *world) advance(span time.Duration) error {
 func (w *world) table() {
 	w.m.all(func(t *target) {
 		name := w.nameOf(t)
-		line := fmt.Sprintf("%-10s %s", name, t.state)
+		shown := w.m.viewOf(t)
+		line := fmt.Sprintf("%-10s %s", name, shown.State)
+		if shown.State == Reconnecting {
+			line += " since " + w.since(shown.Since)
+			if until := shown.ReconnectUntil; !until.IsZero() {
+				line += " until " + w.since(until)
+			}
+		}
 		if !t.is(idle) {
 			line += ", " + t.attempt.step.String()
 		}

@@ -13,8 +13,11 @@ const (
 	Waiting State = iota
 	// Connecting: an attempt is under way.
 	Connecting
-	// Connected: its controller is known; in sysfs it is live, resetting, or the kernel itself reconnects it.
+	// Connected: its controller is known. In views it is live; the machine does not tell it from Reconnecting.
 	Connected
+	// Reconnecting: its controller is known and not live: the kernel reconnects it, or gives it up. It is a state of views
+	// alone, in which no target ever is: there is nothing to do about it.
+	Reconnecting
 	// Excluded: an entry of the exclusion list forbids the next connect.
 	Excluded
 	// Foreign: another orchestrator owns the controller that serves it.
@@ -29,7 +32,7 @@ const (
 	stateCount
 )
 
-var stateNames = [stateCount]string{"waiting", "connecting", "connected", "excluded", "foreign", "stopped", "parked", "collision"}
+var stateNames = [stateCount]string{"waiting", "connecting", "connected", "reconnecting", "excluded", "foreign", "stopped", "parked", "collision"}
 
 // String returns the state's name as SPEC section 7 spells it.
 func (s State) String() string { return stateNames[s] }

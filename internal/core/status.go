@@ -7,15 +7,12 @@ import (
 
 // counts are what the status line tells.
 type counts struct {
+	Counts
 	valid       bool
 	shutdown    bool
 	configured  bool
 	audited     bool
 	bus         bool
-	targets     int
-	state       [stateCount]int
-	retrying    int
-	unresolved  int
 	configFault int
 }
 
@@ -33,18 +30,10 @@ func (m *Machine) report() {
 }
 
 func (m *Machine) counts() counts {
-	m.targets.index()
-	c := counts{
-		valid: true, shutdown: m.shutdown, configured: m.configured, audited: m.audited, bus: m.bus, targets: m.Targets(),
-		unresolved: m.names.unresolved, configFault: len(m.cfg.Errors),
+	return counts{
+		Counts: m.counted(),
+		valid:  true, shutdown: m.shutdown, configured: m.configured, audited: m.audited, bus: m.bus, configFault: len(m.cfg.Errors),
 	}
-	for y, n := range m.targets.count {
-		c.state[y.state] += n
-		if y.retrying {
-			c.retrying += n
-		}
-	}
-	return c
 }
 
 func (c counts) String() string {
@@ -57,19 +46,20 @@ func (c counts) String() string {
 		return "looking at what is connected"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d controllers connected", c.state[Connected], c.targets+c.unresolved)
+	fmt.Fprintf(&b, "%d of %d controllers connected", c.Connected, c.Wanted)
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
-		{c.state[Connecting] + c.state[Waiting] - c.retrying, "connecting"},
-		{c.retrying, "retrying"},
-		{c.unresolved, "without an address"},
-		{c.state[Excluded], "excluded"},
-		{c.state[Foreign], "of other owners"},
-		{c.state[Stopped], "stopped"},
-		{c.state[Parked], "parked"},
-		{c.state[Collision], "with the unit name of another"},
+		{c.Reconnecting, "reconnecting"},
+		{c.Connecting + c.Waiting, "connecting"},
+		{c.Retrying, "retrying"},
+		{c.Unresolved, "without an address"},
+		{c.Collision, "with the unit name of another"},
+		{c.Excluded, "excluded"},
+		{c.Foreign, "of other owners"},
+		{c.Stopped, "stopped"},
+		{c.Parked, "parked"},
 	} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)

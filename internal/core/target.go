@@ -91,6 +91,7 @@ type tally struct {
 	counted   bool
 	state     State
 	retrying  bool   // Waiting after a failure
+	down      bool   // Connected, by a controller that is not live
 	transport string // of an idle one that waits, "" of any other
 	unheard   bool
 }
@@ -99,7 +100,10 @@ func (t *target) tally() tally {
 	if t.dropped {
 		return tally{}
 	}
-	now := tally{counted: true, state: t.state, retrying: t.state == Waiting && t.attempts > 0}
+	now := tally{
+		counted: true, state: t.state, retrying: t.state == Waiting && t.attempts > 0,
+		down: t.state == Connected && t.device.down != never,
+	}
 	if t.state == Waiting && t.is(idle) {
 		now.transport = t.wish.TID.Transport
 	}
@@ -212,7 +216,7 @@ func (m *Machine) setWish(t *target, w wish.Wish) {
 	}
 	if t.wish.TID != w.TID {
 		m.unlist(t)
-		t.judging = Origin{} // the answer would be for the old TID
+		t.judging, t.judged = Origin{}, nil // the answer would be for the old TID
 		m.targets.byTID[w.TID] = t
 		put(m.targets.byNQN, tid.FoldNQN(w.TID.NQN), t, true)
 		put(m.targets.ofPair, hostPair{w.TID.HostNQN, w.TID.HostID}, t, true)

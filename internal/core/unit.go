@@ -106,20 +106,29 @@ func (m *Machine) stop(name, why string) {
 	m.emit(StopUnit{Unit: name, Why: why})
 }
 
-// end stops a unit whose controller was lost, unless it has found another one by then: a restart by an administrator takes
-// whatever serves its wish, and that may be live.
+// contested reports whether somebody else's job runs on a unit, or ran and nobody has looked since: a restart by an administrator
+// takes whatever serves its wish, and a stop of ours would disconnect that.
+func (u *unit) contested() bool { return u.foreign != "" || u.begins }
+
+// end stops a unit whose controller was lost, unless it has found another one by then, or may be about to.
 func (m *Machine) end(name, why string) {
-	if !m.hasDevice(name) {
+	switch {
+	case m.hasDevice(name):
+	case m.unitOf(name).contested():
+		m.orphans[name] = ""
+	default:
 		m.stop(name, why)
 	}
 }
 
-// abandon stops a unit that nothing wants and that has no controller any more, now or when systemd can be talked to again.
-// device is what it had, "" if that is not known.
+// abandon stops a unit that nothing wants and that has no controller any more: now, when systemd can be talked to again, or
+// when somebody else's job on it is over. device is what it had, "" if that is not known.
 func (m *Machine) abandon(name, device, why string) {
 	u := m.units.byName[name]
 	switch {
 	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
+	case u.contested():
+		m.orphans[name] = "" // what is on record of its controller is forgotten
 	case !m.bus:
 		m.orphans[name] = device
 	default:
@@ -205,7 +214,9 @@ func (m *Machine) unitState(ev UnitState) {
 		m.setActive(u, true, ev.Info.Argv)
 		if ev.Info.Job == "" { // whatever stopped it is over
 			delete(m.stopping, ev.Unit)
-			u.foreign = ""
+			if !ev.Unread {
+				u.foreign = ""
+			}
 		}
 		if ev.Unread { // it may have a controller: the next inspection tells
 			return

@@ -12,10 +12,14 @@ import (
 // LogPageSource begins a source of TargetView that is a log page; the log form of its DC follows.
 const LogPageSource = "log page of "
 
+// BootSource begins a source of TargetView that is a table of the boot firmware.
+const BootSource = "NBFT: "
+
 // View is what the core knows at one moment, for people and other programs. Nothing in it ever changes, so that everybody
 // shares it.
 type View struct {
 	Status  string // the one line of STATUS=
+	Counts  Counts
 	Ready   bool
 	Bus     bool // systemd can be talked to
 	Targets TargetList
@@ -26,6 +30,7 @@ type View struct {
 }
 
 // TargetList is the targets of a view, in the order in which they were first wished for; names without an address come last.
+// Before the first comparison with the outside it is what is configured: all of it waits.
 type TargetList struct {
 	leaves [][]*TargetView // of leafSize each; nil where a target was forgotten
 	names  []*TargetView
@@ -59,16 +64,19 @@ type TargetView struct {
 	Unit        string // "" while it is only named by its host, which has no address yet
 	State       State
 	Phase       string    // what it waits for within its state; "idle" is nothing
-	Since       time.Time // when it came into the state
+	Since       time.Time // when it came into the state, as far as that was seen
 	Device      string    // nvmeN, "" without
-	Owner       string    // of the device, by the registry
-	Sources     []string
-	Attempts    int       // failed ones since it last stayed connected
-	Next        time.Time // of the next attempt, look or poll; zero is none
-	LastError   string
-	ErrorSince  time.Time
-	ErrorCount  int
-	RetainUntil time.Time // zero: its source is there
+	DeviceState string    // what sysfs said of the device when it was last looked at
+	// ReconnectUntil is when the kernel gives up a controller that it reconnects, about. Zero: it never does, or it is unknown.
+	ReconnectUntil time.Time
+	Owner          string // of the device, by the registry
+	Sources        []string
+	Attempts       int       // failed ones since it last stayed connected
+	Next           time.Time // of the next attempt, look or poll; zero is none
+	LastError      string
+	ErrorSince     time.Time
+	ErrorCount     int
+	RetainUntil    time.Time // zero: its source is there
 	// Page is a DC's last good log page, PageRead when it was read; nil and zero before the first.
 	Page     *Page
 	PageRead time.Time
@@ -85,6 +93,8 @@ type views struct {
 	stale  []*target
 	names  bool // names changed
 
+	preview []*TargetView // what is configured, before the first comparison
+
 	unwanted    map[string]*device
 	unexplained map[string]bool
 
@@ -99,7 +109,7 @@ func (m *Machine) View() View {
 		return v.last
 	}
 	v.lastOf = m.step
-	v.last.Status, v.last.Ready, v.last.Bus = m.status, m.ready, m.bus
+	v.last.Status, v.last.Ready, v.last.Bus, v.last.Counts = m.status, m.ready, m.bus, m.Counts()
 	m.viewTargets()
 	m.viewDevices()
 	return v.last
@@ -144,6 +154,9 @@ func (m *Machine) viewTargets() {
 			if len(n.wishes) == 0 {
 				list.names = append(list.names, viewOfName(n))
 			}
+		}
+		if !m.audited {
+			list.names = m.views.preview
 		}
 	}
 	list.n = m.Targets() + len(list.names)
@@ -229,12 +242,56 @@ func (m *Machine) viewOf(t *target) *TargetView {
 		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retention.when,
 		Page: t.page, PageRead: t.pageRead,
 	}
-	if t.device != nil {
-		v.Device, v.Owner = t.device.Name, t.device.Owner
+	if d := t.device; d != nil {
+		v.Device, v.DeviceState, v.Owner = d.Name, d.State, d.Owner
+		switch {
+		case t.state != Connected:
+		case d.down != never:
+			v.State, v.Since = Reconnecting, later(t.since, d.down)
+			v.ReconnectUntil = d.reconnectUntil()
+		default:
+			v.Since = later(t.since, d.back)
+		}
 	}
 	t.view = v
 	return v
 }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// preview makes the list of what is configured, for views before it is known what of it is connected.
+func (m *Machine) preview() {
+	if m.views.names = true; m.audited {
+		m.views.preview = nil
+		return
+	}
+	var list []*TargetView
+	in := map[tid.TID]bool{}
+	add := func(w wish.Wish, host, from string) {
+		if host != "" {
+			w.TID.Traddr = host
+		}
+		if !in[w.TID] {
+			in[w.TID] = true
+			list = append(list, &TargetView{Wish: w, State: Waiting, Phase: "starting", Since: m.now, Sources: []string{from}})
+		}
+	}
+	for _, c := range m.boot.connections {
+		add(c.Wish, c.Host, BootSource+c.From)
+	}
+	for _, c := range m.cfg.Connections {
+		add(c.Wish, c.Host, c.From)
+	}
+	m.views.preview = list
+}
+
+// Connected reports whether its controller is there, live or not.
+func (v *TargetView) Connected() bool { return v.State == Connected || v.State == Reconnecting }
 
 // viewOfName is the target that a name will stand for. Until it has an address, its wish shows the name in its place.
 func viewOfName(n *name) *TargetView {

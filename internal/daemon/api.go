@@ -2,14 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +37,8 @@ type backing struct {
 // machine is the part of a *core.Machine that the api looks at.
 type machine interface {
 	View() core.View
+	Counts() core.Counts
+	Ready() bool
 	Changed() ([]*core.TargetView, []tid.TID)
 }
 
@@ -57,12 +54,19 @@ type api struct {
 
 	// The loop's own:
 	answer core.Answer // of the last request
-	status string
+	service
 
 	// Whoever holds the one token of copying:
 	copying chan struct{}
 	copied  *server.State
 	begun   time.Time // when copied was asked for
+}
+
+// service is what Monitor tells of the service itself.
+type service struct {
+	status string
+	ready  bool
+	nbft   bool
 }
 
 func newAPI(b backing) *api {
@@ -113,6 +117,7 @@ func (a *api) listen(ctx context.Context) *net.UnixListener {
 // stepped looks at what a step did. The loop calls it.
 func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	step := a.steps.Add(1)
+	before := a.service
 	for _, e := range effects {
 		switch e := e.(type) {
 		case core.Answer:
@@ -123,8 +128,11 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	}
 	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
-	if len(changed)+len(removed) > 0 {
-		a.server.Publish(&server.Changes{Step: step, Changed: changed, Removed: removed, Status: a.status})
+	a.ready, a.nbft = a.machine.Ready(), a.settings().NBFT
+	if len(changed)+len(removed) > 0 || a.service != before {
+		a.server.Publish(&server.Changes{
+			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready, NBFT: a.nbft,
+		})
 	}
 }
 
@@ -218,19 +226,4 @@ func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
 		return nil, err
 	}
 	return a.metrics.snapshot().families(a.version, state.Targets), nil
-}
-
-// DeviceState implements server.Backend.
-func (a *api) DeviceState(device string) string {
-	if paths.CheckDevice(device) != nil {
-		return ""
-	}
-	state, err := os.ReadFile(filepath.Join(a.root.SysClassNVMe(), device, "state"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "gone"
-	case err != nil:
-		return "unknown"
-	}
-	return strings.TrimSpace(string(state))
 }

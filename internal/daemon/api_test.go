@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,6 +58,7 @@ func running(t testing.TB, n int) (*Daemon, context.Context) {
 		snap.Devices = append(snap.Devices, connectedAs(id, i+1))
 		snap.Units = append(snap.Units, core.UnitInfo{Name: id.UnitName(), Active: "active"})
 	}
+	d.effects.use(cfg)
 	begun := time.Now()
 	for _, ev := range []core.Event{core.BusUp{}, core.ConfigLoaded{Config: cfg}, snap} {
 		d.api.stepped(begun, ev, d.machine.Step(time.Now(), ev)) // and nothing is done about it
@@ -191,6 +193,7 @@ func TestAPI(t *testing.T) {
 		"nvme_discoverd_requestsmap[operation:retry]":            1,
 		"nvme_discoverd_requestsmap[operation:stop]":             1,
 		"nvme_discoverd_varlink_clientsmap[]":                    1,
+		"nvme_discoverd_wanted_controllersmap[kind:io]":          2,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics: %s", diff)
@@ -351,13 +354,14 @@ func TestLoopLatencyUnderLoad(t *testing.T) {
 	unasked := busy()
 	for _, method := range []struct {
 		name, parameters string
+		more             bool
 	}{
 		{name: "GetStatus"},
-		{name: "ListControllers"},
+		{name: "ListControllers", more: true},
 		{name: "GetController", parameters: `"target":"nvme2000"`},
-		{name: "ListDiscoveryLogs"},
+		{name: "ListDiscoveryLogs", more: true},
 		{name: "Monitor"}, // without more: the snapshot alone
-		{name: "GetMetrics"},
+		{name: "ListMetrics", more: true},
 	} {
 		var load sync.WaitGroup
 		var callers []net.Conn
@@ -365,15 +369,22 @@ func TestLoopLatencyUnderLoad(t *testing.T) {
 		for range clients {
 			callers = append(callers, client(&load, func(c net.Conn) {
 				for r := bufio.NewReader(c); ; answers.Add(1) {
-					if _, err := io.WriteString(c, call(method.name, method.parameters)); err != nil {
+					request := call(method.name, method.parameters)
+					if method.more {
+						request = strings.Replace(request, "{", `{"more":true,`, 1)
+					}
+					if _, err := io.WriteString(c, request); err != nil {
 						return
 					}
-					_, err := r.ReadSlice(0)
-					for err == bufio.ErrBufferFull {
-						_, err = r.ReadSlice(0)
-					}
-					if err != nil {
-						return
+					for more := true; more; {
+						part, err := r.ReadSlice(0)
+						for err == bufio.ErrBufferFull {
+							part, err = r.ReadSlice(0)
+						}
+						if err != nil {
+							return
+						}
+						more = bytes.HasSuffix(part, []byte(`"continues":true}`+"\x00"))
 					}
 				}
 			}))

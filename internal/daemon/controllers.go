@@ -27,14 +27,20 @@ type controllers struct {
 // fields is that in which the loop hears of them: a remove ends everything that was marked before it.
 type marks struct {
 	removed    uint64 // SEQNUM of the latest remove; 0: none
+	noticed    bool   // its state is not the one that the loop knows
 	look       bool   // there is a reason to read the controller
 	reconnects int    // how often the kernel has connected it again; look is true with it
 	logChanged bool   // its log page changed
 }
 
+// noticed stands for a uevent that the kernel does not send: the state of a controller is not the one that the loop knows.
+var noticed = uevent.Event{Action: "notice"}
+
 // add takes a uevent in, and reports whether it matters.
 func (m *marks) add(ev uevent.Event) bool {
 	switch {
+	case ev.Action == noticed.Action:
+		m.noticed = true
 	case ev.Action == "remove":
 		*m = marks{removed: ev.Seq}
 	case ev.Vars["NVME_AEN"] == logChanged:
@@ -107,8 +113,8 @@ func (d *Daemon) postMarks(ctx context.Context, name string, m marks) {
 	if m.removed != 0 {
 		d.postAndWait(ctx, core.DeviceRemoved{Name: name, Seq: m.removed})
 	}
-	if m.look {
-		d.postReading(ctx, name, m.reconnects)
+	if m.look || m.noticed {
+		d.postReading(ctx, name, m)
 	}
 	if m.logChanged {
 		d.postAndWait(ctx, core.LogChanged{Device: name})
@@ -116,7 +122,7 @@ func (d *Daemon) postMarks(ctx context.Context, name string, m marks) {
 }
 
 // postReading reads a controller and hands the loop what it read: once for each time that the kernel has reconnected it.
-func (d *Daemon) postReading(ctx context.Context, name string, reconnects int) {
+func (d *Daemon) postReading(ctx context.Context, name string, m marks) {
 	device, err := d.reader.device(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // gone: its remove event follows
@@ -125,10 +131,12 @@ func (d *Daemon) postReading(ctx context.Context, name string, reconnects int) {
 		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
 		d.losses.lost("a controller could not be read")
 		return
-	case reconnects == 0:
+	case !m.look:
+		d.postAndWait(ctx, core.DeviceNoticed{Device: device})
+	case m.reconnects == 0:
 		d.postAndWait(ctx, core.DeviceSeen{Device: device, Why: "connected"})
 	}
-	for range reconnects {
+	for range m.reconnects {
 		d.postAndWait(ctx, core.DeviceSeen{Device: device, Why: "rediscover", Reconnected: true})
 	}
 }

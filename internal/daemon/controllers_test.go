@@ -23,6 +23,8 @@ func ofController(name, what string, seq uint64) uevent.Event {
 		ev.Action = what
 	case "aen":
 		ev.Vars["NVME_AEN"] = "0x70f002"
+	case "notice":
+		ev.Action = noticed.Action
 	default:
 		ev.Vars["NVME_EVENT"] = what
 	}
@@ -41,6 +43,8 @@ func told(ev core.Event) string {
 			return "reconnected " + ev.Why
 		}
 		return "seen " + ev.Why
+	case core.DeviceNoticed:
+		return "noticed"
 	}
 	return fmt.Sprintf("%T", ev)
 }
@@ -102,6 +106,9 @@ func TestUeventsInOrder(t *testing.T) {
 		{"a new one reconnected", []string{"remove", "connected", "rediscover"}, []string{"removed 2", "reconnected rediscover"}},
 		{"the log of a new one", []string{"remove", "aen"}, []string{"removed 2", "log changed"}},
 		{"removed twice", []string{"remove", "connected", "remove", "connected"}, []string{"removed 4", "seen connected"}},
+		{"another state was noticed", []string{"notice", "notice"}, []string{"noticed"}},
+		{"a reading for both", []string{"notice", "connected"}, []string{"seen connected"}},
+		{"noticed before a removal", []string{"notice", "remove"}, []string{"removed 3"}},
 		{"of no interest", []string{"connecting", ""}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

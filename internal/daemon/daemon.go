@@ -126,8 +126,12 @@ func Run(ctx context.Context, opts Options) error {
 	go func() { failed <- d.watchLinks(ctx, links) }()
 	go d.watchExclusions(ctx, exclusions)
 	go d.watchReloads(ctx)
+	go d.watchStates(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
+	if from := opts.Config.HostIDFrom[opts.Config.HostNQN]; from == config.FromMachineID {
+		d.Log.Info("the host NQN is " + opts.Config.HostNQN + ", " + from + ", as there is none in " + opts.Root.HostNQN())
+	}
 	if active := legacy.Active(opts.Root); len(active) > 0 {
 		d.Log.Warn("nvme-cli connects controllers by itself on this host (" + strings.Join(active, ", ") +
 			"): what is disconnected comes back behind this service; `nvme-discoverctl legacy disable` ends that")
@@ -181,6 +185,10 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 	sleep := newSleepWatch(suspendedTime)
 	for {
 		var next arrival
+		queries := d.api.queries
+		if !d.machine.Configured() { // there would seem to be nothing to connect
+			queries = nil
+		}
 		select {
 		case <-ctx.Done():
 			d.Log.Info("nvme-discoverd ends, the connections stay")
@@ -193,7 +201,7 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 		case <-watchdog:
 			d.notify.feed()
 			continue
-		case query := <-d.api.queries:
+		case query := <-queries:
 			query(ctx)
 		case next = <-d.events:
 			d.api.metrics.waited(time.Since(next.at))
@@ -230,12 +238,9 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.effects.do(ctx, effect)
 	}
 	d.api.stepped(begun, ev, effects)
-	switch ev.(type) {
-	case core.ConfigLoaded:
-		d.effects.renew(d.machine.View().Targets.All())
+	d.renewSecrets(ev)
+	if _, ok := ev.(core.ConfigLoaded); ok {
 		d.notify.reloaded()
-	case core.Judged: // what log pages name has the secrets of the new configuration from now on
-		d.effects.renew(d.machine.View().Targets.All())
 	}
 }
 

@@ -374,7 +374,16 @@ func (x *executor) ask(ctx context.Context, e core.AskUnit) {
 	x.post(ctx, answer)
 }
 
+// readLog reads a log page, of a controller that is a unit's still: reading takes the controller's event from whoever else
+// waits for it. The core may not have heard yet that the unit ended, and is told what there is.
 func (x *executor) readLog(ctx context.Context, e core.ReadLog) {
+	if unit, err := x.reader.state.UnitOf(e.Device); err == nil && unit == "" {
+		if d, err := x.reader.device(e.Device); err == nil {
+			x.post(ctx, core.DeviceSeen{Device: d, Why: "the end of its unit was not heard"})
+		}
+		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: "no unit of nvme-discoverd has it any more"})
+		return
+	}
 	page, err := x.logs.page(ctx, e.Device, e.Keep)
 	if err != nil {
 		x.post(ctx, core.LogFailed{Device: e.Device, Token: e.Token, Err: err.Error()})

@@ -20,6 +20,7 @@ type counters struct {
 	began time.Time
 
 	connects    [kinds]uint64
+	breaks      [kinds]uint64
 	losses      [kinds]uint64
 	failures    map[string]uint64 // by cause: the name of an errno, "probe", or how the job ended
 	logReads    map[string]uint64 // by result
@@ -56,6 +57,7 @@ type metrics struct {
 type connection struct {
 	device string
 	kind   tid.Kind
+	broken bool // the kernel reconnects it
 }
 
 type start struct {
@@ -144,14 +146,19 @@ func (m *metrics) changed(t *core.TargetView) {
 	if was && had.device != t.Device && t.State != core.Stopped && t.State != core.Foreign {
 		m.losses[had.kind]++
 	}
-	if t.State != core.Connected {
+	if !t.Connected() {
 		delete(m.connected, id)
 		return
 	}
 	if !was || had.device != t.Device {
+		had.broken = false
 		m.connects[t.Wish.Kind]++
 	}
-	m.connected[id] = connection{t.Device, t.Wish.Kind}
+	broken := t.State == core.Reconnecting
+	if broken && !had.broken {
+		m.breaks[t.Wish.Kind]++
+	}
+	m.connected[id] = connection{t.Device, t.Wish.Kind, broken}
 }
 
 func (m *metrics) jobDone(now time.Time, ev core.JobDone) {
@@ -198,8 +205,13 @@ func (c counters) families(version string, targets []*core.TargetView) []wire.Me
 			Samples: []wire.Sample{sample("", float64(c.began.UnixMilli())/1000)},
 		},
 		{
-			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers that are wished for.",
+			Name: "nvme_discoverd_controllers", Type: "gauge", Help: "Controllers in each state.",
 			Samples: controllerSamples(targets),
+		},
+		{
+			Name: "nvme_discoverd_wanted_controllers", Type: "gauge",
+			Help:    "Controllers that should be connected now: all but those that are excluded, foreign, stopped or parked.",
+			Samples: wantedSamples(targets),
 		},
 		{
 			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
@@ -209,6 +221,10 @@ func (c counters) families(version string, targets []*core.TargetView) []wire.Me
 			Name: "nvme_discoverd_connect_failures", Type: "counter",
 			Help:    "Failed attempts to connect: the kernel's error, probe for a peer that did not answer, or how the job of the unit ended.",
 			Samples: byLabel(c.failures, "cause"),
+		},
+		{
+			Name: "nvme_discoverd_connection_breaks", Type: "counter", Help: "Connections that broke and that the kernel began to reconnect, as far as they were seen.",
+			Samples: byKind(c.breaks),
 		},
 		{
 			Name: "nvme_discoverd_losses", Type: "counter", Help: "Connected controllers that went away although nobody stopped them.",
@@ -230,10 +246,10 @@ func (c counters) families(version string, targets []*core.TargetView) []wire.Me
 			Name: "nvme_discoverd_requests", Type: "counter", Help: "Requests of administrators over varlink.",
 			Samples: byLabel(c.requests, "operation"),
 		},
-		c.connectTime.family("nvme_discoverd_connect_seconds", "Time that successful connects took, from the job to its end."),
-		c.readTime.family("nvme_discoverd_log_page_read_seconds", "Time that reads of discovery log pages took."),
-		c.waitTime.family("nvme_discoverd_loop_wait_seconds", "Time that events waited for the loop."),
-		c.stepTime.family("nvme_discoverd_loop_step_seconds", "Time that the loop spent on one event."),
+		c.connectTime.family("nvme_discoverd_connect_duration_seconds", "Time that successful connects took, from the job to its end."),
+		c.readTime.family("nvme_discoverd_log_page_read_duration_seconds", "Time that reads of discovery log pages took."),
+		c.waitTime.family("nvme_discoverd_loop_wait_duration_seconds", "Time that events waited for the loop."),
+		c.stepTime.family("nvme_discoverd_loop_step_duration_seconds", "Time that the loop spent on one event."),
 	}
 }
 
@@ -249,6 +265,21 @@ func controllerSamples(targets []*core.TargetView) []wire.Sample {
 		}
 	}
 	return samples
+}
+
+func wantedSamples(targets []*core.TargetView) []wire.Sample {
+	var count [kinds]int
+	for _, t := range targets {
+		switch t.State {
+		case core.Excluded, core.Foreign, core.Stopped, core.Parked:
+		default:
+			count[t.Wish.Kind]++
+		}
+	}
+	return []wire.Sample{
+		sample("", float64(count[tid.Discovery]), "kind", "discovery"),
+		sample("", float64(count[tid.IO]), "kind", "io"),
+	}
 }
 
 func kindLabel(k tid.Kind) string {

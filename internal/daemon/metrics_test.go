@@ -36,6 +36,10 @@ func TestMetrics(t *testing.T) {
 		{ev: core.Tick{}, effects: start},
 		{ev: core.JobDone{Unit: "u", Op: core.OpStart, Outcome: core.Done}, changed: target(core.Connected, "nvme1")},
 		{ev: core.Tick{}, changed: target(core.Connected, "nvme1")}, // touched, nothing new
+		{ev: core.DeviceNoticed{}, changed: target(core.Reconnecting, "nvme1")},
+		{ev: core.DeviceNoticed{}, changed: target(core.Reconnecting, "nvme1")},
+		{ev: core.DeviceSeen{}, changed: target(core.Connected, "nvme1")},
+		{ev: core.DeviceNoticed{}, changed: target(core.Reconnecting, "nvme1")},
 		{ev: core.DeviceRemoved{}, changed: target(core.Waiting, "")},
 		{ev: core.Tick{}, changed: target(core.Connected, "nvme2")},
 		{ev: core.Request{Op: core.RequestStop}, changed: target(core.Stopped, "")}, // no loss: it was asked for
@@ -62,16 +66,17 @@ func TestMetrics(t *testing.T) {
 		"nvme_discoverd_connect_failuresmap[cause:probe]":        1,
 		"nvme_discoverd_connect_failuresmap[cause:ECONNREFUSED]": 1,
 		"nvme_discoverd_connect_failuresmap[cause:timeout]":      1,
+		"nvme_discoverd_connection_breaksmap[kind:io]":           2,
 		"nvme_discoverd_lossesmap[kind:io]":                      1,
 		"nvme_discoverd_log_page_readsmap[result:done]":          1,
 		"nvme_discoverd_log_page_readsmap[result:failed]":        1,
 		"nvme_discoverd_resyncsmap[]":                            1,
 		"nvme_discoverd_events_lostmap[]":                        1,
 		"nvme_discoverd_requestsmap[operation:stop]":             1,
-		"nvme_discoverd_connect_secondsmap[]":                    1,
-		"nvme_discoverd_log_page_read_secondsmap[]":              1,
-		"nvme_discoverd_loop_wait_secondsmap[]":                  0,
-		"nvme_discoverd_loop_step_secondsmap[]":                  18,
+		"nvme_discoverd_connect_duration_secondsmap[]":           1,
+		"nvme_discoverd_log_page_read_duration_secondsmap[]":     1,
+		"nvme_discoverd_loop_wait_duration_secondsmap[]":         0,
+		"nvme_discoverd_loop_step_duration_secondsmap[]":         22,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -45,21 +45,28 @@ func host(t testing.TB, names ...string) paths.Root {
 	root := paths.Root(t.TempDir())
 	put(t, root.UeventSeqnum(), "100\n")
 	for _, name := range names {
-		dir := root.Join("sys/devices/virtual/nvme-fabrics/ctl", name)
-		for attr, value := range map[string]string{
-			"transport": "tcp", "address": "traddr=192.0.2.1,trsvcid=4420", "subsysnqn": "nqn.2024-01.com.example:" + name,
-			"hostnqn": "nqn.2024-01.com.example:host", "hostid": "11111111-2222-3333-4444-555555555555", "cntrltype": "io", "state": "live",
-		} {
-			put(t, filepath.Join(dir, attr), value+"\n")
-		}
-		if err := os.MkdirAll(root.SysClassNVMe(), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink("../../devices/virtual/nvme-fabrics/ctl/"+name, filepath.Join(root.SysClassNVMe(), name)); err != nil {
-			t.Fatal(err)
-		}
+		putController(t, root, name, "nqn.2024-01.com.example:"+name)
 	}
 	return root
+}
+
+// putController makes a controller in sysfs that is live.
+func putController(t testing.TB, root paths.Root, name, nqn string) {
+	t.Helper()
+	dir := root.Join("sys/devices/virtual/nvme-fabrics/ctl", name)
+	for attr, value := range map[string]string{
+		"transport": "tcp", "address": "traddr=192.0.2.1,trsvcid=4420", "subsysnqn": nqn,
+		"hostnqn": "nqn.2024-01.com.example:host", "hostid": "11111111-2222-3333-4444-555555555555", "cntrltype": "io", "state": "live",
+		"ctrl_loss_tmo": "600",
+	} {
+		put(t, filepath.Join(dir, attr), value+"\n")
+	}
+	if err := os.MkdirAll(root.SysClassNVMe(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../devices/virtual/nvme-fabrics/ctl/"+name, filepath.Join(root.SysClassNVMe(), name)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A controller that is stuck in the kernel is given up for the time being, with one read under way at most, and is read

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -28,6 +29,18 @@ func (x *executor) provide(unit string, w wish.Wish) func() error {
 			return fmt.Errorf("cannot connect %s: its secrets, those of %s, are no longer configured", w.TID, w.Secrets)
 		}
 		return x.reader.state.WriteSecrets(unit, set)
+	}
+}
+
+// renewSecrets brings the secrets of units up to date after a step: those of all with a configuration that was loaded, and those of
+// the targets that changed with a log page, whose names may have other secrets since the last reload.
+func (d *Daemon) renewSecrets(ev core.Event) {
+	switch ev.(type) {
+	case core.ConfigLoaded:
+		d.effects.renew(d.machine.View().Targets.All())
+	case core.Judged, core.LogRead:
+		changed, _ := d.machine.Changed()
+		d.effects.renew(slices.Values(changed))
 	}
 }
 

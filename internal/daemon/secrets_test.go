@@ -2,12 +2,18 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -71,4 +77,108 @@ func TestProvideSecrets(t *testing.T) {
 	if run(wish.Wish{}); from(unitA) != "" {
 		t.Errorf("left: %q", from(unitA))
 	}
+}
+
+// A reload gives the discovery controller nvme0 other secrets for what its log page names, and all units' secrets are renewed. When
+// the page is judged anew, or was read again before that, those of what it names are renewed, and no others.
+func TestRenewSecretsOfPage(t *testing.T) {
+	wishOf := func(traddr, nqn string, kind tid.Kind) wish.Wish {
+		return wish.Wish{Kind: kind, Owner: wish.OwnerDiscoverd, TID: tid.TID{Transport: tid.TCP, Traddr: traddr, Trsvcid: "8009", NQN: nqn}}
+	}
+	dcs := []wish.Wish{wishOf("192.0.2.1", tid.DiscoveryNQN, tid.Discovery), wishOf("192.0.2.2", tid.DiscoveryNQN, tid.Discovery)}
+	children := []wish.Wish{wishOf("192.0.2.3", "nqn.a", tid.IO), wishOf("192.0.2.4", "nqn.b", tid.IO)}
+	configured := func(from string, first secret.Ref) core.ConfigLoaded {
+		cfg := configuration(t, from)
+		cfg.Settings, cfg.Secrets["other"] = config.Defaults(), cfg.Secrets["[host]"]
+		cfg.Connections = []config.Connection{
+			{Wish: dcs[0], Discovered: config.Discovered{Secrets: first}}, {Wish: dcs[1], Discovered: config.Discovered{Secrets: "[host]"}},
+		}
+		return core.ConfigLoaded{Config: cfg}
+	}
+	var snap core.Snapshot
+	for i, w := range slices.Concat(dcs, children) {
+		d := core.Device{Owner: "discoverd", Unit: w.TID.UnitName(), Seq: 1}
+		d.Name, d.Transport, d.Traddr, d.Trsvcid, d.NQN, d.State = fmt.Sprintf("nvme%d", i), w.TID.Transport, w.TID.Traddr, w.TID.Trsvcid, w.TID.NQN, "live"
+		snap.Devices = append(snap.Devices, d)
+		snap.Units = append(snap.Units, core.UnitInfo{Name: d.Unit, Active: "active"})
+	}
+	snap.UnitsKnown = true
+	page := map[string]discoverylog.Page{}
+	for i, w := range children {
+		page[fmt.Sprintf("nvme%d", i)] = discoverylog.Page{Entries: []discoverylog.Entry{{
+			Subtype: discoverylog.NVM, Transport: w.TID.Transport, Traddr: w.TID.Traddr, Trsvcid: w.TID.Trsvcid, NQN: w.TID.NQN,
+		}}}
+	}
+	d, _ := idle(t, host(t))
+	d.machine = core.New(1)
+	now := time.Unix(1000, 0)
+	var judge []core.Judge
+	// step takes an event and all that follows from it, but for what is to be judged anew.
+	var step func(core.Event)
+	step = func(ev core.Event) {
+		if loaded, ok := ev.(core.ConfigLoaded); ok {
+			d.effects.use(loaded.Config)
+		}
+		effects := d.machine.Step(now, ev)
+		d.renewSecrets(ev)
+		for _, e := range effects {
+			switch e := e.(type) {
+			case core.TakeSnapshot:
+				snap.Token = e.Token
+				step(snap)
+			case core.ReadLog:
+				step(core.LogRead{Device: e.Device, Token: e.Token, Pages: core.JudgePages(page[e.Device], e.Readers)})
+			case core.Judge:
+				judge = append(judge, e)
+			}
+		}
+	}
+	settle := func(w wish.Wish) { // what is done about its unit is done
+		done := make(chan struct{})
+		d.effects.queue.run(w.TID.UnitName(), func() { close(done) })
+		<-done
+	}
+	write := func(from string) {
+		for _, w := range children {
+			settle(w)
+			if err := d.reader.state.WriteSecrets(w.TID.UnitName(), configuration(t, from).Secrets["[host]"]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	expect := func(when string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, w := range children {
+			settle(w)
+			set, err := d.reader.state.Secrets(w.TID.UnitName())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, set.String())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	const stale, one, two, three = "dhchap-secret from stale", "dhchap-secret from one", "dhchap-secret from two", "dhchap-secret from three"
+
+	step(configured("one", "[host]"))
+	step(core.BusUp{})
+	if n := d.machine.View().Targets.Len(); n != 4 || len(judge) > 0 {
+		t.Fatalf("%d targets, %d pages are judged anew", n, len(judge))
+	}
+	write("stale")
+	step(configured("one", "[host]"))
+	expect("a reload", one, one)
+	step(configured("two", "other"))
+	write("stale")
+	step(core.Judged{TID: judge[0].TID, Page: core.JudgeAnew(judge[0].Page, judge[0].Origin)})
+	expect("the page is judged anew", two, stale)
+	step(configured("three", "[host]"))
+	write("stale")
+	step(core.LogChanged{Device: "nvme0"})
+	expect("the page is read again", three, stale)
+	step(core.Judged{TID: judge[1].TID, Page: core.JudgeAnew(judge[1].Page, judge[1].Origin)})
+	expect("and has been judged anew, too late", three, stale)
 }

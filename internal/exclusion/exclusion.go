@@ -30,6 +30,29 @@ type Entry struct {
 // List is what all lists exclude together. The zero List excludes nothing.
 type List struct{ rules []rule }
 
+// Entries returns the entries of the list in their order.
+func (l List) Entries() []Entry {
+	var entries []Entry
+	for _, r := range l.rules {
+		entries = append(entries, r.entry)
+	}
+	return entries
+}
+
+// Of returns the list of entries that another List had. An entry that cannot be used is an error.
+func Of(entries []Entry) (List, error) {
+	var list List
+	for _, e := range entries {
+		r, err := parseEntry(e.Text)
+		if err != nil {
+			return List{}, fmt.Errorf("cannot use the exclusion of %s:%d: %w", e.File, e.Line, err)
+		}
+		r.entry = e
+		list.rules = append(list.rules, r)
+	}
+	return list, nil
+}
+
 // rule is an entry ready to be compared.
 type rule struct {
 	entry      Entry

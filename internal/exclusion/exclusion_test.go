@@ -339,3 +339,23 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// A list can be made again of its entries, as recordings have them.
+func TestOf(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	put(t, root, "exclusions/a.conf", "exclusion = traddr=::ffff:192.0.2.1\nexclusion = nqn="+nqnA+"\n")
+	list, errs := Load(root)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	again, err := Of(list.Entries())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entry, excluded := again.Match(tid.TID{Transport: tid.TCP, Traddr: "192.0.2.1"}); !excluded || entry.Line != 1 {
+		t.Errorf("matches %+v, %v", entry, excluded)
+	}
+	if _, err := Of([]Entry{{File: "x", Line: 3, Text: "color=red"}}); err == nil || !strings.Contains(err.Error(), "x:3") {
+		t.Errorf("a bad entry: %v", err)
+	}
+}

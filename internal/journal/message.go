@@ -47,6 +47,8 @@ var messageIDs = [core.Kinds]string{
 	core.KindShutdownOff:        "ad43ad6f93304a678ed66a6c4d8d75aa",
 	core.KindKicked:             "1fab38c70c7b4f21aca60d76b0e32c84",
 	core.KindOwnerRestored:      "f4ef2ac73e8e42a9b26d29f39b66b12c",
+	core.KindReconnecting:       "608c693815fc11caa1c04f88bd3f9b97",
+	core.KindReconnected:        "a46b0ef41d8e49d6f21de4a2f050f007",
 }
 
 // droppedID is the message ID of the line that tells how many others were dropped.

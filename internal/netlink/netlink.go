@@ -15,6 +15,10 @@ import (
 // not fit. The socket goes on working; what the messages would have told must be found out in another way.
 var ErrLost = errors.New("messages of the kernel were lost")
 
+// ErrOverrun is the ErrLost of a receive buffer that overran. The kernel drops whatever comes until the buffer is empty, which another
+// ErrLost says.
+var ErrOverrun = fmt.Errorf("%w: the receive buffer overran", ErrLost)
+
 // Socket is a netlink socket that only listens. Receive belongs to one goroutine; Close may be called from any.
 type Socket struct {
 	file *os.File
@@ -66,7 +70,7 @@ func setup(fd int, groups uint32, rcvbuf int) error {
 
 // Receive waits for the next message that the kernel multicast and puts it into buf. Messages of anyone else are passed
 // over. An error that is ErrLost leaves the socket usable; os.ErrClosed means that Close was called; any other error is
-// final. An overrun is told twice: at once, and when what the buffer held was received, for until then the kernel goes on
+// final. An overrun is told twice: at once, by ErrOverrun, and when what the buffer held was received, for until then the kernel goes on
 // dropping messages.
 func (s *Socket) Receive(buf []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
@@ -93,7 +97,7 @@ func (s *Socket) Receive(buf []byte) (int, error) {
 			return 0, fmt.Errorf("%w: the receive buffer had overrun and is empty again", ErrLost)
 		case err == unix.ENOBUFS:
 			s.overrun = true
-			return 0, fmt.Errorf("%w: the receive buffer overran", ErrLost)
+			return 0, ErrOverrun
 		case err != nil:
 			return 0, fmt.Errorf("cannot receive a netlink message: %w", err)
 		case !fromKernel(from, oob[:oobn]):

@@ -45,10 +45,17 @@ const rcvbuf = 1 << 20
 // Source is a subscription to changes of links and addresses. Receive belongs to one goroutine; Close may be called from
 // any.
 type Source struct {
-	socket  *netlink.Socket
+	socket  socket
+	dump    func() (table, error) // asks the kernel for all links and addresses
 	buf     []byte
 	known   table
 	pending []Event
+}
+
+// socket is what a Source needs of a *netlink.Socket.
+type socket interface {
+	Receive(buf []byte) (int, error)
+	Close() error
 }
 
 // Open subscribes. What is up already is not reported.
@@ -62,11 +69,12 @@ func Open() (*Source, error) {
 		socket.Close()
 		return nil, err
 	}
-	return &Source{socket: socket, buf: make([]byte, maxMessage), known: known}, nil
+	return &Source{socket: socket, dump: dump, buf: make([]byte, maxMessage), known: known}, nil
 }
 
 // Receive waits for the next event. An error that is ErrLost leaves the Source usable; os.ErrClosed means that Close was
-// called; any other error is final.
+// called; any other error is final. An overrun is told once, when what the buffer held has been received: the kernel drops messages
+// until then, and what it says of links and addresses before that would be newer than what the buffer holds.
 func (s *Source) Receive() (Event, error) {
 	for len(s.pending) == 0 {
 		n, err := s.socket.Receive(s.buf)
@@ -78,9 +86,12 @@ func (s *Source) Receive() (Event, error) {
 			}
 			err = fmt.Errorf("%w: %w", ErrLost, err)
 		}
+		if errors.Is(err, netlink.ErrOverrun) { // what the buffer holds comes first
+			continue
+		}
 		if errors.Is(err, ErrLost) {
 			// What is up by now is covered by the caller's reaction to ErrLost.
-			known, dumpErr := dump()
+			known, dumpErr := s.dump()
 			if dumpErr != nil {
 				return Event{}, dumpErr
 			}

@@ -3,6 +3,7 @@ package netwatch
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/netlink"
 )
 
 const up = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_RUNNING
@@ -267,6 +270,79 @@ func TestDump(t *testing.T) {
 		}
 	}
 	t.Errorf("no lo among %+v", known.links)
+}
+
+// socketOf is a socket that hands out what a test has prepared, datagrams and errors, and is then closed.
+type socketOf []any
+
+func (s *socketOf) Receive(buf []byte) (int, error) {
+	if len(*s) == 0 {
+		return 0, os.ErrClosed
+	}
+	next := (*s)[0]
+	*s = (*s)[1:]
+	if err, ok := next.(error); ok {
+		return 0, err
+	}
+	return copy(buf, next.([]byte)), nil
+}
+
+func (s *socketOf) Close() error { return nil }
+
+// Whatever is lost is asked for once. After an overrun that is when what the buffer held has been received: the kernel goes on dropping
+// messages until then, and those in the buffer are older than its answer.
+func TestLost(t *testing.T) {
+	eth0, eth1 := rawLink(unix.RTM_NEWLINK, 0, 2, up, "eth0"), rawLink(unix.RTM_NEWLINK, 0, 3, up, "eth1")
+	empty := fmt.Errorf("%w: the receive buffer had overrun and is empty again", ErrLost)
+	const told = "cannot watch the network: messages of the kernel were lost: "
+	tests := []struct {
+		name  string
+		comes socketOf
+		want  []string
+		dumps int
+	}{
+		{"overrun", socketOf{netlink.ErrOverrun, eth0, empty, eth0, eth1}, []string{"eth0", told + "the receive buffer had overrun and is empty again", "eth1"}, 1},
+		{"overrun twice", socketOf{netlink.ErrOverrun, netlink.ErrOverrun, empty}, []string{told + "the receive buffer had overrun and is empty again"}, 1},
+		{"too long", socketOf{fmt.Errorf("%w: one is longer than 65536 bytes", ErrLost), eth1}, []string{told + "one is longer than 65536 bytes", "eth1"}, 1},
+		{"not to be parsed", socketOf{eth1[:15], eth1}, []string{told + "cannot parse a netlink datagram of 15 bytes: its last header is cut off", "eth1"}, 1},
+		{"nothing", socketOf{eth1}, []string{"eth1"}, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dumps := 0
+			s := &Source{socket: &test.comes, buf: make([]byte, maxMessage), known: newTable(), dump: func() (table, error) {
+				dumps++
+				known := newTable()
+				known.links[2] = link{"eth0", true}
+				return known, nil
+			}}
+			var got []string
+			for {
+				event, err := s.Receive()
+				if errors.Is(err, os.ErrClosed) {
+					break
+				}
+				if err != nil && !errors.Is(err, ErrLost) {
+					t.Fatal(err)
+				}
+				if got = append(got, event.Iface); err != nil {
+					got[len(got)-1] = err.Error()
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" || dumps != test.dumps {
+				t.Errorf("%d dumps, want %d; events (-want +got):\n%s", dumps, test.dumps, diff)
+			}
+		})
+	}
+}
+
+// What cannot be found out anew is final.
+func TestLostForGood(t *testing.T) {
+	refused := errors.New("cannot list links and addresses")
+	s := &Source{socket: &socketOf{ErrLost}, known: newTable(), dump: func() (table, error) { return table{}, refused }}
+	if _, err := s.Receive(); !errors.Is(err, refused) || errors.Is(err, ErrLost) {
+		t.Errorf("got %v, want %v alone", err, refused)
+	}
 }
 
 func TestCloseWakesReceive(t *testing.T) {

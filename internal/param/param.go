@@ -264,6 +264,37 @@ func (s Set) Get(p Param) (value string, ok bool) {
 	return s.values[p], s.values[p] != ""
 }
 
+// MarshalText returns a line "name=value" for each parameter that is set, in their order.
+func (s Set) MarshalText() ([]byte, error) {
+	var lines []string
+	for p, value := range s.values {
+		if value != "" {
+			lines = append(lines, table[p].Name+"="+value)
+		}
+	}
+	return []byte(strings.Join(lines, "\n")), nil
+}
+
+// UnmarshalText reads what MarshalText wrote. It checks every value.
+func (s *Set) UnmarshalText(text []byte) error {
+	*s = Set{}
+	if len(text) == 0 {
+		return nil
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		name, value, _ := strings.Cut(line, "=")
+		p, ok := ByName(name)
+		if !ok {
+			return fmt.Errorf("cannot read the parameter %.40q: this version has none of that name", name)
+		}
+		var err error
+		if *s, err = s.With(p, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Defaults returns the parameters that hold for a kind of controller where no file sets them.
 func Defaults(kind tid.Kind) Set {
 	var s Set

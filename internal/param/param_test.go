@@ -176,3 +176,27 @@ func FuzzWith(f *testing.F) {
 		}
 	})
 }
+
+// A Set comes back from its text, and a text that is no set is refused.
+func TestText(t *testing.T) {
+	want := Defaults(tid.Discovery)
+	want, err := want.With(Keyring, "a; b=c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Set{{}, want} {
+		text, err := s.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Set
+		if err := back.UnmarshalText(text); err != nil || back != s {
+			t.Errorf("%q comes back as %v, %v", text, back, err)
+		}
+	}
+	for _, bad := range []string{"colour=red", "queue-size=1"} {
+		if err := new(Set).UnmarshalText([]byte(bad)); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}

@@ -6,6 +6,7 @@
 package secret
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -27,11 +28,14 @@ const (
 	count
 )
 
-// keys describes each: the name that the configuration and `nvme connect` have for it, and its form.
-var keys = [count]struct {
+// key is what is known of one.
+type key struct {
 	name, prefix string
 	lengths      [][]int // for each hash that the form names, of the key in bytes
-}{
+}
+
+// keys describes each: the name that the configuration and `nvme connect` have for it, and its form.
+var keys = [count]key{
 	DHChap:     {"dhchap-secret", "DHHC-1", dhchapLengths},
 	DHChapCtrl: {"dhchap-ctrl-secret", "DHHC-1", dhchapLengths},
 	// 01 is SHA-256 and 02 SHA-384, whose keys are as long as their output; 00 is a key that is used as it is.
@@ -88,11 +92,33 @@ func (v Value) IsSet() bool { return v.text != nil }
 // must have been parsed as a TLS key.
 func (v Value) PSK() (key []byte, hash int, err error) { return decode(TLS, v.Reveal()) }
 
-// String, GoString, MarshalText and LogValue are how values are printed, encoded and logged: not at all.
-func (Value) String() string               { return hidden }
-func (Value) GoString() string             { return hidden }
-func (Value) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-func (Value) LogValue() slog.Value         { return slog.StringValue(hidden) }
+// String, GoString and LogValue are how values are printed and logged: not at all.
+func (Value) String() string       { return hidden }
+func (Value) GoString() string     { return hidden }
+func (Value) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText returns whether there is a secret, and nothing else of it: "" for none.
+func (v Value) MarshalText() ([]byte, error) {
+	if !v.IsSet() {
+		return nil, nil
+	}
+	return []byte(hidden), nil
+}
+
+// UnmarshalText reads what MarshalText wrote. The Value is set if the one that was written was, and reveals no key: nothing can be
+// connected with it.
+func (v *Value) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "":
+		*v = Value{}
+	case hidden:
+		stand := hidden
+		*v = Value{&stand}
+	default:
+		return errors.New("cannot read a secret: recordings say only whether there is one")
+	}
+	return nil
+}
 
 var errForm = errors.New("it is damaged")
 
@@ -130,4 +156,53 @@ func alternatives(numbers []int) string {
 		words[i] = fmt.Sprint(n)
 	}
 	return strings.Join(words, " or ")
+}
+
+// Shows tells whether data has a secret in its interchange form in it, or what begins like one.
+func Shows(data []byte) bool {
+	return slices.ContainsFunc(keys[:], func(k key) bool { return bytes.Contains(data, []byte(k.prefix+":")) })
+}
+
+// HideInText returns text with the secrets hidden that are in it in their interchange form.
+func HideInText(text string) string {
+	for _, key := range keys {
+		prefix := key.prefix + ":"
+		before, rest, found := strings.Cut(text, prefix)
+		for text = before; found; {
+			var more string
+			more, rest, found = strings.Cut(strings.TrimLeft(rest, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/=:"), prefix)
+			text += hidden + more
+		}
+	}
+	return text
+}
+
+// HideInArgs returns a command with the secrets hidden that it may have: those of units that another program started. It returns argv
+// itself where there is nothing to hide.
+func HideInArgs(argv []string) []string {
+	hiding := argv
+	for i, arg := range argv {
+		if hide := hideInArg(argv, i, arg); hide != arg {
+			if &hiding[0] == &argv[0] {
+				hiding = slices.Clone(argv)
+			}
+			hiding[i] = hide
+		}
+	}
+	return hiding
+}
+
+// secretOptions are the options of nvme-cli, of all its versions, that take a secret.
+var secretOptions = []string{"--dhchap-secret", "--dhchap-ctrl-secret", "--kxchap-secret", "--kxchap-ctrl-secret", "--tls-key", "-S", "-C"}
+
+func hideInArg(argv []string, i int, arg string) string {
+	if i > 0 && slices.Contains(secretOptions, argv[i-1]) && !strings.HasPrefix(arg, "-") {
+		return hidden
+	}
+	for _, option := range secretOptions {
+		if strings.HasPrefix(option, "--") && strings.HasPrefix(arg, option+"=") {
+			return option + "=" + hidden
+		}
+	}
+	return HideInText(arg)
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -212,4 +213,56 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A Value written as text says whether there is a secret, and nothing of it; what comes back reveals none.
+func TestTextSaysWhether(t *testing.T) {
+	set, err := Parse(DHChap, form("DHHC-1", "01", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []Value{{}, set} {
+		text, err := v.MarshalText()
+		if err != nil || strings.Contains(string(text), "DHHC") {
+			t.Fatalf("%q, %v", text, err)
+		}
+		var back Value
+		if err := back.UnmarshalText(text); err != nil || back.IsSet() != v.IsSet() || strings.Contains(back.Reveal(), "DHHC") {
+			t.Errorf("%q comes back as set %v, %v", text, back.IsSet(), err)
+		}
+	}
+	if err := new(Value).UnmarshalText([]byte("DHHC-1:00:x:")); err == nil {
+		t.Error("a secret in plain text is read")
+	}
+}
+
+func TestHideInArgs(t *testing.T) {
+	plain := []string{"nvme", "connect", "--nqn=n", "--tls-key", "--traddr=192.0.2.1", "--concat"}
+	if got := HideInArgs(plain); !slices.Equal(got, plain) {
+		t.Errorf("hidden without need: %q", got)
+	}
+	argv := []string{"nvme", "connect", "--dhchap-secret=DHHC-1:00:YWJj:", "-C", "DHHC-1:00:ZGVm:", "--tls_key=NVMeTLSkey-1:01:Z2hp:", "--kxchap-secret=x"}
+	got := HideInArgs(argv)
+	if want := []string{"nvme", "connect", "--dhchap-secret=(secret)", "-C", "(secret)", "--tls_key=(secret)", "--kxchap-secret=(secret)"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if argv[2] != "--dhchap-secret=DHHC-1:00:YWJj:" {
+		t.Error("the command itself was changed")
+	}
+}
+
+func TestHideInText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                "",
+		"DHHC-1:00:YWJj:":                 "(secret)",
+		"a DHHC-1:00:YWJj:, DHHC-1:x b":   "a (secret), (secret) b",
+		"x NVMeTLSkey-1:01:Z2hp: DHHC-1:": "x (secret) (secret)",
+	} {
+		if got := HideInText(text); got != want {
+			t.Errorf("%q becomes %q", text, got)
+		}
+		if Shows([]byte(text)) != (text != "") || Shows([]byte(want)) {
+			t.Errorf("whether %q shows a secret is not seen", text)
+		}
+	}
 }

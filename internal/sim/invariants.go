@@ -30,6 +30,7 @@ type watch struct {
 	unheard    time.Duration            // when the daemon last could not hear of jobs, or was told to begin anew
 	quiet      time.Duration            // from when on nothing is left to do; 0 is not yet
 	wanted     map[string]bool          // the units of all targets at that time
+	told       map[string]string        // device → unit, as the machine was last told
 	ticks      int                      // in a row that asked for another one at once
 	inSecond   int                      // of the second that runs
 	second     time.Duration
@@ -37,7 +38,7 @@ type watch struct {
 
 func (k *watch) init(w *world) {
 	k.world = w
-	k.touched = map[string]bool{}
+	k.touched, k.told = map[string]bool{}, map[string]string{}
 	k.marked, k.stopped, k.wishes = map[string]bool{}, map[string]time.Duration{}, map[string]wish.Wish{}
 }
 
@@ -88,6 +89,7 @@ func (k *watch) effect(e core.Effect) {
 // stepped looks at the machine after a step that had so many effects.
 func (k *watch) stepped(ev core.Event, effects int) {
 	k.byAdmin = false
+	k.tell(ev)
 	if _, compared := ev.(core.Snapshot); compared && k.asked >= k.missed {
 		k.missed = 0
 	}
@@ -97,6 +99,31 @@ func (k *watch) stepped(ev core.Event, effects int) {
 	k.memoryIsBounded()
 	if k.stats.Steps%64 == 0 {
 		k.isConsistent()
+	}
+}
+
+// tell takes note of what an event says of the units of controllers.
+func (k *watch) tell(ev core.Event) {
+	var devices []core.Device
+	switch ev := ev.(type) {
+	case core.Snapshot:
+		clear(k.told)
+		devices = ev.Devices
+	case core.DeviceSeen:
+		devices = []core.Device{ev.Device}
+	case core.DeviceRemoved:
+		delete(k.told, ev.Name)
+	case core.JobDone:
+		if ev.Device != nil {
+			devices = []core.Device{*ev.Device}
+		}
+	case core.UnitState:
+		if ev.Device != nil {
+			devices = []core.Device{*ev.Device}
+		}
+	}
+	for _, d := range devices {
+		k.told[d.Name] = d.Unit
 	}
 }
 
@@ -312,10 +339,12 @@ func (k *watch) noPastDeadline(ev core.Event, effects int) {
 	}
 }
 
-// Bounds of what a step looks at, whatever there is on the host: for the event itself, and for each target that it changes.
+// Bounds of what a step looks at, whatever there is on the host: for the event itself, for each target that it changes, and for
+// each entry of the log pages that it brings.
 const (
 	maxWork       = 200
 	maxWorkTarget = 12
+	maxWorkEntry  = 4 // of the page before, too
 )
 
 // workIsBounded: a step looks at what its event is about, not at everything there is, unless it makes the desired set anew or
@@ -329,11 +358,20 @@ func (k *watch) workIsBounded(ev core.Event) {
 			return
 		}
 	}
+	named := 0
+	switch ev := ev.(type) {
+	case core.Judged:
+		named = len(ev.Page.Entries)
+	case core.LogRead:
+		for _, page := range ev.Pages {
+			named += len(page.Entries)
+		}
+	}
 	switch work := k.shell.machine.Work(); {
 	case work.Brakes > 0:
 		k.violate("workIsBounded", "a timer fires more often than it may within a step for %T", ev)
-	case !work.Refreshed && work.Touched > maxWork+maxWorkTarget*work.Changed:
-		k.violate("workIsBounded", "a step for %T looks at %d things and changes %d targets", ev, work.Touched, work.Changed)
+	case !work.Refreshed && work.Touched > maxWork+maxWorkTarget*work.Changed+maxWorkEntry*named:
+		k.violate("workIsBounded", "a step for %T with %d entries looks at %d things and changes %d targets", ev, named, work.Touched, work.Changed)
 	}
 }
 
@@ -456,6 +494,37 @@ func (k *watch) ownersAreKnown() {
 	}
 }
 
+// lost plans to look whether the loss of a connection was noticed.
+func (k *watch) lost(c *controller) {
+	outage, life := c.outage, k.shell.life
+	k.after(lookInterval+noticing, func() {
+		if c.outage == outage && !c.removing && c.State != "live" && k.shell.running && k.shell.life == life {
+			k.reconnectingIsSeen(c)
+		}
+	})
+}
+
+// noticing is how long a look at a controller may take on a busy host, until the machine has been told.
+const noticing = time.Second
+
+// reconnectingIsSeen: nobody is shown as connected for a while by a controller that the kernel reconnects meanwhile, and the counts
+// agree with what is shown. A target that has just been found to be served by it is looked at next.
+func (k *watch) reconnectingIsSeen(c *controller) {
+	view := k.shell.machine.View()
+	reconnecting := 0
+	for t := range view.Targets.All() {
+		if t.State == core.Reconnecting {
+			reconnecting++
+		}
+		if t.Device == c.Name && t.State == core.Connected && t.Since.Before(epoch.Add(k.now-lookInterval-noticing)) {
+			k.violate("reconnectingIsSeen", "%v is shown as connected, and the kernel has been reconnecting %v for %v", t.Wish.TID, c, lookInterval+noticing)
+		}
+	}
+	if reconnecting != view.Counts.Reconnecting {
+		k.violate("reconnectingIsSeen", "%d are shown as reconnecting, and %d counted", reconnecting, view.Counts.Reconnecting)
+	}
+}
+
 // nothingIsLeft: a daemon that has lived through everything knows of every unit what it is there for. (One that comes after
 // another may find some that nothing on record explains; those are for the status to show.)
 func (k *watch) nothingIsLeft() {
@@ -467,12 +536,14 @@ func (k *watch) nothingIsLeft() {
 	left := slices.DeleteFunc(view.Unexplained, func(unit string) bool {
 		return slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == unit && k.foreign(c.Name) })
 	})
-	if len(left) > 0 {
+	// What another orchestrator has lost it has a minute to connect again. A DC among that is read after it, and what it wants
+	// is not known before.
+	if len(left) > 0 && k.kernel.lastGone < k.now-2*time.Minute {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
 	}
 	for t := range view.Targets.All() {
 		u := k.systemd.find(t.Unit)
-		if t.State == core.Waiting || t.State == core.Connecting || t.State == core.Connected || u == nil || u.phase != exited || u.job != nil {
+		if t.State == core.Waiting || t.State == core.Connecting || t.Connected() || u == nil || u.phase != exited || u.job != nil {
 			continue
 		}
 		if !slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == t.Unit }) {

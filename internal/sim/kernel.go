@@ -181,6 +181,7 @@ func (k *kernel) create(wr *write, p *port) *controller {
 	}
 	c.SrcIface = interfaceOf(c.HostTraddr)
 	k.slots[n] = c
+	delete(k.disk.unitOf, c.Name) // the record of an earlier instance is not believed: state.Dir.UnitOf
 	k.uevent(c, "add")
 	return c
 }
@@ -262,6 +263,7 @@ func (k *kernel) lose(c *controller) {
 	outage := c.outage
 	c.State = "resetting"
 	since := k.now
+	k.watch.lost(c)
 	k.after(k.between(time.Millisecond, 300*time.Millisecond), func() {
 		if c.outage == outage && !c.removing {
 			c.State, c.SrcAddr = "connecting", ""

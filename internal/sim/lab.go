@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 )
 
 // rules are the lines that an administrator may put on the exclusion list.
@@ -27,6 +29,12 @@ type Lab struct {
 
 	// Ignore names invariants that may be broken: to look behind a fault that is known and not mended yet.
 	Ignore map[string]bool
+	// Replays has a replay of every run follow the one before, where else there is one of each.
+	Replays bool
+	// Record returns what records a life of the daemon, nil for none.
+	Record func(life int) *recording.Recorder
+	// Change returns another event in place of one that is about to reach the core.
+	Change func(core.Event) core.Event
 }
 
 // NewLab prepares runs. dir is an empty directory that is only needed meanwhile: lists are read from files, as always.

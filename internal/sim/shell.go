@@ -36,6 +36,7 @@ func (s *shell) begin() {
 	s.stats.Lives++
 	s.machine = core.New(s.seed + uint64(s.life))
 	s.queues = map[string][]func(){}
+	s.recorded.begin()
 	s.trap = 0
 	s.own, s.left = map[string]bool{}, maps.Clone(s.disk.stopping)
 	s.watch.begin()
@@ -51,6 +52,31 @@ func (s *shell) begin() {
 	} else {
 		s.post(core.BusDown{Err: "there is no connection to the system bus"})
 	}
+	s.lookEvery(lookInterval)
+}
+
+// lookInterval is how often the daemon looks at the state of its controllers.
+const lookInterval = 2 * time.Second
+
+// lookEvery looks at the controllers that the machine knows, now and then, and tells it of those whose state is another one.
+func (s *shell) lookEvery(interval time.Duration) {
+	s.within(interval, func() {
+		for t := range s.machine.View().Targets.All() {
+			if c := s.kernel.find(t.Device); c == nil || c.State == t.DeviceState {
+				continue
+			}
+			name := t.Device
+			s.queue(name, func(done func()) {
+				s.device(name, func(d *core.Device) {
+					if d != nil {
+						s.post(core.DeviceNoticed{Device: *d})
+					}
+					done()
+				})
+			})
+		}
+		s.lookEvery(interval)
+	})
 }
 
 // crash ends the daemon at once. Its jobs go on in systemd.
@@ -100,7 +126,12 @@ func (s *shell) step(ev core.Event) {
 	if s.tracing != nil {
 		s.tracef("-> %s", describe(ev))
 	}
+	if s.lab.Change != nil {
+		ev = s.lab.Change(ev)
+	}
+	s.recorded.steps(ev)
 	effects := s.advance(ev)
+	s.recorded.stepped(ev, effects)
 	for _, effect := range effects {
 		if s.trapped() { // the rest of the effects is never begun
 			return
@@ -446,6 +477,15 @@ func (s *shell) readLog(e core.ReadLog) {
 		took = s.between(0, 30*time.Second)
 	}
 	asked := s.kernel.find(e.Device)
+	if asked != nil && s.disk.unitOf[e.Device] == "" && s.watch.told[e.Device] != "" { // the unit ended, and the machine has not heard of it
+		s.device(e.Device, func(d *core.Device) {
+			if d != nil {
+				s.post(core.DeviceSeen{Device: *d, Why: "the end of its unit was not heard"})
+			}
+			s.post(core.LogFailed{Device: e.Device, Token: e.Token, Err: "no unit has it any more"})
+		})
+		return
+	}
 	s.watch.reading(asked)
 	s.within(took, func() {
 		c := s.kernel.find(e.Device)
@@ -563,6 +603,8 @@ func describe(ev core.Event) string {
 		return s
 	case core.DeviceSeen:
 		return ev.Why + ": " + device(&ev.Device)
+	case core.DeviceNoticed:
+		return "noticed: " + device(&ev.Device)
 	case core.JobDone:
 		s := fmt.Sprintf("job %s of %s: %s, %s", [...]string{"none", "start", "restart", "stop"}[ev.Op], short(ev.Unit), ev.Outcome, device(ev.Device))
 		if ev.Failure != nil {

@@ -16,6 +16,7 @@ var (
 	seeds    = flag.Uint64("sim.seeds", defaultSeeds, "how many seeds to run")
 	fromSeed = flag.Uint64("sim.from", 1, "the first of them")
 	ignore   = flag.String("sim.ignore", "", "invariants that may be broken, by name and separated by commas: to look behind a fault that is known")
+	replays  = flag.Bool("sim.replays", false, "replay nearly every step of every run, instead of some")
 	progress = flag.Duration("sim.progress", 0, "print now and then how far it is; 0 prints nothing")
 )
 
@@ -27,6 +28,7 @@ func newLab(t testing.TB) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lab.Replays = *replays
 	lab.Ignore = map[string]bool{}
 	for name := range strings.SplitSeq(*ignore, ",") {
 		lab.Ignore[name] = true

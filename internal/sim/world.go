@@ -62,7 +62,9 @@ type world struct {
 	systemd systemd
 	shell   shell
 	watch   watch
-	calm    bool // the time of faults is over
+
+	recorded recorded
+	calm     bool // the time of faults is over
 }
 
 // Run simulates one seed and returns what it broke, or nil. The trace goes to trace unless that is nil; it changes nothing.
@@ -78,6 +80,7 @@ func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation)
 	w.watch.init(w)
 	w.newFabric()
 	w.shell.init(w, seed)
+	w.recorded.init(w, seed)
 	w.tracef("seed %d: %s", seed, w.mix)
 	w.shell.begin()
 	w.after(w.exponential(w.mix.interval), w.happen)

@@ -28,12 +28,13 @@ import (
 // systemd allows and that begins with "nvme-discoverd-" is taken, since another version may have made the unit; every other
 // name, and every device that is not nvmeN, is refused before it becomes a path.
 type Dir struct {
-	controllers string // <nvmeN>/unit
+	controllers string // <nvmeN>/unit, <nvmeN>/instance
 	units       string // <unit without .service>.devid, <unit>.result
 	stopped     string // <unit>, empty
 	stopping    string // <unit>, empty
 	secrets     string // <unit>: root's alone
 	retained    string
+	sysfs       string // the kernel's own list of controllers, which tells one nvmeN from an earlier one
 }
 
 // New returns the state below root. Directories are made when something is written.
@@ -46,6 +47,7 @@ func New(root paths.Root) Dir {
 		stopping:    filepath.Join(base, "stopping"),
 		secrets:     filepath.Join(base, "secrets"),
 		retained:    filepath.Join(base, "retained.json"),
+		sysfs:       root.SysClassNVMe(),
 	}
 }
 
@@ -110,37 +112,6 @@ func (d Dir) Devids() (map[string]string, error) {
 		}
 	}
 	return devices, errors.Join(errs...)
-}
-
-// Bind records that device belongs to unit, in place of any unit it had.
-func (d Dir) Bind(device, unit string) error {
-	if err := check(unit, device); err != nil {
-		return err
-	}
-	return write(d.bindingPath(device), unit+"\n")
-}
-
-// UnitOf returns the unit that device belongs to, "" if none is recorded.
-func (d Dir) UnitOf(device string) (string, error) {
-	if err := paths.CheckDevice(device); err != nil {
-		return "", err
-	}
-	return readChecked(d.bindingPath(device), checkUnit)
-}
-
-// Forget removes what connects device and unit: the unit of the device if it is this one, the device of the unit if it is
-// this one. What is recorded of a later device or unit of the same name stays.
-func (d Dir) Forget(device, unit string) error {
-	if err := check(unit, device); err != nil {
-		return err
-	}
-	err := errors.Join(
-		removeIf(d.bindingPath(device), unit),
-		removeIf(d.devidPath(unit), device),
-	)
-	// The directory stays where somebody has written to it since.
-	_ = os.Remove(filepath.Dir(d.bindingPath(device)))
-	return err
 }
 
 // Result is why a connect failed.
@@ -239,10 +210,9 @@ func (d Dir) devidPath(unit string) string {
 	return filepath.Join(d.units, strings.TrimSuffix(unit, service)+devid)
 }
 
-func (d Dir) resultPath(unit string) string    { return filepath.Join(d.units, unit+".result") }
-func (d Dir) stoppedPath(unit string) string   { return filepath.Join(d.stopped, unit) }
-func (d Dir) stoppingPath(unit string) string  { return filepath.Join(d.stopping, unit) }
-func (d Dir) bindingPath(device string) string { return filepath.Join(d.controllers, device, "unit") }
+func (d Dir) resultPath(unit string) string   { return filepath.Join(d.units, unit+".result") }
+func (d Dir) stoppedPath(unit string) string  { return filepath.Join(d.stopped, unit) }
+func (d Dir) stoppingPath(unit string) string { return filepath.Join(d.stopping, unit) }
 
 func check(unit, device string) error {
 	if err := checkUnit(unit); err != nil {

@@ -4,6 +4,7 @@ package sysfs
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -24,6 +25,10 @@ type Controller struct {
 	SrcIface   string // the interface that holds SrcAddr or, where that is unset, HostTraddr; found by the reader
 	State      string // new, live, resetting, connecting, deleting, "deleting (no IO)", dead
 	Type       string // cntrltype: io, discovery, admin, reserved
+
+	// LossTimeout is ctrl_loss_tmo: how long the kernel tries to reconnect before it deletes the controller; negative is
+	// forever. It is read of a controller that is not live, and 0 of any other or where the kernel does not tell.
+	LossTimeout time.Duration
 }
 
 // Serves tells whether c is the connection that t wishes for, by the rules of SPEC section 3, "Same connection?". What

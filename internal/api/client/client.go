@@ -22,24 +22,26 @@ import (
 type (
 	Controller   = wire.Controller
 	Unwanted     = wire.Unwanted
+	Counts       = wire.Counts
 	DiscoveryLog = wire.DiscoveryLog
 	LogEntry     = wire.LogEntry
 	Metric       = wire.Metric
 	Sample       = wire.Sample
+	Source       = wire.Source
 )
 
 // Status is the reply of GetStatus.
 type Status struct {
-	Version     string           `json:"version"`
-	Since       string           `json:"since"`
-	Ready       bool             `json:"ready"`
-	Status      string           `json:"status"`
-	Bus         bool             `json:"bus"`
-	Counts      map[string]int64 `json:"counts"`
-	Zeroconf    bool             `json:"zeroconf"`
-	NBFT        bool             `json:"nbft"`
-	Unwanted    []Unwanted       `json:"unwanted"`
-	Unexplained []string         `json:"unexplained"`
+	Version     string     `json:"version"`
+	Since       string     `json:"since"`
+	Ready       bool       `json:"ready"`
+	Status      string     `json:"status"`
+	Bus         bool       `json:"bus"`
+	Counts      Counts     `json:"counts"`
+	Zeroconf    bool       `json:"zeroconf"`
+	NBFT        bool       `json:"nbft"`
+	Unwanted    []Unwanted `json:"unwanted"`
+	Unexplained []string   `json:"unexplained"`
 }
 
 // Change is a reply of Monitor.
@@ -48,6 +50,10 @@ type Change struct {
 	Controllers []Controller `json:"controllers"`
 	Removed     []string     `json:"removed"` // canonical TIDs
 	Status      string       `json:"status"`
+	Counts      Counts       `json:"counts"`
+	Ready       bool         `json:"ready"`
+	Zeroconf    bool         `json:"zeroconf"`
+	NBFT        bool         `json:"nbft"`
 }
 
 // SocketNotFoundError says that nobody answers on the socket.
@@ -90,33 +96,66 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Controllers returns all controllers, or those that target names.
 func (c *Client) Controllers(ctx context.Context, target string) ([]Controller, error) {
-	var out struct {
-		Controllers []Controller `json:"controllers"`
+	all := []Controller{}
+	err := list(ctx, c, "ListControllers", named(target), func(reply struct {
+		Controller Controller `json:"controller"`
+	},
+	) {
+		all = append(all, reply.Controller)
+	})
+	if target == "" && is(err, "NoSuchController") {
+		err = nil
 	}
-	method := "GetController"
-	if target == "" {
-		method = "ListControllers"
-	}
-	err := c.call(ctx, method, named(target), &out)
-	return out.Controllers, err
+	return all, err
 }
 
 // DiscoveryLogs returns the last log pages of all discovery controllers, or of those that target names.
 func (c *Client) DiscoveryLogs(ctx context.Context, target string) ([]DiscoveryLog, error) {
-	var out struct {
-		Logs []DiscoveryLog `json:"logs"`
+	all := []DiscoveryLog{}
+	err := list(ctx, c, "ListDiscoveryLogs", named(target), func(reply struct {
+		Log DiscoveryLog `json:"log"`
+	},
+	) {
+		all = append(all, reply.Log)
+	})
+	if is(err, "NoSuchLog") {
+		err = nil
 	}
-	err := c.call(ctx, "ListDiscoveryLogs", named(target), &out)
-	return out.Logs, err
+	return all, err
 }
 
 // Metrics returns the daemon's metrics.
 func (c *Client) Metrics(ctx context.Context) ([]Metric, error) {
-	var out struct {
-		Metrics []Metric `json:"metrics"`
+	all := []Metric{}
+	err := list(ctx, c, "ListMetrics", nil, func(reply struct {
+		Metric Metric `json:"metric"`
+	},
+	) {
+		all = append(all, reply.Metric)
+	})
+	return all, err
+}
+
+// is tells whether err is the error of the interface that is called kind.
+func is(err error, kind string) bool {
+	var answered *Error
+	return errors.As(err, &answered) && answered.Kind == kind
+}
+
+// list calls a method that lists and f with each reply.
+func list[T any](ctx context.Context, c *Client, method string, in any, f func(T)) error {
+	defer c.closeWith(ctx)()
+	err := c.send(method, in, true)
+	for more := true; more && err == nil; {
+		var reply T
+		if more, err = c.receive(method, &reply); err == nil {
+			f(reply)
+		}
 	}
-	err := c.call(ctx, "GetMetrics", nil, &out)
-	return out.Metrics, err
+	if ctx.Err() != nil { // which closed the connection
+		return ctx.Err()
+	}
+	return err
 }
 
 // Control calls Start, Stop, Retry or Rescan and returns for how many controllers it was done.
@@ -139,7 +178,7 @@ func (c *Client) Monitor(ctx context.Context, f func(Change) error) error {
 	defer c.closeWith(ctx)()
 	for {
 		var change Change
-		more, err := c.receive(&change)
+		more, err := c.receive("Monitor", &change)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -159,7 +198,7 @@ func (c *Client) call(ctx context.Context, method string, in, out any) error {
 	defer c.closeWith(ctx)()
 	err := c.send(method, in, false)
 	if err == nil {
-		_, err = c.receive(out)
+		_, err = c.receive(method, out)
 	}
 	if ctx.Err() != nil { // which closed the connection
 		return ctx.Err()
@@ -198,8 +237,8 @@ func (c *Client) send(method string, in any, more bool) error {
 	return nil
 }
 
-// receive reads a reply and tells whether more follow.
-func (c *Client) receive(out any) (more bool, err error) {
+// receive reads a reply to a call and tells whether more follow.
+func (c *Client) receive(method string, out any) (more bool, err error) {
 	text, err := c.reader.ReadBytes(0)
 	if err != nil {
 		return false, c.hungUp(err)
@@ -213,7 +252,7 @@ func (c *Client) receive(out any) (more bool, err error) {
 		return false, fmt.Errorf("cannot understand nvme-discoverd's answer: %w", err)
 	}
 	if reply.Error != "" {
-		return false, failure(reply.Error, reply.Parameters)
+		return false, failure(method, reply.Error, reply.Parameters)
 	}
 	if out != nil && reply.Parameters != nil {
 		if err := json.Unmarshal(reply.Parameters, out); err != nil {
@@ -231,21 +270,22 @@ func (c *Client) hungUp(err error) error {
 	return fmt.Errorf("cannot talk to nvme-discoverd: %w", err)
 }
 
-// failure is an error of the interface in words, with the typed one behind it.
-func failure(name string, parameters json.RawMessage) error {
+// failure is the error that a call was answered with, in words, with the typed one behind it.
+func failure(method, name string, parameters json.RawMessage) error {
+	if name == "org.varlink.service.PermissionDenied" {
+		return &Error{"PermissionDenied", fmt.Sprintf("cannot %s: only root may", strings.ToLower(method))}
+	}
 	kind, ours := strings.CutPrefix(name, "org.nvmexpress.discoverd.")
 	if !ours {
 		return fmt.Errorf("nvme-discoverd does not understand the call (%s): is it of another version?", name)
 	}
-	var p struct{ Target, Reason, Method string }
+	var p struct{ Target, Reason string }
 	if parameters != nil {
 		_ = json.Unmarshal(parameters, &p) // an error without them is one too
 	}
 	switch kind {
 	case "NoSuchController":
 		return &Error{kind, fmt.Sprintf("cannot find a controller called %q: give a unit, nvmeN, NQN or TID that nvme-discoverctl list shows", p.Target)}
-	case "PermissionDenied":
-		return &Error{kind, fmt.Sprintf("cannot %s: only root may", strings.ToLower(p.Method))}
 	case "NotPossible":
 		return &Error{kind, p.Reason}
 	case "ReloadFailed":

@@ -64,13 +64,14 @@ func scripted(t *testing.T, replies ...string) (*Client, <-chan []string) {
 
 // What is sent for each call.
 func TestCalls(t *testing.T) {
-	c, got := scripted(t, "{}\x00", `{"parameters":{"controllers":[]}}`+"\x00", "{}\x00", `{"parameters":{"count":3}}`+"\x00", "{}\x00")
+	c, got := scripted(t, "{}\x00", `{"parameters":{"controller":{"nqn":"a"}},"continues":true}`+"\x00"+`{"parameters":{"controller":{"nqn":"b"}}}`+"\x00",
+		`{"parameters":{"controller":{"nqn":"b"}}}`+"\x00", `{"parameters":{"count":3}}`+"\x00", "{}\x00")
 	ctx := context.Background()
 	if _, err := c.Status(ctx); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Controllers(ctx, ""); err != nil {
-		t.Error(err)
+	if all, err := c.Controllers(ctx, ""); err != nil || len(all) != 2 || all[1].Nqn != "b" {
+		t.Errorf("got %v, %v, want a and b", all, err)
 	}
 	if _, err := c.Controllers(ctx, "nvme1"); err != nil {
 		t.Error(err)
@@ -83,8 +84,8 @@ func TestCalls(t *testing.T) {
 	}
 	want := []string{
 		`{"method":"org.nvmexpress.discoverd.GetStatus","parameters":{}}`,
-		`{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{}}`,
-		`{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme1"}}`,
+		`{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{},"more":true}`,
+		`{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"target":"nvme1"},"more":true}`,
 		`{"method":"org.nvmexpress.discoverd.Retry","parameters":{}}`,
 		`{"method":"org.nvmexpress.discoverd.Reload","parameters":{}}`,
 	}
@@ -99,7 +100,7 @@ func TestErrors(t *testing.T) {
 	tests := []struct{ reply, kind, want string }{
 		{prefix + `NoSuchController","parameters":{"target":"x"}}`, "NoSuchController", `cannot find a controller called "x": give a unit, nvmeN, NQN or TID that nvme-discoverctl list shows`},
 		{prefix + `NotPossible","parameters":{"target":"x","reason":"it is stopped"}}`, "NotPossible", "it is stopped"},
-		{prefix + `PermissionDenied","parameters":{"method":"Stop"}}`, "PermissionDenied", "cannot stop: only root may"},
+		{`{"error":"org.varlink.service.PermissionDenied","parameters":{}}`, "PermissionDenied", "cannot reload: only root may"},
 		{prefix + `ReloadFailed","parameters":{"reason":"line 2"}}`, "ReloadFailed", "line 2\nWhat this concerns is as it was when it was right, or not connected; the rest is in force."},
 		{prefix + `Timeout"}`, "Timeout", "nvme-discoverd did not answer in time: try again"},
 		{prefix + `Busy"}`, "Busy", "nvme-discoverd is asked for too much at once: try again"},

@@ -2,7 +2,10 @@
 
 // What nvme-discoverd knows of the NVMe over Fabrics controllers that this host should be connected to, and what an
 // administrator may ask of it. Times are RFC 3339 in UTC, to the second. What is not there or not known is left out.
-// Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root.
+// Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root: org.varlink.service.PermissionDenied.
+// Names of fields that NVMe has, such as traddr, are NVMe's.
+// # A method that lists answers a call with more by one reply for each element. Without more it answers if there is just one,
+// else with org.varlink.service.ExpectedMore. Its parameters select: what is listed agrees with all that are given.
 package orgnvmexpressdiscoverd
 
 import (
@@ -14,60 +17,70 @@ import (
 
 // Generated type declarations
 
+// Who asks for a connection.
+type Source struct {
+	Kind   string  `json:"kind"`
+	Text   string  `json:"text"`
+	File   *string `json:"file,omitempty"`
+	Line   *int64  `json:"line,omitempty"`
+	Parent *string `json:"parent,omitempty"`
+}
+
 // One connection that is wished for, and how far it has got.
 type Controller struct {
-	Tid          string   `json:"tid"`
-	Kind         string   `json:"kind"`
-	Transport    string   `json:"transport"`
-	Traddr       string   `json:"traddr"`
-	Trsvcid      *string  `json:"trsvcid,omitempty"`
-	Nqn          string   `json:"nqn"`
-	Host_traddr  *string  `json:"host_traddr,omitempty"`
-	Host_iface   *string  `json:"host_iface,omitempty"`
-	Hostnqn      *string  `json:"hostnqn,omitempty"`
-	Hostid       *string  `json:"hostid,omitempty"`
-	State        string   `json:"state"`
-	Phase        *string  `json:"phase,omitempty"`
-	Since        string   `json:"since"`
-	Device       *string  `json:"device,omitempty"`
-	Device_state *string  `json:"device_state,omitempty"`
-	Unit         *string  `json:"unit,omitempty"`
-	Owner        *string  `json:"owner,omitempty"`
-	Sources      []string `json:"sources"`
-	Parents      []string `json:"parents"`
-	Attempts     int64    `json:"attempts"`
-	Next_retry   *string  `json:"next_retry,omitempty"`
-	Last_error   *string  `json:"last_error,omitempty"`
-	Error_since  *string  `json:"error_since,omitempty"`
-	Error_count  *int64   `json:"error_count,omitempty"`
-	Retain_until *string  `json:"retain_until,omitempty"`
-	Log_read     *string  `json:"log_read,omitempty"`
-	Log_entries  *int64   `json:"log_entries,omitempty"`
+	Tid            string   `json:"tid"`
+	Kind           string   `json:"kind"`
+	Transport      string   `json:"transport"`
+	Traddr         string   `json:"traddr"`
+	Trsvcid        *string  `json:"trsvcid,omitempty"`
+	Nqn            string   `json:"nqn"`
+	HostTraddr     *string  `json:"hostTraddr,omitempty"`
+	HostIface      *string  `json:"hostIface,omitempty"`
+	Hostnqn        *string  `json:"hostnqn,omitempty"`
+	Hostid         *string  `json:"hostid,omitempty"`
+	State          string   `json:"state"`
+	Phase          *string  `json:"phase,omitempty"`
+	Since          string   `json:"since"`
+	ReconnectUntil *string  `json:"reconnectUntil,omitempty"`
+	Device         *string  `json:"device,omitempty"`
+	DeviceState    *string  `json:"deviceState,omitempty"`
+	Unit           *string  `json:"unit,omitempty"`
+	Owner          *string  `json:"owner,omitempty"`
+	Sources        []Source `json:"sources"`
+	Parents        []string `json:"parents"`
+	Attempts       int64    `json:"attempts"`
+	NextRetry      *string  `json:"nextRetry,omitempty"`
+	LastError      *string  `json:"lastError,omitempty"`
+	ErrorSince     *string  `json:"errorSince,omitempty"`
+	ErrorCount     *int64   `json:"errorCount,omitempty"`
+	RetainUntil    *string  `json:"retainUntil,omitempty"`
+	LogRead        *string  `json:"logRead,omitempty"`
+	LogEntries     *int64   `json:"logEntries,omitempty"`
 }
 
 // A controller of ours that nothing wishes for any more; it stays connected until it drops.
 type Unwanted struct {
-	Device       string  `json:"device"`
-	Device_state *string `json:"device_state,omitempty"`
-	Nqn          *string `json:"nqn,omitempty"`
-	Unit         string  `json:"unit"`
+	Device      string  `json:"device"`
+	DeviceState *string `json:"deviceState,omitempty"`
+	Nqn         *string `json:"nqn,omitempty"`
+	Unit        string  `json:"unit"`
 }
 
 // An entry of a discovery log page.
 type LogEntry struct {
-	Subtype               string  `json:"subtype"`
-	Transport             *string `json:"transport,omitempty"`
-	Adrfam                *string `json:"adrfam,omitempty"`
-	Traddr                *string `json:"traddr,omitempty"`
-	Trsvcid               *string `json:"trsvcid,omitempty"`
-	Nqn                   string  `json:"nqn"`
-	Port_id               int64   `json:"port_id"`
-	Cntlid                int64   `json:"cntlid"`
-	Secure_channel        bool    `json:"secure_channel"`
-	Security              *string `json:"security,omitempty"`
-	Duplicate_information bool    `json:"duplicate_information"`
-	Epcsd                 bool    `json:"epcsd"`
-	Skipped               *string `json:"skipped,omitempty"`
+	Subtype              string  `json:"subtype"`
+	Transport            *string `json:"transport,omitempty"`
+	Adrfam               *string `json:"adrfam,omitempty"`
+	Traddr               *string `json:"traddr,omitempty"`
+	Trsvcid              *string `json:"trsvcid,omitempty"`
+	Nqn                  string  `json:"nqn"`
+	PortId               int64   `json:"portId"`
+	Cntlid               int64   `json:"cntlid"`
+	SecureChannel        bool    `json:"secureChannel"`
+	Security             *string `json:"security,omitempty"`
+	DuplicateInformation bool    `json:"duplicateInformation"`
+	Epcsd                bool    `json:"epcsd"`
+	Skipped              *string `json:"skipped,omitempty"`
 }
 
 // The last good discovery log page of a discovery controller.
@@ -96,14 +109,49 @@ type Metric struct {
 	Samples []Sample `json:"samples"`
 }
 
-// Nothing is called so.
+// How many controllers there are. Each is counted in one field besides wanted.
+type Counts struct {
+	Wanted       int64 `json:"wanted"`
+	Connected    int64 `json:"connected"`
+	Reconnecting int64 `json:"reconnecting"`
+	Connecting   int64 `json:"connecting"`
+	Waiting      int64 `json:"waiting"`
+	Retrying     int64 `json:"retrying"`
+	Unresolved   int64 `json:"unresolved"`
+	Collision    int64 `json:"collision"`
+	Excluded     int64 `json:"excluded"`
+	Foreign      int64 `json:"foreign"`
+	Stopped      int64 `json:"stopped"`
+	Parked       int64 `json:"parked"`
+}
+
+// Nothing is called so, or there is nothing.
 type NoSuchController struct {
-	Target string `json:"target"`
+	Target *string `json:"target,omitempty"`
 }
 
 func (e NoSuchController) Error() string {
 	s := "org.nvmexpress.discoverd.NoSuchController"
 	s += fmt.Sprintf("(Target: %v)", e.Target)
+	return s
+}
+
+// No discovery log page has been read.
+type NoSuchLog struct{}
+
+func (e NoSuchLog) Error() string {
+	s := "org.nvmexpress.discoverd.NoSuchLog"
+	return s
+}
+
+// Several controllers are selected: count.
+type NotUnique struct {
+	Count int64 `json:"count"`
+}
+
+func (e NotUnique) Error() string {
+	s := "org.nvmexpress.discoverd.NotUnique"
+	s += fmt.Sprintf("(Count: %v)", e.Count)
 	return s
 }
 
@@ -119,18 +167,7 @@ func (e NotPossible) Error() string {
 	return s
 }
 
-// The caller is not root.
-type PermissionDenied struct {
-	Method string `json:"method"`
-}
-
-func (e PermissionDenied) Error() string {
-	s := "org.nvmexpress.discoverd.PermissionDenied"
-	s += fmt.Sprintf("(Method: %v)", e.Method)
-	return s
-}
-
-// The configuration does not parse, and the last good one stays in force: reason has a line for each mistake.
+// Some of the configuration cannot be used and stays as it was, the rest is in force: reason has a line for each mistake.
 type ReloadFailed struct {
 	Reason string `json:"reason"`
 }
@@ -157,7 +194,7 @@ func (e Busy) Error() string {
 	return s
 }
 
-// A Monitor call ended because its client did not read: call again.
+// A call with more ended because its client did not read: call again.
 type TooSlow struct{}
 
 func (e TooSlow) Error() string {
@@ -179,23 +216,34 @@ func Dispatch_Error(err error) error {
 				return e
 			}
 			return &param
+		case "org.nvmexpress.discoverd.NoSuchLog":
+			errorRawParameters := e.Parameters.(*json.RawMessage)
+			if errorRawParameters == nil {
+				return e
+			}
+			var param NoSuchLog
+			err := json.Unmarshal(*errorRawParameters, &param)
+			if err != nil {
+				return e
+			}
+			return &param
+		case "org.nvmexpress.discoverd.NotUnique":
+			errorRawParameters := e.Parameters.(*json.RawMessage)
+			if errorRawParameters == nil {
+				return e
+			}
+			var param NotUnique
+			err := json.Unmarshal(*errorRawParameters, &param)
+			if err != nil {
+				return e
+			}
+			return &param
 		case "org.nvmexpress.discoverd.NotPossible":
 			errorRawParameters := e.Parameters.(*json.RawMessage)
 			if errorRawParameters == nil {
 				return e
 			}
 			var param NotPossible
-			err := json.Unmarshal(*errorRawParameters, &param)
-			if err != nil {
-				return e
-			}
-			return &param
-		case "org.nvmexpress.discoverd.PermissionDenied":
-			errorRawParameters := e.Parameters.(*json.RawMessage)
-			if errorRawParameters == nil {
-				return e
-			}
-			var param PermissionDenied
 			err := json.Unmarshal(*errorRawParameters, &param)
 			if err != nil {
 				return e
@@ -252,14 +300,15 @@ func Dispatch_Error(err error) error {
 
 // Generated client method calls
 
-// How the service does. status is its line in systemctl status; bus tells whether systemd can be talked to; counts has the
-// number of controllers in each state. zeroconf and nbft tell whether it looks after what mDNS and the boot firmware name
-// at present, so that others leave that alone. unexplained are units that neither a wish nor a device accounts for.
+// How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
+// then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
+// and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+// accounts for.
 type GetStatus_methods struct{}
 
 func GetStatus() GetStatus_methods { return GetStatus_methods{} }
 
-func (m GetStatus_methods) Call(ctx context.Context, c *varlink.Connection) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ map[string]int64, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, err_ error) {
+func (m GetStatus_methods) Call(ctx context.Context, c *varlink.Connection) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, err_ error) {
 	receive, err_ := m.Send(ctx, c, 0)
 	if err_ != nil {
 		return
@@ -268,23 +317,23 @@ func (m GetStatus_methods) Call(ctx context.Context, c *varlink.Connection) (ver
 	return
 }
 
-func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (string, string, bool, string, bool, map[string]int64, bool, bool, []Unwanted, []string, uint64, error), error) {
+func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (string, string, bool, string, bool, Counts, bool, bool, []Unwanted, []string, uint64, error), error) {
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.GetStatus", nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ map[string]int64, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, err error) {
+	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, err error) {
 		var out struct {
-			Version     string           `json:"version"`
-			Since       string           `json:"since"`
-			Ready       bool             `json:"ready"`
-			Status      string           `json:"status"`
-			Bus         bool             `json:"bus"`
-			Counts      map[string]int64 `json:"counts"`
-			Zeroconf    bool             `json:"zeroconf"`
-			Nbft        bool             `json:"nbft"`
-			Unwanted    []Unwanted       `json:"unwanted"`
-			Unexplained []string         `json:"unexplained"`
+			Version     string     `json:"version"`
+			Since       string     `json:"since"`
+			Ready       bool       `json:"ready"`
+			Status      string     `json:"status"`
+			Bus         bool       `json:"bus"`
+			Counts      Counts     `json:"counts"`
+			Zeroconf    bool       `json:"zeroconf"`
+			Nbft        bool       `json:"nbft"`
+			Unwanted    []Unwanted `json:"unwanted"`
+			Unexplained []string   `json:"unexplained"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
@@ -296,7 +345,7 @@ func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flag
 		ready_out_ = out.Ready
 		status_out_ = out.Status
 		bus_out_ = out.Bus
-		counts_out_ = map[string]int64(out.Counts)
+		counts_out_ = out.Counts
 		zeroconf_out_ = out.Zeroconf
 		nbft_out_ = out.Nbft
 		unwanted_out_ = []Unwanted(out.Unwanted)
@@ -305,23 +354,23 @@ func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flag
 	}, nil
 }
 
-func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ map[string]int64, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.GetStatus", nil)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ map[string]int64, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
-			Version     string           `json:"version"`
-			Since       string           `json:"since"`
-			Ready       bool             `json:"ready"`
-			Status      string           `json:"status"`
-			Bus         bool             `json:"bus"`
-			Counts      map[string]int64 `json:"counts"`
-			Zeroconf    bool             `json:"zeroconf"`
-			Nbft        bool             `json:"nbft"`
-			Unwanted    []Unwanted       `json:"unwanted"`
-			Unexplained []string         `json:"unexplained"`
+			Version     string     `json:"version"`
+			Since       string     `json:"since"`
+			Ready       bool       `json:"ready"`
+			Status      string     `json:"status"`
+			Bus         bool       `json:"bus"`
+			Counts      Counts     `json:"counts"`
+			Zeroconf    bool       `json:"zeroconf"`
+			Nbft        bool       `json:"nbft"`
+			Unwanted    []Unwanted `json:"unwanted"`
+			Unexplained []string   `json:"unexplained"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
@@ -333,7 +382,7 @@ func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (
 		ready_out_ = out.Ready
 		status_out_ = out.Status
 		bus_out_ = out.Bus
-		counts_out_ = map[string]int64(out.Counts)
+		counts_out_ = out.Counts
 		zeroconf_out_ = out.Zeroconf
 		nbft_out_ = out.Nbft
 		unwanted_out_ = []Unwanted(out.Unwanted)
@@ -342,207 +391,276 @@ func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (
 	}, nil
 }
 
-// All controllers, in the order in which they were first wished for.
+// Controllers, in the order in which they were first wished for. target is a word that names some: a unit, with or without .service,
+// nvmeN, an NQN, or a transport ID; the other parameters are as the fields of Controller. NoSuchController if there is none.
 type ListControllers_methods struct{}
 
 func ListControllers() ListControllers_methods { return ListControllers_methods{} }
 
-func (m ListControllers_methods) Call(ctx context.Context, c *varlink.Connection) (controllers_out_ []Controller, err_ error) {
-	receive, err_ := m.Send(ctx, c, 0)
+func (m ListControllers_methods) Call(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string, kind_in_ *string, state_in_ *string) (controller_out_ Controller, err_ error) {
+	receive, err_ := m.Send(ctx, c, 0, target_in_, tid_in_, unit_in_, device_in_, nqn_in_, kind_in_, state_in_)
 	if err_ != nil {
 		return
 	}
-	controllers_out_, _, err_ = receive(ctx)
+	controller_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m ListControllers_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) ([]Controller, uint64, error), error) {
-	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.ListControllers", nil, flags)
+func (m ListControllers_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string, kind_in_ *string, state_in_ *string) (func(ctx context.Context) (Controller, uint64, error), error) {
+	var in struct {
+		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
+		Kind   *string `json:"kind,omitempty"`
+		State  *string `json:"state,omitempty"`
+	}
+	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
+	in.Kind = kind_in_
+	in.State = state_in_
+	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.ListControllers", in, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (controllers_out_ []Controller, flags uint64, err error) {
+	return func(context.Context) (controller_out_ Controller, flags uint64, err error) {
 		var out struct {
-			Controllers []Controller `json:"controllers"`
+			Controller Controller `json:"controller"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		controllers_out_ = []Controller(out.Controllers)
+		controller_out_ = out.Controller
 		return
 	}, nil
 }
 
-func (m ListControllers_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (controllers_out_ []Controller, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
-	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.ListControllers", nil)
+func (m ListControllers_methods) Upgrade(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string, kind_in_ *string, state_in_ *string) (func(ctx context.Context) (controller_out_ Controller, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+	var in struct {
+		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
+		Kind   *string `json:"kind,omitempty"`
+		State  *string `json:"state,omitempty"`
+	}
+	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
+	in.Kind = kind_in_
+	in.State = state_in_
+	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.ListControllers", in)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (controllers_out_ []Controller, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (controller_out_ Controller, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
-			Controllers []Controller `json:"controllers"`
+			Controller Controller `json:"controller"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		controllers_out_ = []Controller(out.Controllers)
+		controller_out_ = out.Controller
 		return
 	}, nil
 }
 
-// The controllers that a word names: a unit, with or without .service, nvmeN, an NQN, or a transport ID. An NQN may name
-// several paths.
+// The one controller that the parameters select, as with ListControllers: NotUnique if several do.
 type GetController_methods struct{}
 
 func GetController() GetController_methods { return GetController_methods{} }
 
-func (m GetController_methods) Call(ctx context.Context, c *varlink.Connection, target_in_ string) (controllers_out_ []Controller, err_ error) {
-	receive, err_ := m.Send(ctx, c, 0, target_in_)
+func (m GetController_methods) Call(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (controller_out_ Controller, err_ error) {
+	receive, err_ := m.Send(ctx, c, 0, target_in_, tid_in_, unit_in_, device_in_, nqn_in_)
 	if err_ != nil {
 		return
 	}
-	controllers_out_, _, err_ = receive(ctx)
+	controller_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m GetController_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64, target_in_ string) (func(ctx context.Context) ([]Controller, uint64, error), error) {
+func (m GetController_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (func(ctx context.Context) (Controller, uint64, error), error) {
 	var in struct {
-		Target string `json:"target"`
+		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
 	}
 	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.GetController", in, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (controllers_out_ []Controller, flags uint64, err error) {
+	return func(context.Context) (controller_out_ Controller, flags uint64, err error) {
 		var out struct {
-			Controllers []Controller `json:"controllers"`
+			Controller Controller `json:"controller"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		controllers_out_ = []Controller(out.Controllers)
+		controller_out_ = out.Controller
 		return
 	}, nil
 }
 
-func (m GetController_methods) Upgrade(ctx context.Context, c *varlink.Connection, target_in_ string) (func(ctx context.Context) (controllers_out_ []Controller, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m GetController_methods) Upgrade(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (func(ctx context.Context) (controller_out_ Controller, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	var in struct {
-		Target string `json:"target"`
+		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
 	}
 	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.GetController", in)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (controllers_out_ []Controller, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (controller_out_ Controller, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
-			Controllers []Controller `json:"controllers"`
+			Controller Controller `json:"controller"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		controllers_out_ = []Controller(out.Controllers)
+		controller_out_ = out.Controller
 		return
 	}, nil
 }
 
-// The last good log page of every discovery controller, or of those that a word names as with GetController.
+// The last good log page of every discovery controller, or of those that are selected as with ListControllers. NoSuchLog if there
+// is none.
 type ListDiscoveryLogs_methods struct{}
 
 func ListDiscoveryLogs() ListDiscoveryLogs_methods { return ListDiscoveryLogs_methods{} }
 
-func (m ListDiscoveryLogs_methods) Call(ctx context.Context, c *varlink.Connection, target_in_ *string) (logs_out_ []DiscoveryLog, err_ error) {
-	receive, err_ := m.Send(ctx, c, 0, target_in_)
+func (m ListDiscoveryLogs_methods) Call(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (log_out_ DiscoveryLog, err_ error) {
+	receive, err_ := m.Send(ctx, c, 0, target_in_, tid_in_, unit_in_, device_in_, nqn_in_)
 	if err_ != nil {
 		return
 	}
-	logs_out_, _, err_ = receive(ctx)
+	log_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m ListDiscoveryLogs_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64, target_in_ *string) (func(ctx context.Context) ([]DiscoveryLog, uint64, error), error) {
+func (m ListDiscoveryLogs_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (func(ctx context.Context) (DiscoveryLog, uint64, error), error) {
 	var in struct {
 		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
 	}
 	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.ListDiscoveryLogs", in, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (logs_out_ []DiscoveryLog, flags uint64, err error) {
+	return func(context.Context) (log_out_ DiscoveryLog, flags uint64, err error) {
 		var out struct {
-			Logs []DiscoveryLog `json:"logs"`
+			Log DiscoveryLog `json:"log"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		logs_out_ = []DiscoveryLog(out.Logs)
+		log_out_ = out.Log
 		return
 	}, nil
 }
 
-func (m ListDiscoveryLogs_methods) Upgrade(ctx context.Context, c *varlink.Connection, target_in_ *string) (func(ctx context.Context) (logs_out_ []DiscoveryLog, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m ListDiscoveryLogs_methods) Upgrade(ctx context.Context, c *varlink.Connection, target_in_ *string, tid_in_ *string, unit_in_ *string, device_in_ *string, nqn_in_ *string) (func(ctx context.Context) (log_out_ DiscoveryLog, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	var in struct {
 		Target *string `json:"target,omitempty"`
+		Tid    *string `json:"tid,omitempty"`
+		Unit   *string `json:"unit,omitempty"`
+		Device *string `json:"device,omitempty"`
+		Nqn    *string `json:"nqn,omitempty"`
 	}
 	in.Target = target_in_
+	in.Tid = tid_in_
+	in.Unit = unit_in_
+	in.Device = device_in_
+	in.Nqn = nqn_in_
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.ListDiscoveryLogs", in)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (logs_out_ []DiscoveryLog, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (log_out_ DiscoveryLog, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
-			Logs []DiscoveryLog `json:"logs"`
+			Log DiscoveryLog `json:"log"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		logs_out_ = []DiscoveryLog(out.Logs)
+		log_out_ = out.Log
 		return
 	}, nil
 }
 
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-// before. What the kernel does on its own, such as reconnecting, shows only in device_state of the next change. A client that
-// does not read gets TooSlow.
+// before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+// that does not read gets TooSlow.
 type Monitor_methods struct{}
 
 func Monitor() Monitor_methods { return Monitor_methods{} }
 
-func (m Monitor_methods) Call(ctx context.Context, c *varlink.Connection) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, err_ error) {
+func (m Monitor_methods) Call(ctx context.Context, c *varlink.Connection) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, err_ error) {
 	receive, err_ := m.Send(ctx, c, 0)
 	if err_ != nil {
 		return
 	}
-	snapshot_out_, controllers_out_, removed_out_, status_out_, _, err_ = receive(ctx)
+	snapshot_out_, controllers_out_, removed_out_, status_out_, counts_out_, ready_out_, zeroconf_out_, nbft_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (bool, []Controller, []string, string, uint64, error), error) {
+func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (bool, []Controller, []string, string, Counts, bool, bool, bool, uint64, error), error) {
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.Monitor", nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, flags uint64, err error) {
+	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, err error) {
 		var out struct {
 			Snapshot    bool         `json:"snapshot"`
 			Controllers []Controller `json:"controllers"`
 			Removed     []string     `json:"removed"`
 			Status      string       `json:"status"`
+			Counts      Counts       `json:"counts"`
+			Ready       bool         `json:"ready"`
+			Zeroconf    bool         `json:"zeroconf"`
+			Nbft        bool         `json:"nbft"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
@@ -553,21 +671,29 @@ func (m Monitor_methods) Send(ctx context.Context, c *varlink.Connection, flags 
 		controllers_out_ = []Controller(out.Controllers)
 		removed_out_ = []string(out.Removed)
 		status_out_ = out.Status
+		counts_out_ = out.Counts
+		ready_out_ = out.Ready
+		zeroconf_out_ = out.Zeroconf
+		nbft_out_ = out.Nbft
 		return
 	}, nil
 }
 
-func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.Monitor", nil)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (snapshot_out_ bool, controllers_out_ []Controller, removed_out_ []string, status_out_ string, counts_out_ Counts, ready_out_ bool, zeroconf_out_ bool, nbft_out_ bool, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
 			Snapshot    bool         `json:"snapshot"`
 			Controllers []Controller `json:"controllers"`
 			Removed     []string     `json:"removed"`
 			Status      string       `json:"status"`
+			Counts      Counts       `json:"counts"`
+			Ready       bool         `json:"ready"`
+			Zeroconf    bool         `json:"zeroconf"`
+			Nbft        bool         `json:"nbft"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
@@ -578,58 +704,62 @@ func (m Monitor_methods) Upgrade(ctx context.Context, c *varlink.Connection) (fu
 		controllers_out_ = []Controller(out.Controllers)
 		removed_out_ = []string(out.Removed)
 		status_out_ = out.Status
+		counts_out_ = out.Counts
+		ready_out_ = out.Ready
+		zeroconf_out_ = out.Zeroconf
+		nbft_out_ = out.Nbft
 		return
 	}, nil
 }
 
-// Counters and gauges since the service started.
-type GetMetrics_methods struct{}
+// Counters and gauges since the service started, one family a reply.
+type ListMetrics_methods struct{}
 
-func GetMetrics() GetMetrics_methods { return GetMetrics_methods{} }
+func ListMetrics() ListMetrics_methods { return ListMetrics_methods{} }
 
-func (m GetMetrics_methods) Call(ctx context.Context, c *varlink.Connection) (metrics_out_ []Metric, err_ error) {
+func (m ListMetrics_methods) Call(ctx context.Context, c *varlink.Connection) (metric_out_ Metric, err_ error) {
 	receive, err_ := m.Send(ctx, c, 0)
 	if err_ != nil {
 		return
 	}
-	metrics_out_, _, err_ = receive(ctx)
+	metric_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m GetMetrics_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) ([]Metric, uint64, error), error) {
-	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.GetMetrics", nil, flags)
+func (m ListMetrics_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (Metric, uint64, error), error) {
+	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.ListMetrics", nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (metrics_out_ []Metric, flags uint64, err error) {
+	return func(context.Context) (metric_out_ Metric, flags uint64, err error) {
 		var out struct {
-			Metrics []Metric `json:"metrics"`
+			Metric Metric `json:"metric"`
 		}
 		flags, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		metrics_out_ = []Metric(out.Metrics)
+		metric_out_ = out.Metric
 		return
 	}, nil
 }
 
-func (m GetMetrics_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (metrics_out_ []Metric, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
-	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.GetMetrics", nil)
+func (m ListMetrics_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (metric_out_ Metric, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.ListMetrics", nil)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (metrics_out_ []Metric, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (metric_out_ Metric, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
-			Metrics []Metric `json:"metrics"`
+			Metric Metric `json:"metric"`
 		}
 		flags, conn, err = receive(ctx, &out)
 		if err != nil {
 			err = Dispatch_Error(err)
 			return
 		}
-		metrics_out_ = []Metric(out.Metrics)
+		metric_out_ = out.Metric
 		return
 	}, nil
 }
@@ -924,11 +1054,11 @@ func (m Reload_methods) Upgrade(ctx context.Context, c *varlink.Connection) (fun
 
 type orgnvmexpressdiscoverdInterface interface {
 	GetStatus(ctx context.Context, c VarlinkCall) error
-	ListControllers(ctx context.Context, c VarlinkCall) error
-	GetController(ctx context.Context, c VarlinkCall, target_ string) error
-	ListDiscoveryLogs(ctx context.Context, c VarlinkCall, target_ *string) error
+	ListControllers(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string, kind_ *string, state_ *string) error
+	GetController(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string) error
+	ListDiscoveryLogs(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string) error
 	Monitor(ctx context.Context, c VarlinkCall) error
-	GetMetrics(ctx context.Context, c VarlinkCall) error
+	ListMetrics(ctx context.Context, c VarlinkCall) error
 	Start(ctx context.Context, c VarlinkCall, target_ string) error
 	Stop(ctx context.Context, c VarlinkCall, target_ string) error
 	Retry(ctx context.Context, c VarlinkCall, target_ *string) error
@@ -942,11 +1072,24 @@ type VarlinkCall struct{ varlink.Call }
 
 // Generated reply methods for all varlink errors
 
-// Nothing is called so.
-func (c *VarlinkCall) ReplyNoSuchController(ctx context.Context, target_ string) error {
+// Nothing is called so, or there is nothing.
+func (c *VarlinkCall) ReplyNoSuchController(ctx context.Context, target_ *string) error {
 	var out NoSuchController
 	out.Target = target_
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.NoSuchController", &out)
+}
+
+// No discovery log page has been read.
+func (c *VarlinkCall) ReplyNoSuchLog(ctx context.Context) error {
+	var out NoSuchLog
+	return c.ReplyError(ctx, "org.nvmexpress.discoverd.NoSuchLog", &out)
+}
+
+// Several controllers are selected: count.
+func (c *VarlinkCall) ReplyNotUnique(ctx context.Context, count_ int64) error {
+	var out NotUnique
+	out.Count = count_
+	return c.ReplyError(ctx, "org.nvmexpress.discoverd.NotUnique", &out)
 }
 
 // It makes no sense now: reason is a sentence.
@@ -957,14 +1100,7 @@ func (c *VarlinkCall) ReplyNotPossible(ctx context.Context, target_ string, reas
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.NotPossible", &out)
 }
 
-// The caller is not root.
-func (c *VarlinkCall) ReplyPermissionDenied(ctx context.Context, method_ string) error {
-	var out PermissionDenied
-	out.Method = method_
-	return c.ReplyError(ctx, "org.nvmexpress.discoverd.PermissionDenied", &out)
-}
-
-// The configuration does not parse, and the last good one stays in force: reason has a line for each mistake.
+// Some of the configuration cannot be used and stays as it was, the rest is in force: reason has a line for each mistake.
 func (c *VarlinkCall) ReplyReloadFailed(ctx context.Context, reason_ string) error {
 	var out ReloadFailed
 	out.Reason = reason_
@@ -983,7 +1119,7 @@ func (c *VarlinkCall) ReplyBusy(ctx context.Context) error {
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.Busy", &out)
 }
 
-// A Monitor call ended because its client did not read: call again.
+// A call with more ended because its client did not read: call again.
 func (c *VarlinkCall) ReplyTooSlow(ctx context.Context) error {
 	var out TooSlow
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.TooSlow", &out)
@@ -991,25 +1127,25 @@ func (c *VarlinkCall) ReplyTooSlow(ctx context.Context) error {
 
 // Generated reply methods for all varlink methods
 
-func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since_ string, ready_ bool, status_ string, bus_ bool, counts_ map[string]int64, zeroconf_ bool, nbft_ bool, unwanted_ []Unwanted, unexplained_ []string) error {
+func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since_ string, ready_ bool, status_ string, bus_ bool, counts_ Counts, zeroconf_ bool, nbft_ bool, unwanted_ []Unwanted, unexplained_ []string) error {
 	var out struct {
-		Version     string           `json:"version"`
-		Since       string           `json:"since"`
-		Ready       bool             `json:"ready"`
-		Status      string           `json:"status"`
-		Bus         bool             `json:"bus"`
-		Counts      map[string]int64 `json:"counts"`
-		Zeroconf    bool             `json:"zeroconf"`
-		Nbft        bool             `json:"nbft"`
-		Unwanted    []Unwanted       `json:"unwanted"`
-		Unexplained []string         `json:"unexplained"`
+		Version     string     `json:"version"`
+		Since       string     `json:"since"`
+		Ready       bool       `json:"ready"`
+		Status      string     `json:"status"`
+		Bus         bool       `json:"bus"`
+		Counts      Counts     `json:"counts"`
+		Zeroconf    bool       `json:"zeroconf"`
+		Nbft        bool       `json:"nbft"`
+		Unwanted    []Unwanted `json:"unwanted"`
+		Unexplained []string   `json:"unexplained"`
 	}
 	out.Version = version_
 	out.Since = since_
 	out.Ready = ready_
 	out.Status = status_
 	out.Bus = bus_
-	out.Counts = map[string]int64(counts_)
+	out.Counts = counts_
 	out.Zeroconf = zeroconf_
 	out.Nbft = nbft_
 	out.Unwanted = []Unwanted(unwanted_)
@@ -1017,49 +1153,57 @@ func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyListControllers(ctx context.Context, controllers_ []Controller) error {
+func (c *VarlinkCall) ReplyListControllers(ctx context.Context, controller_ Controller) error {
 	var out struct {
-		Controllers []Controller `json:"controllers"`
+		Controller Controller `json:"controller"`
 	}
-	out.Controllers = []Controller(controllers_)
+	out.Controller = controller_
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyGetController(ctx context.Context, controllers_ []Controller) error {
+func (c *VarlinkCall) ReplyGetController(ctx context.Context, controller_ Controller) error {
 	var out struct {
-		Controllers []Controller `json:"controllers"`
+		Controller Controller `json:"controller"`
 	}
-	out.Controllers = []Controller(controllers_)
+	out.Controller = controller_
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyListDiscoveryLogs(ctx context.Context, logs_ []DiscoveryLog) error {
+func (c *VarlinkCall) ReplyListDiscoveryLogs(ctx context.Context, log_ DiscoveryLog) error {
 	var out struct {
-		Logs []DiscoveryLog `json:"logs"`
+		Log DiscoveryLog `json:"log"`
 	}
-	out.Logs = []DiscoveryLog(logs_)
+	out.Log = log_
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controllers_ []Controller, removed_ []string, status_ string) error {
+func (c *VarlinkCall) ReplyMonitor(ctx context.Context, snapshot_ bool, controllers_ []Controller, removed_ []string, status_ string, counts_ Counts, ready_ bool, zeroconf_ bool, nbft_ bool) error {
 	var out struct {
 		Snapshot    bool         `json:"snapshot"`
 		Controllers []Controller `json:"controllers"`
 		Removed     []string     `json:"removed"`
 		Status      string       `json:"status"`
+		Counts      Counts       `json:"counts"`
+		Ready       bool         `json:"ready"`
+		Zeroconf    bool         `json:"zeroconf"`
+		Nbft        bool         `json:"nbft"`
 	}
 	out.Snapshot = snapshot_
 	out.Controllers = []Controller(controllers_)
 	out.Removed = []string(removed_)
 	out.Status = status_
+	out.Counts = counts_
+	out.Ready = ready_
+	out.Zeroconf = zeroconf_
+	out.Nbft = nbft_
 	return c.Reply(ctx, &out)
 }
 
-func (c *VarlinkCall) ReplyGetMetrics(ctx context.Context, metrics_ []Metric) error {
+func (c *VarlinkCall) ReplyListMetrics(ctx context.Context, metric_ Metric) error {
 	var out struct {
-		Metrics []Metric `json:"metrics"`
+		Metric Metric `json:"metric"`
 	}
-	out.Metrics = []Metric(metrics_)
+	out.Metric = metric_
 	return c.Reply(ctx, &out)
 }
 
@@ -1101,40 +1245,42 @@ func (c *VarlinkCall) ReplyReload(ctx context.Context) error {
 
 // Generated dummy implementations for all varlink methods
 
-// How the service does. status is its line in systemctl status; bus tells whether systemd can be talked to; counts has the
-// number of controllers in each state. zeroconf and nbft tell whether it looks after what mDNS and the boot firmware name
-// at present, so that others leave that alone. unexplained are units that neither a wish nor a device accounts for.
+// How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
+// then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
+// and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+// accounts for.
 func (s *VarlinkInterface) GetStatus(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.GetStatus")
 }
 
-// All controllers, in the order in which they were first wished for.
-func (s *VarlinkInterface) ListControllers(ctx context.Context, c VarlinkCall) error {
+// Controllers, in the order in which they were first wished for. target is a word that names some: a unit, with or without .service,
+// nvmeN, an NQN, or a transport ID; the other parameters are as the fields of Controller. NoSuchController if there is none.
+func (s *VarlinkInterface) ListControllers(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string, kind_ *string, state_ *string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.ListControllers")
 }
 
-// The controllers that a word names: a unit, with or without .service, nvmeN, an NQN, or a transport ID. An NQN may name
-// several paths.
-func (s *VarlinkInterface) GetController(ctx context.Context, c VarlinkCall, target_ string) error {
+// The one controller that the parameters select, as with ListControllers: NotUnique if several do.
+func (s *VarlinkInterface) GetController(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.GetController")
 }
 
-// The last good log page of every discovery controller, or of those that a word names as with GetController.
-func (s *VarlinkInterface) ListDiscoveryLogs(ctx context.Context, c VarlinkCall, target_ *string) error {
+// The last good log page of every discovery controller, or of those that are selected as with ListControllers. NoSuchLog if there
+// is none.
+func (s *VarlinkInterface) ListDiscoveryLogs(ctx context.Context, c VarlinkCall, target_ *string, tid_ *string, unit_ *string, device_ *string, nqn_ *string) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.ListDiscoveryLogs")
 }
 
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-// before. What the kernel does on its own, such as reconnecting, shows only in device_state of the next change. A client that
-// does not read gets TooSlow.
+// before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+// that does not read gets TooSlow.
 func (s *VarlinkInterface) Monitor(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Monitor")
 }
 
-// Counters and gauges since the service started.
-func (s *VarlinkInterface) GetMetrics(ctx context.Context, c VarlinkCall) error {
-	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.GetMetrics")
+// Counters and gauges since the service started, one family a reply.
+func (s *VarlinkInterface) ListMetrics(ctx context.Context, c VarlinkCall) error {
+	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.ListMetrics")
 }
 
 // Connect what was stopped, parked or waits. count is for how many controllers it was done.
@@ -1172,33 +1318,54 @@ func (s *VarlinkInterface) VarlinkDispatch(ctx context.Context, call varlink.Cal
 		return s.orgnvmexpressdiscoverdInterface.GetStatus(ctx, VarlinkCall{call})
 
 	case "ListControllers":
-		return s.orgnvmexpressdiscoverdInterface.ListControllers(ctx, VarlinkCall{call})
-
-	case "GetController":
 		var in struct {
-			Target string `json:"target"`
+			Target *string `json:"target,omitempty"`
+			Tid    *string `json:"tid,omitempty"`
+			Unit   *string `json:"unit,omitempty"`
+			Device *string `json:"device,omitempty"`
+			Nqn    *string `json:"nqn,omitempty"`
+			Kind   *string `json:"kind,omitempty"`
+			State  *string `json:"state,omitempty"`
 		}
 		err := call.GetParameters(&in)
 		if err != nil {
 			return call.ReplyInvalidParameter(ctx, "parameters")
 		}
-		return s.orgnvmexpressdiscoverdInterface.GetController(ctx, VarlinkCall{call}, in.Target)
+		return s.orgnvmexpressdiscoverdInterface.ListControllers(ctx, VarlinkCall{call}, in.Target, in.Tid, in.Unit, in.Device, in.Nqn, in.Kind, in.State)
+
+	case "GetController":
+		var in struct {
+			Target *string `json:"target,omitempty"`
+			Tid    *string `json:"tid,omitempty"`
+			Unit   *string `json:"unit,omitempty"`
+			Device *string `json:"device,omitempty"`
+			Nqn    *string `json:"nqn,omitempty"`
+		}
+		err := call.GetParameters(&in)
+		if err != nil {
+			return call.ReplyInvalidParameter(ctx, "parameters")
+		}
+		return s.orgnvmexpressdiscoverdInterface.GetController(ctx, VarlinkCall{call}, in.Target, in.Tid, in.Unit, in.Device, in.Nqn)
 
 	case "ListDiscoveryLogs":
 		var in struct {
 			Target *string `json:"target,omitempty"`
+			Tid    *string `json:"tid,omitempty"`
+			Unit   *string `json:"unit,omitempty"`
+			Device *string `json:"device,omitempty"`
+			Nqn    *string `json:"nqn,omitempty"`
 		}
 		err := call.GetParameters(&in)
 		if err != nil {
 			return call.ReplyInvalidParameter(ctx, "parameters")
 		}
-		return s.orgnvmexpressdiscoverdInterface.ListDiscoveryLogs(ctx, VarlinkCall{call}, in.Target)
+		return s.orgnvmexpressdiscoverdInterface.ListDiscoveryLogs(ctx, VarlinkCall{call}, in.Target, in.Tid, in.Unit, in.Device, in.Nqn)
 
 	case "Monitor":
 		return s.orgnvmexpressdiscoverdInterface.Monitor(ctx, VarlinkCall{call})
 
-	case "GetMetrics":
-		return s.orgnvmexpressdiscoverdInterface.GetMetrics(ctx, VarlinkCall{call})
+	case "ListMetrics":
+		return s.orgnvmexpressdiscoverdInterface.ListMetrics(ctx, VarlinkCall{call})
 
 	case "Start":
 		var in struct {
@@ -1259,8 +1426,25 @@ func (s *VarlinkInterface) VarlinkGetName() string {
 func (s *VarlinkInterface) VarlinkGetDescription() string {
 	return `# What nvme-discoverd knows of the NVMe over Fabrics controllers that this host should be connected to, and what an
 # administrator may ask of it. Times are RFC 3339 in UTC, to the second. What is not there or not known is left out.
-# Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root.
+# Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root: org.varlink.service.PermissionDenied.
+# Names of fields that NVMe has, such as traddr, are NVMe's.
+#
+# A method that lists answers a call with more by one reply for each element. Without more it answers if there is just one,
+# else with org.varlink.service.ExpectedMore. Its parameters select: what is listed agrees with all that are given.
 interface org.nvmexpress.discoverd
+
+# Who asks for a connection.
+type Source (
+  # configuration: a file. nbft: the boot firmware. fc: Fibre Channel announces it. log: a discovery log page. other: text says it.
+  kind: (configuration, nbft, fc, log, other),
+  # In words, for people.
+  text: string,
+  # Of a configuration: the file, and the line in it.
+  file: ?string,
+  line: ?int,
+  # Of a log page: the transport ID of the discovery controller that it is of.
+  parent: ?string
+)
 
 # One connection that is wished for, and how far it has got.
 type Controller (
@@ -1274,49 +1458,51 @@ type Controller (
   traddr: string,
   trsvcid: ?string,
   nqn: string,
-  host_traddr: ?string,
-  host_iface: ?string,
+  hostTraddr: ?string,
+  hostIface: ?string,
   hostnqn: ?string,
   hostid: ?string,
-  # waiting: not yet tried, or backing off. connecting: an attempt is under way. connected: the device is known; the kernel
-  # may be reconnecting it. excluded: by an exclusion list. foreign: another program owns its controller. stopped: by an
+  # waiting: not yet tried, or backing off. connecting: an attempt is under way. connected: the device is live.
+  # reconnecting: it was connected, and the kernel reconnects it, or gives it up: deviceState. excluded: by an exclusion list. foreign: another program owns its controller. stopped: by an
   # administrator. parked: a discovery controller that is polled. collision: another one has the same unit name.
-  state: (waiting, connecting, connected, excluded, foreign, stopped, parked, collision),
+  state: (waiting, connecting, connected, reconnecting, excluded, foreign, stopped, parked, collision),
   # What it waits for within its state; for people, new ones may come.
   phase: ?string,
-  # When it came into its state.
+  # When it came into its state, as far as that was seen.
   since: string,
+  # Of one that is reconnecting: when the kernel gives it up, about (ctrl_loss_tmo). Left out: it tries forever.
+  reconnectUntil: ?string,
   # nvmeN.
   device: ?string,
-  # What sysfs says of the device now: live, connecting, resetting, …
-  device_state: ?string,
+  # What sysfs said of the device when it was last looked at, within the last seconds: live, connecting, resetting, …
+  deviceState: ?string,
   # The systemd service that connects it. There is none as long as traddr is a host name without a known address.
   unit: ?string,
   # Of the device, by the ownership registry.
   owner: ?string,
-  # Who wishes for it, in words for people: the file and line of a configuration, a log page, …
-  sources: []string,
+  # Who asks for it.
+  sources: []Source,
   # The transport IDs of the discovery controllers whose log pages name it.
   parents: []string,
   # Attempts that failed since it was last connected for a while.
   attempts: int,
   # When it is tried, looked at or polled next.
-  next_retry: ?string,
-  # The last failure, when it was first seen, and how many times in a row.
-  last_error: ?string,
-  error_since: ?string,
-  error_count: ?int,
+  nextRetry: ?string,
+  # The last failure in words, for people; when it was first seen, and how many times in a row.
+  lastError: ?string,
+  errorSince: ?string,
+  errorCount: ?int,
   # Nothing names this discovery controller any more; it is forgotten then.
-  retain_until: ?string,
+  retainUntil: ?string,
   # When the log page of this discovery controller was last read, and how many entries it has.
-  log_read: ?string,
-  log_entries: ?int
+  logRead: ?string,
+  logEntries: ?int
 )
 
 # A controller of ours that nothing wishes for any more; it stays connected until it drops.
 type Unwanted (
   device: string,
-  device_state: ?string,
+  deviceState: ?string,
   nqn: ?string,
   unit: string
 )
@@ -1330,15 +1516,15 @@ type LogEntry (
   traddr: ?string,
   trsvcid: ?string,
   nqn: string,
-  port_id: int,
+  portId: int,
   # 65535: allocated at connect; 65534: any static one.
   cntlid: int,
   # The subsystem must be connected through TLS.
-  secure_channel: bool,
+  secureChannel: bool,
   # How a tcp port secures connections: tls1.2, tls1.3, or "type N"; left out for one that does not.
   security: ?string,
   # Every entry of subtype current that says so returns this same page. It means nothing in others.
-  duplicate_information: bool,
+  duplicateInformation: bool,
   # Explicit persistent connections are supported.
   epcsd: bool,
   # Why it is not connected although it names a connection, in words for people.
@@ -1372,45 +1558,92 @@ type Metric (
   samples: []Sample
 )
 
-# How the service does. status is its line in systemctl status; bus tells whether systemd can be talked to; counts has the
-# number of controllers in each state. zeroconf and nbft tell whether it looks after what mDNS and the boot firmware name
-# at present, so that others leave that alone. unexplained are units that neither a wish nor a device accounts for.
+# How many controllers there are. Each is counted in one field besides wanted.
+type Counts (
+  # Those that should be connected now: the sum of connected to collision. All is well when connected == wanted.
+  wanted: int,
+  connected: int,
+  reconnecting: int,
+  connecting: int,
+  # Not yet tried.
+  waiting: int,
+  # State waiting, after a failure.
+  retrying: int,
+  # State waiting, with a host name that has no address.
+  unresolved: int,
+  collision: int,
+  # Not to be connected now:
+  excluded: int,
+  foreign: int,
+  stopped: int,
+  parked: int
+)
+
+# How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
+# then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
+# and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+# accounts for.
 method GetStatus() -> (
   version: string,
   since: string,
   ready: bool,
   status: string,
   bus: bool,
-  counts: [string]int,
+  counts: Counts,
   zeroconf: bool,
   nbft: bool,
   unwanted: []Unwanted,
   unexplained: []string
 )
 
-# All controllers, in the order in which they were first wished for.
-method ListControllers() -> (controllers: []Controller)
+# Controllers, in the order in which they were first wished for. target is a word that names some: a unit, with or without .service,
+# nvmeN, an NQN, or a transport ID; the other parameters are as the fields of Controller. NoSuchController if there is none.
+method ListControllers(
+  target: ?string,
+  tid: ?string,
+  unit: ?string,
+  device: ?string,
+  nqn: ?string,
+  kind: ?(discovery, io),
+  state: ?(waiting, connecting, connected, reconnecting, excluded, foreign, stopped, parked, collision)
+) -> (controller: Controller)
 
-# The controllers that a word names: a unit, with or without .service, nvmeN, an NQN, or a transport ID. An NQN may name
-# several paths.
-method GetController(target: string) -> (controllers: []Controller)
+# The one controller that the parameters select, as with ListControllers: NotUnique if several do.
+method GetController(
+  target: ?string,
+  tid: ?string,
+  unit: ?string,
+  device: ?string,
+  nqn: ?string
+) -> (controller: Controller)
 
-# The last good log page of every discovery controller, or of those that a word names as with GetController.
-method ListDiscoveryLogs(target: ?string) -> (logs: []DiscoveryLog)
+# The last good log page of every discovery controller, or of those that are selected as with ListControllers. NoSuchLog if there
+# is none.
+method ListDiscoveryLogs(
+  target: ?string,
+  tid: ?string,
+  unit: ?string,
+  device: ?string,
+  nqn: ?string
+) -> (log: DiscoveryLog)
 
 # Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 # the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
-# before. What the kernel does on its own, such as reconnecting, shows only in device_state of the next change. A client that
-# does not read gets TooSlow.
+# before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
+# that does not read gets TooSlow.
 method Monitor() -> (
   snapshot: bool,
   controllers: []Controller,
   removed: []string,
-  status: string
+  status: string,
+  counts: Counts,
+  ready: bool,
+  zeroconf: bool,
+  nbft: bool
 )
 
-# Counters and gauges since the service started.
-method GetMetrics() -> (metrics: []Metric)
+# Counters and gauges since the service started, one family a reply.
+method ListMetrics() -> (metric: Metric)
 
 # Connect what was stopped, parked or waits. count is for how many controllers it was done.
 method Start(target: string) -> (count: int)
@@ -1429,16 +1662,19 @@ method Rescan(target: ?string) -> (count: int)
 # Read the configuration again. The reply comes when it is in force.
 method Reload() -> ()
 
-# Nothing is called so.
-error NoSuchController (target: string)
+# Nothing is called so, or there is nothing.
+error NoSuchController (target: ?string)
+
+# No discovery log page has been read.
+error NoSuchLog ()
+
+# Several controllers are selected: count.
+error NotUnique (count: int)
 
 # It makes no sense now: reason is a sentence.
 error NotPossible (target: string, reason: string)
 
-# The caller is not root.
-error PermissionDenied (method: string)
-
-# The configuration does not parse, and the last good one stays in force: reason has a line for each mistake.
+# Some of the configuration cannot be used and stays as it was, the rest is in force: reason has a line for each mistake.
 error ReloadFailed (reason: string)
 
 # The service did not answer within seconds: call again.
@@ -1447,7 +1683,7 @@ error Timeout ()
 # Too much is being asked for at once: call again.
 error Busy ()
 
-# A Monitor call ended because its client did not read: call again.
+# A call with more ended because its client did not read: call again.
 error TooSlow ()
 `
 }

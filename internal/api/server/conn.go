@@ -2,9 +2,7 @@ package server
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +21,9 @@ type conn struct {
 	calls  chan []byte   // closed when the client sends no more
 	gone   chan struct{} // closed then too
 	busy   atomic.Bool   // a call is being answered: the client may be silent for as long as that takes
+
+	holding bool   // replies are put together before they are sent; who answers calls owns it and held
+	held    []byte // not sent yet
 }
 
 func newConn(socket *net.UnixConn, peer *unix.Ucred, l limits) *conn {
@@ -99,12 +100,42 @@ func (c *conn) call() ([]byte, error) {
 	}
 }
 
-// Write sends a reply. A client that does not take it in time loses its connection.
+// heldReplies is how many bytes of replies go out together.
+const heldReplies = 32 << 10
+
+// hold has replies put together, until release.
+func (c *conn) hold() { c.holding = true }
+
+// release sends what is held.
+func (c *conn) release() error {
+	held := c.held
+	c.holding, c.held = false, nil
+	if len(held) == 0 {
+		return nil
+	}
+	_, err := c.send(held)
+	return err
+}
+
+// Write sends a reply, at once or when enough are held.
 func (c *conn) Write(_ context.Context, reply []byte) (int, error) {
-	if err := c.socket.SetWriteDeadline(time.Now().Add(c.send)); err != nil {
+	if !c.holding {
+		return c.send(reply)
+	}
+	if c.held = append(c.held, reply...); len(c.held) < heldReplies {
+		return len(reply), nil
+	}
+	held := c.held
+	c.held = c.held[:0]
+	return c.send(held)
+}
+
+// send sends bytes. A client that does not take them in time loses its connection.
+func (c *conn) send(bytes []byte) (int, error) {
+	if err := c.socket.SetWriteDeadline(time.Now().Add(c.limits.send)); err != nil {
 		return 0, err
 	}
-	return c.socket.Write(reply)
+	return c.socket.Write(bytes)
 }
 
 var errUpgrade = errors.New("no call of this service upgrades its connection")
@@ -114,20 +145,3 @@ func (c *conn) Read(context.Context, []byte) (int, error) { return 0, errUpgrade
 
 // ReadBytes is for upgraded connections only.
 func (c *conn) ReadBytes(context.Context, byte) ([]byte, error) { return nil, errUpgrade }
-
-// withParameters adds the empty parameters that a call may leave out (python-varlink does) and that the dispatcher wants.
-func withParameters(message []byte) ([]byte, error) {
-	var call struct {
-		Method     string          `json:"method"`
-		Parameters json.RawMessage `json:"parameters"`
-		More       bool            `json:"more,omitempty"`
-		Oneway     bool            `json:"oneway,omitempty"`
-	}
-	if err := json.Unmarshal(message, &call); err != nil {
-		return nil, err
-	}
-	if call.Parameters == nil || bytes.Equal(call.Parameters, []byte("null")) {
-		call.Parameters = json.RawMessage("{}")
-	}
-	return json.Marshal(call)
-}

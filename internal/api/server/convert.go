@@ -2,7 +2,9 @@ package server
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,37 +88,70 @@ func (n names) parents(t *core.TargetView) []string {
 	return parents
 }
 
-func (n names) controllers(targets []*core.TargetView, deviceState func(string) string) []wire.Controller {
+func (n names) controllers(targets []*core.TargetView) []wire.Controller {
 	all := make([]wire.Controller, len(targets))
 	for i, t := range targets {
-		id := t.Wish.TID
-		all[i] = wire.Controller{
-			Tid: id.Canonical(), Kind: "io",
-			Transport: id.Transport, Traddr: id.Traddr, Trsvcid: optional(id.Trsvcid), Nqn: id.NQN,
-			Host_traddr: optional(id.HostTraddr), Host_iface: optional(id.HostIface),
-			Hostnqn: optional(id.HostNQN), Hostid: optional(id.HostID),
-			State: t.State.String(), Phase: phase(t.Phase), Since: when(t.Since),
-			Device: optional(t.Device), Unit: optional(t.Unit), Owner: optional(t.Owner),
-			Sources: append([]string{}, t.Sources...), Parents: n.parents(t),
-			Attempts: int64(t.Attempts), Next_retry: upcoming(t.Next), Retain_until: upcoming(t.RetainUntil),
-		}
-		c := &all[i]
-		if t.Device != "" {
-			c.Device_state = optional(deviceState(t.Device))
-		}
-		if t.LastError != "" {
-			c.Last_error, c.Error_since, c.Error_count = &t.LastError, whenever(t.ErrorSince), optional(int64(t.ErrorCount))
-		}
-		if t.Wish.Kind == tid.Discovery {
-			c.Kind = "discovery"
-			if c.Log_read = whenever(t.PageRead); c.Log_read != nil {
-				entries := int64(len(entriesOf(t)))
-				c.Log_entries = &entries
-			}
-		}
+		all[i] = n.controller(t)
 	}
 	return all
 }
+
+func (n names) controller(t *core.TargetView) wire.Controller {
+	id := t.Wish.TID
+	c := wire.Controller{
+		Tid: id.Canonical(), Kind: kindOf(t),
+		Transport: id.Transport, Traddr: id.Traddr, Trsvcid: optional(id.Trsvcid), Nqn: id.NQN,
+		HostTraddr: optional(id.HostTraddr), HostIface: optional(id.HostIface),
+		Hostnqn: optional(id.HostNQN), Hostid: optional(id.HostID),
+		State: t.State.String(), Phase: phase(t.Phase), Since: when(t.Since), ReconnectUntil: upcoming(t.ReconnectUntil),
+		Device: optional(t.Device), DeviceState: optional(t.DeviceState), Unit: optional(t.Unit), Owner: optional(t.Owner),
+		Sources: n.sources(t), Parents: n.parents(t),
+		Attempts: int64(t.Attempts), NextRetry: upcoming(t.Next), RetainUntil: upcoming(t.RetainUntil),
+	}
+	if t.LastError != "" {
+		c.LastError, c.ErrorSince, c.ErrorCount = &t.LastError, whenever(t.ErrorSince), optional(int64(t.ErrorCount))
+	}
+	if c.Kind == "discovery" {
+		if c.LogRead = whenever(t.PageRead); c.LogRead != nil {
+			entries := int64(len(entriesOf(t)))
+			c.LogEntries = &entries
+		}
+	}
+	return c
+}
+
+func kindOf(t *core.TargetView) string {
+	if t.Wish.Kind == tid.Discovery {
+		return "discovery"
+	}
+	return "io"
+}
+
+// sources are who asks for t, as data where the words of the core allow it.
+func (n names) sources(t *core.TargetView) []wire.Source {
+	sources := make([]wire.Source, len(t.Sources))
+	for i, text := range t.Sources {
+		s := wire.Source{Kind: "other", Text: text}
+		if log, ok := strings.CutPrefix(text, core.LogPageSource); ok {
+			s.Kind = "log"
+			if dc, ok := n[persona{log, t.Wish.TID.HostNQN, t.Wish.TID.HostID}]; ok {
+				s.Parent = optional(dc.Canonical())
+			}
+		} else if strings.HasPrefix(text, core.BootSource) {
+			s.Kind = "nbft"
+		} else if text == core.FCSource {
+			s.Kind = "fc"
+		} else if place := configured.FindStringSubmatch(text); place != nil {
+			line, _ := strconv.ParseInt(place[2], 10, 64) // digits
+			s.Kind, s.File, s.Line = "configuration", &place[1], optional(line)
+		}
+		sources[i] = s
+	}
+	return sources
+}
+
+// configured is a source that is a place in a file, with the host name there if it has one.
+var configured = regexp.MustCompile(`^(/[^:]*):([0-9]+)(?::[0-9]+)?(?: |$)`)
 
 // phase leaves out the one that says nothing.
 func phase(p string) *string {
@@ -126,29 +161,46 @@ func phase(p string) *string {
 	return optional(p)
 }
 
-// named returns the targets that a word names.
-func named(targets []*core.TargetView, word string) []*core.TargetView {
+// selectors are the parameters by which a call selects targets; nil selects all.
+type selectors struct{ target, tid, unit, device, nqn, kind, state *string }
+
+// none tells whether a call selects nothing in particular.
+func (s selectors) none() bool { return s == selectors{} }
+
+// of returns the targets that are selected, in their order.
+func (s selectors) of(targets []*core.TargetView) []*core.TargetView {
+	if s.none() {
+		return targets
+	}
 	var found []*core.TargetView
 	for _, t := range targets {
-		id := t.Wish.TID
-		words := []string{t.Unit, strings.TrimSuffix(t.Unit, ".service"), t.Device, id.NQN, id.Canonical()}
-		if word != "" && slices.Contains(words, word) {
+		if s.selects(t) {
 			found = append(found, t)
 		}
 	}
 	return found
 }
 
-// counts has every state, those with nobody in them too.
-func counts(targets []*core.TargetView) map[string]int64 {
-	n := map[string]int64{}
-	for s := core.Waiting; s <= core.Collision; s++ {
-		n[s.String()] = 0
+func (s selectors) selects(t *core.TargetView) bool {
+	is := func(wanted *string, value string) bool { return wanted == nil || *wanted == value && value != "" }
+	return (s.target == nil || called(t, *s.target)) &&
+		is(s.tid, t.Wish.TID.Canonical()) && is(s.unit, t.Unit) && is(s.device, t.Device) && is(s.kind, kindOf(t)) && is(s.state, t.State.String()) &&
+		(s.nqn == nil || tid.SameNQN(*s.nqn, t.Wish.TID.NQN))
+}
+
+// called tells whether a word names a target.
+func called(t *core.TargetView, word string) bool {
+	id := t.Wish.TID
+	words := []string{t.Unit, strings.TrimSuffix(t.Unit, ".service"), t.Device, id.Canonical()}
+	return word != "" && (slices.Contains(words, word) || tid.SameNQN(id.NQN, word))
+}
+
+func counts(c core.Counts) wire.Counts {
+	return wire.Counts{
+		Wanted: int64(c.Wanted), Connected: int64(c.Connected), Reconnecting: int64(c.Reconnecting), Connecting: int64(c.Connecting),
+		Waiting: int64(c.Waiting), Retrying: int64(c.Retrying), Unresolved: int64(c.Unresolved), Collision: int64(c.Collision),
+		Excluded: int64(c.Excluded), Foreign: int64(c.Foreign), Stopped: int64(c.Stopped), Parked: int64(c.Parked),
 	}
-	for _, t := range targets {
-		n[t.State.String()]++
-	}
-	return n
 }
 
 // security names how the port of a log page entry secures connections, "" if it does not.
@@ -172,29 +224,22 @@ func entriesOf(t *core.TargetView) []core.PageEntry {
 	return t.Page.Entries
 }
 
-func logs(targets []*core.TargetView) []wire.DiscoveryLog {
-	all := []wire.DiscoveryLog{}
-	for _, t := range targets {
-		if t.PageRead.IsZero() {
-			continue
-		}
-		page := wire.DiscoveryLog{
-			Tid: t.Wish.TID.Canonical(), Nqn: t.Wish.TID.NQN, Device: optional(t.Device), Read: when(t.PageRead),
-			Entries: make([]wire.LogEntry, len(entriesOf(t))), Flaws: []string{},
-		}
-		if t.Page != nil {
-			page.Flaws = append(page.Flaws, t.Page.Flaws...)
-		}
-		for i, e := range entriesOf(t) {
-			page.Entries[i] = wire.LogEntry{
-				Subtype: e.Subtype.String(), Transport: optional(e.Transport), Adrfam: optional(e.Adrfam),
-				Traddr: optional(e.Traddr), Trsvcid: optional(e.Trsvcid), Nqn: e.NQN,
-				Port_id: int64(e.PortID), Cntlid: int64(e.CntlID),
-				Secure_channel: e.SecureChannel, Security: optional(security(e.SecType)), Duplicate_information: e.DupRetInfo, Epcsd: e.EPCSD,
-				Skipped: optional(e.Skipped),
-			}
-		}
-		all = append(all, page)
+func logOf(t *core.TargetView) wire.DiscoveryLog {
+	page := wire.DiscoveryLog{
+		Tid: t.Wish.TID.Canonical(), Nqn: t.Wish.TID.NQN, Device: optional(t.Device), Read: when(t.PageRead),
+		Entries: make([]wire.LogEntry, len(entriesOf(t))), Flaws: []string{},
 	}
-	return all
+	if t.Page != nil {
+		page.Flaws = append(page.Flaws, t.Page.Flaws...)
+	}
+	for i, e := range entriesOf(t) {
+		page.Entries[i] = wire.LogEntry{
+			Subtype: e.Subtype.String(), Transport: optional(e.Transport), Adrfam: optional(e.Adrfam),
+			Traddr: optional(e.Traddr), Trsvcid: optional(e.Trsvcid), Nqn: e.NQN,
+			PortId: int64(e.PortID), Cntlid: int64(e.CntlID),
+			SecureChannel: e.SecureChannel, Security: optional(security(e.SecType)), DuplicateInformation: e.DupRetInfo, Epcsd: e.EPCSD,
+			Skipped: optional(e.Skipped),
+		}
+	}
+	return page
 }

@@ -3,7 +3,8 @@ package server
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
+	"time"
 
 	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -35,7 +36,7 @@ func (m *methods) refuse(ctx context.Context, c *wire.VarlinkCall, target string
 	var reload *ReloadError
 	switch {
 	case errors.As(err, &refusal) && refusal.Reason == "":
-		return c.ReplyNoSuchController(ctx, refusal.Target)
+		return c.ReplyNoSuchController(ctx, &refusal.Target)
 	case errors.As(err, &refusal):
 		return c.ReplyNotPossible(ctx, refusal.Target, refusal.Reason)
 	case errors.As(err, &reload):
@@ -61,6 +62,37 @@ func (m *methods) within(ctx context.Context, c *wire.VarlinkCall, size int, sen
 	return send()
 }
 
+// list sends a reply for each of n elements, of which one takes about so many bytes, as systemd's services do: a call without more
+// gets an answer if there is one element. A client that does not read in time is too slow.
+func (m *methods) list(ctx context.Context, c *wire.VarlinkCall, size, n int, reply func(i int) error) error {
+	if n > 1 && !c.WantsMore() {
+		return m.standard(ctx, c, expectedMore, nil)
+	}
+	client := c.Conn.(*conn)
+	end := time.Now().Add(m.limits.list)
+	return m.within(ctx, c, heldReplies+size, func() error {
+		client.hold()
+		for i := range n {
+			if time.Now().After(end) {
+				m.drop(client)
+				c.Continues = false
+				return errors.Join(c.ReplyTooSlow(ctx), client.release(), errTooSlow)
+			}
+			c.Continues = i < n-1
+			if err := reply(i); err != nil {
+				return err
+			}
+		}
+		return client.release()
+	})
+}
+
+// drop counts a client that does not read and complains of it.
+func (m *methods) drop(client *conn) {
+	m.dropped.Add(1)
+	m.complain(fmt.Sprintf("dropped a varlink client that does not read (uid %d, pid %d)", client.peer.Uid, client.peer.Pid))
+}
+
 // GetStatus answers the call of that name.
 func (m *methods) GetStatus(ctx context.Context, c wire.VarlinkCall) error {
 	s, err := m.state(ctx, &c)
@@ -70,69 +102,77 @@ func (m *methods) GetStatus(ctx context.Context, c wire.VarlinkCall) error {
 	return m.within(ctx, &c, controllerSize+len(s.Unwanted)*controllerSize, func() error {
 		unwanted := []wire.Unwanted{}
 		for _, d := range s.Unwanted {
-			unwanted = append(unwanted, wire.Unwanted{
-				Device: d.Name, Device_state: optional(m.Backend.DeviceState(d.Name)), Nqn: optional(d.NQN), Unit: d.Unit,
-			})
+			unwanted = append(unwanted, wire.Unwanted{Device: d.Name, DeviceState: optional(d.State), Nqn: optional(d.NQN), Unit: d.Unit})
 		}
-		return c.ReplyGetStatus(ctx, m.Version, when(m.Since), s.Ready, s.Status, s.Bus, counts(s.Targets), s.Zeroconf, s.NBFT,
+		return c.ReplyGetStatus(ctx, m.Version, when(m.Since), s.Ready, s.Status, s.Bus, counts(s.Counts), s.Zeroconf, s.NBFT,
 			unwanted, append([]string{}, s.Unexplained...))
 	})
 }
 
 // ListControllers answers the call of that name.
-func (m *methods) ListControllers(ctx context.Context, c wire.VarlinkCall) error {
+func (m *methods) ListControllers(ctx context.Context, c wire.VarlinkCall, target, id, unit, device, nqn, kind, state *string) error {
 	s, err := m.state(ctx, &c)
 	if s == nil {
 		return err
 	}
-	return m.within(ctx, &c, len(s.Targets)*controllerSize, func() error {
-		return c.ReplyListControllers(ctx, newNames(s.Targets).controllers(s.Targets, m.Backend.DeviceState))
-	})
+	found := selectors{target, id, unit, device, nqn, kind, state}.of(s.Targets)
+	if len(found) == 0 {
+		return c.ReplyNoSuchController(ctx, target)
+	}
+	names := newNames(s.Targets)
+	return m.list(ctx, &c, controllerSize, len(found), func(i int) error { return c.ReplyListControllers(ctx, names.controller(found[i])) })
 }
 
 // GetController answers the call of that name.
-func (m *methods) GetController(ctx context.Context, c wire.VarlinkCall, word string) error {
+func (m *methods) GetController(ctx context.Context, c wire.VarlinkCall, target, id, unit, device, nqn *string) error {
 	s, err := m.state(ctx, &c)
 	if s == nil {
 		return err
 	}
-	found := named(s.Targets, word)
-	if len(found) == 0 {
-		return c.ReplyNoSuchController(ctx, word)
+	found := selectors{target: target, tid: id, unit: unit, device: device, nqn: nqn}.of(s.Targets)
+	switch len(found) {
+	case 0:
+		return c.ReplyNoSuchController(ctx, target)
+	case 1:
+		return c.ReplyGetController(ctx, newNames(s.Targets).controller(found[0]))
 	}
-	return m.within(ctx, &c, len(found)*controllerSize, func() error {
-		return c.ReplyGetController(ctx, newNames(s.Targets).controllers(found, m.Backend.DeviceState))
-	})
+	return c.ReplyNotUnique(ctx, int64(len(found)))
 }
 
 // ListDiscoveryLogs answers the call of that name.
-func (m *methods) ListDiscoveryLogs(ctx context.Context, c wire.VarlinkCall, word *string) error {
+func (m *methods) ListDiscoveryLogs(ctx context.Context, c wire.VarlinkCall, target, id, unit, device, nqn *string) error {
 	s, err := m.state(ctx, &c)
 	if s == nil {
 		return err
 	}
-	asked := s.Targets
-	if word != nil {
-		if asked = named(s.Targets, *word); len(asked) == 0 {
-			return c.ReplyNoSuchController(ctx, *word)
+	selected := selectors{target: target, tid: id, unit: unit, device: device, nqn: nqn}
+	found := selected.of(s.Targets)
+	if len(found) == 0 && !selected.none() {
+		return c.ReplyNoSuchController(ctx, target)
+	}
+	var read []*core.TargetView
+	size := 0
+	for _, t := range found {
+		if !t.PageRead.IsZero() {
+			read, size = append(read, t), max(size, controllerSize+len(entriesOf(t))*entrySize)
 		}
 	}
-	size := 0
-	for _, t := range asked {
-		size += controllerSize + len(entriesOf(t))*entrySize
+	if len(read) == 0 {
+		return c.ReplyNoSuchLog(ctx)
 	}
-	return m.within(ctx, &c, size, func() error { return c.ReplyListDiscoveryLogs(ctx, logs(asked)) })
+	return m.list(ctx, &c, size, len(read), func(i int) error { return c.ReplyListDiscoveryLogs(ctx, logOf(read[i])) })
 }
 
-// GetMetrics answers the call of that name.
-func (m *methods) GetMetrics(ctx context.Context, c wire.VarlinkCall) error {
+// ListMetrics answers the call of that name.
+func (m *methods) ListMetrics(ctx context.Context, c wire.VarlinkCall) error {
 	limited, cancel := context.WithTimeout(ctx, m.limits.answer)
 	defer cancel()
 	metrics, err := m.Backend.Metrics(limited)
 	if err != nil {
 		return m.refuse(ctx, &c, "", err)
 	}
-	return c.ReplyGetMetrics(ctx, append(metrics, m.Metrics()...))
+	metrics = append(metrics, m.Metrics()...)
+	return m.list(ctx, &c, controllerSize, len(metrics), func(i int) error { return c.ReplyListMetrics(ctx, metrics[i]) })
 }
 
 // Start answers the call of that name.
@@ -158,12 +198,12 @@ func (m *methods) Rescan(ctx context.Context, c wire.VarlinkCall, target *string
 // request carries out what only root may ask for. No target stands for all of them, an empty word for none.
 func (m *methods) request(ctx context.Context, c wire.VarlinkCall, op core.RequestOp, target *string, reply func(context.Context, int64) error) error {
 	if !root(&c) {
-		return c.ReplyPermissionDenied(ctx, method(op))
+		return m.standard(ctx, &c, permissionDenied, nil)
 	}
 	word := ""
 	if target != nil {
 		if word = *target; word == "" {
-			return c.ReplyNoSuchController(ctx, "")
+			return c.ReplyNoSuchController(ctx, target)
 		}
 	}
 	limited, cancel := context.WithTimeout(ctx, m.limits.answer)
@@ -178,7 +218,7 @@ func (m *methods) request(ctx context.Context, c wire.VarlinkCall, op core.Reque
 // Reload answers the call of that name.
 func (m *methods) Reload(ctx context.Context, c wire.VarlinkCall) error {
 	if !root(&c) {
-		return c.ReplyPermissionDenied(ctx, "Reload")
+		return m.standard(ctx, &c, permissionDenied, nil)
 	}
 	limited, cancel := context.WithTimeout(ctx, reloadTimes*m.limits.answer)
 	defer cancel()
@@ -193,6 +233,3 @@ const reloadTimes = 6
 
 // root tells whether the caller is root.
 func root(c *wire.VarlinkCall) bool { return c.Conn.(*conn).peer.Uid == 0 }
-
-// method is the call that asks for op.
-func method(op core.RequestOp) string { return strings.ToUpper(string(op[:1])) + string(op[1:]) }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	wire "github.com/nvme-discoverd/nvme-discoverd/internal/api/orgnvmexpressdiscoverd"
@@ -17,6 +16,11 @@ type Changes struct {
 	Changed []*core.TargetView
 	Removed []tid.TID // of targets that were forgotten
 	Status  string
+	Counts  core.Counts
+	Ready   bool
+
+	Zeroconf bool // as in State
+	NBFT     bool
 }
 
 // broker hands changes to the clients of Monitor, each of which has a queue. One whose queue is full is dropped.
@@ -73,7 +77,7 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 	names := newNames(s.Targets)
 	c.Continues = c.WantsMore()
 	err = m.within(ctx, &c, len(s.Targets)*controllerSize, func() error {
-		return c.ReplyMonitor(ctx, true, names.controllers(s.Targets, m.Backend.DeviceState), []string{}, s.Status)
+		return c.ReplyMonitor(ctx, true, names.controllers(s.Targets), []string{}, s.Status, counts(s.Counts), s.Ready, s.Zeroconf, s.NBFT)
 	})
 	if err != nil || !c.Continues {
 		return err
@@ -87,8 +91,7 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 		case <-client.gone:
 			return nil
 		case <-sub.tooSlow:
-			m.dropped.Add(1)
-			m.complain(fmt.Sprintf("dropped a varlink client that does not read (uid %d, pid %d)", client.peer.Uid, client.peer.Pid))
+			m.drop(client)
 			c.Continues = false
 			return errors.Join(c.ReplyTooSlow(ctx), errTooSlow)
 		case changes := <-sub.changes:
@@ -96,7 +99,8 @@ func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {
 				continue
 			}
 			names.add(changes.Changed)
-			err := c.ReplyMonitor(ctx, false, names.controllers(changes.Changed, m.Backend.DeviceState), names.remove(changes.Removed), changes.Status)
+			err := c.ReplyMonitor(ctx, false, names.controllers(changes.Changed), names.remove(changes.Removed), changes.Status, counts(changes.Counts), changes.Ready,
+				changes.Zeroconf, changes.NBFT)
 			if err != nil {
 				return err
 			}

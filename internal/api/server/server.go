@@ -32,8 +32,6 @@ type Backend interface {
 	Reload(ctx context.Context) error
 	// Metrics returns the daemon's metrics.
 	Metrics(ctx context.Context) ([]wire.Metric, error)
-	// DeviceState returns what sysfs says of a controller now, "" if it is gone.
-	DeviceState(device string) string
 }
 
 // State is what the daemon knew after one step of its loop.
@@ -61,6 +59,7 @@ type limits struct {
 	idle        time.Duration // between calls
 	receive     time.Duration // from the first byte of a call to its last
 	send        time.Duration // for a reply
+	list        time.Duration // for all replies of a listing
 	answer      time.Duration // for the daemon's loop
 	complain    time.Duration // between log lines about clients
 }
@@ -68,7 +67,7 @@ type limits struct {
 var defaultLimits = limits{
 	connections: 64, others: 48, perUser: 16,
 	message: 64 << 10, replies: 32 << 20, changes: 256,
-	idle: 5 * time.Minute, receive: 10 * time.Second, send: 10 * time.Second, answer: 5 * time.Second,
+	idle: 5 * time.Minute, receive: 10 * time.Second, send: 10 * time.Second, list: 30 * time.Second, answer: 5 * time.Second,
 	complain: 10 * time.Second,
 }
 
@@ -106,7 +105,7 @@ func newServer(cfg Config, l limits) *Server {
 		replies: budget{free: l.replies, whole: l.replies},
 	}
 	// Neither can fail: the interfaces are these two, and their names differ.
-	s.service, _ = varlink.NewService("NVM Express", "nvme-discoverd", cfg.Version, "https://nvmexpress.org/")
+	s.service, _ = varlink.NewService("The nvme-discoverd Project", "nvme-discoverd", cfg.Version, "https://github.com/nvme-discoverd/nvme-discoverd")
 	_ = s.service.RegisterInterface(wire.VarlinkNew(&methods{s}))
 	return s
 }
@@ -186,11 +185,14 @@ func (s *Server) answer(ctx context.Context, c *conn, message []byte) (err error
 			err = errors.New("internal error")
 		}
 	}()
-	message, err = withParameters(message)
+	call, err := parseCall(message)
 	if err != nil {
 		return err
 	}
-	return s.service.HandleMessage(ctx, c, message)
+	if wrong := call.wrong(); wrong != nil {
+		return call.refuse(ctx, c, *wrong)
+	}
+	return s.service.HandleMessage(ctx, c, call.message)
 }
 
 // complain logs what clients do wrong, seldom: they must not fill the journal.
@@ -216,7 +218,7 @@ func (s *Server) Metrics() []wire.Metric {
 			Samples: []wire.Sample{{Labels: map[string]string{}, Value: float64(s.places.taken())}},
 		},
 		counter("nvme_discoverd_varlink_calls", "Varlink calls.", s.calls.Load()),
-		counter("nvme_discoverd_varlink_turned_away", "Varlink clients for whom there was no place.", s.turnedAway.Load()),
-		counter("nvme_discoverd_varlink_dropped", "Clients of Monitor that were dropped because they did not read.", s.dropped.Load()),
+		counter("nvme_discoverd_varlink_clients_refused", "Varlink clients for whom there was no place.", s.turnedAway.Load()),
+		counter("nvme_discoverd_varlink_clients_dropped", "Varlink clients that were dropped because they did not read.", s.dropped.Load()),
 	}
 }

@@ -59,7 +59,6 @@ func (f *fake) Reload(context.Context) error {
 }
 
 func (f *fake) Metrics(context.Context) ([]wire.Metric, error) { return []wire.Metric{}, f.err }
-func (f *fake) DeviceState(string) string                      { return "live" }
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 5e8, time.FixedZone("", 3600))
 
@@ -69,11 +68,11 @@ func twoTargets() *State {
 	io := tid.TID{Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", HostNQN: "nqn.host"}
 	return &State{
 		Step: 5, NBFT: true, View: core.View{
-			Status: "1 of 2 controllers connected, 1 retrying", Ready: true, Bus: true, Unexplained: []string{"nvme-discoverd-000000000001.service"},
+			Status: "1 of 2 controllers connected, 1 retrying", Counts: core.Counts{Wanted: 2, Connected: 1, Retrying: 1}, Ready: true, Bus: true, Unexplained: []string{"nvme-discoverd-000000000001.service"},
 		}, Targets: []*core.TargetView{
 			{
 				Wish: wish.Wish{Kind: tid.Discovery, TID: dc}, Unit: "nvme-discoverd-00000000000a.service", State: core.Connected, Phase: "idle",
-				Since: start, Device: "nvme1", Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:2"}, PageRead: start,
+				Since: start, Device: "nvme1", DeviceState: "live", Owner: "discoverd", Sources: []string{"/etc/nvme/discoverd.conf:2"}, PageRead: start,
 				Page: &core.Page{Entries: []core.PageEntry{{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", Traddr: "192.0.2.10", Trsvcid: "4420", NQN: "nqn.vol1", CntlID: 0xffff}}}},
 			},
 			{
@@ -86,16 +85,18 @@ func twoTargets() *State {
 }
 
 const (
-	dcJSON = `{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host","kind":"discovery",` +
+	countsJSON = `{"wanted":2,"connected":1,"reconnecting":0,"connecting":0,"waiting":0,"retrying":1,"unresolved":0,"collision":0,"excluded":0,"foreign":0,"stopped":0,"parked":0}`
+	dcJSON     = `{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host","kind":"discovery",` +
 		`"transport":"tcp","traddr":"192.0.2.10","trsvcid":"8009","nqn":"nqn.2014-08.org.nvmexpress.discovery","hostnqn":"nqn.host","state":"connected",` +
-		`"since":"2026-11-21T11:00:00Z","device":"nvme1","device_state":"live","unit":"nvme-discoverd-00000000000a.service","owner":"discoverd",` +
-		`"sources":["/etc/nvme/discoverd.conf:2"],"parents":[],"attempts":0,"log_read":"2026-11-21T11:00:00Z","log_entries":1}`
+		`"since":"2026-11-21T11:00:00Z","device":"nvme1","deviceState":"live","unit":"nvme-discoverd-00000000000a.service","owner":"discoverd",` +
+		`"sources":[{"kind":"configuration","text":"/etc/nvme/discoverd.conf:2","file":"/etc/nvme/discoverd.conf","line":2}],"parents":[],"attempts":0,"logRead":"2026-11-21T11:00:00Z","logEntries":1}`
 	ioJSON = `{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host","kind":"io",` +
 		`"transport":"tcp","traddr":"192.0.2.10","trsvcid":"4420","nqn":"nqn.vol1","hostnqn":"nqn.host","state":"waiting",` +
 		`"since":"2026-11-21T11:00:00Z","unit":"nvme-discoverd-00000000000b.service",` +
-		`"sources":["log page of (tcp, 192.0.2.10, 8009, nqn.2014-08.org.nvmexpress.discovery)"],` +
+		`"sources":[{"kind":"log","text":"log page of (tcp, 192.0.2.10, 8009, nqn.2014-08.org.nvmexpress.discovery)",` +
+		`"parent":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host"}],` +
 		`"parents":["transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host"],"attempts":3,` +
-		`"next_retry":"2026-11-21T11:00:05Z","last_error":"no route","error_since":"2026-11-21T11:00:00Z","error_count":3}`
+		`"nextRetry":"2026-11-21T11:00:05Z","lastError":"no route","errorSince":"2026-11-21T11:00:00Z","errorCount":3}`
 )
 
 // lines is a writer for logs that many write to.
@@ -180,7 +181,7 @@ func reply(t *testing.T, r *bufio.Reader) string {
 
 func TestCalls(t *testing.T) {
 	status := `{"parameters":{"version":"1.0","since":"2026-11-21T11:00:00Z","ready":true,"status":"1 of 2 controllers connected, 1 retrying","bus":true,` +
-		`"counts":{"collision":0,"connected":1,"connecting":0,"excluded":0,"foreign":0,"parked":0,"stopped":0,"waiting":1},` +
+		`"counts":` + countsJSON + `,` +
 		`"zeroconf":false,"nbft":true,"unwanted":[],"unexplained":["nvme-discoverd-000000000001.service"]}}`
 	tests := []struct {
 		name  string
@@ -193,55 +194,78 @@ func TestCalls(t *testing.T) {
 		{"status", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetStatus","parameters":{}}`, status, ""},
 		{"no parameters", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetStatus"}`, status, ""},
 		{"null parameters", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetStatus","parameters":null}`, status, ""},
-		{"list", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers"}`, `{"parameters":{"controllers":[` + dcJSON + "," + ioJSON + `]}}`, ""},
-		{"by device", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme1"}}`, `{"parameters":{"controllers":[` + dcJSON + `]}}`, ""},
-		{"by NQN", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{"controllers":[` + ioJSON + `]}}`, ""},
-		{"by unit", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme-discoverd-00000000000b"}}`, `{"parameters":{"controllers":[` + ioJSON + `]}}`, ""},
+		{"list, more", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers","more":true}`, `{"parameters":{"controller":` + dcJSON + `},"continues":true}` + "\n" + `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"list of several without more", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers"}`, `{"parameters":{},"error":"org.varlink.service.ExpectedMore"}`, ""},
+		{"list of one", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"state":"waiting"}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"list of none", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"state":"waiting","kind":"discovery"}}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
+		{"a word is a device", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme1"}}`, `{"parameters":{"controller":` + dcJSON + `}}`, ""},
+		{"a word is an NQN", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"a word is a unit", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme-discoverd-00000000000b"}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"by device", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"device":"nvme1"}}`, `{"parameters":{"controller":` + dcJSON + `}}`, ""},
+		{"by NQN and null", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"nqn":"nqn.vol1","device":null}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"by unit", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"unit":"nvme-discoverd-00000000000b.service"}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"by transport ID", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host"}}`, `{"parameters":{"controller":` + ioJSON + `}}`, ""},
+		{"selectors that disagree", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"nqn":"nqn.vol1","device":"nvme1"}}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
 		{"nothing called so", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":"nvme9"}}`, `{"parameters":{"target":"nvme9"},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
-		{"no name", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController"}`, `{"parameters":{"target":""},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
+		{"an empty word", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":""}}`, `{"parameters":{"target":""},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
+		{"one of several", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController"}`, `{"parameters":{"count":2},"error":"org.nvmexpress.discoverd.NotUnique"}`, ""},
 		{
 			"logs", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs"}`,
-			`{"parameters":{"logs":[{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host",` +
+			`{"parameters":{"log":{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host",` +
 				`"nqn":"nqn.2014-08.org.nvmexpress.discovery","device":"nvme1","read":"2026-11-21T11:00:00Z","entries":[{"subtype":"nvm","transport":"tcp",` +
-				`"traddr":"192.0.2.10","trsvcid":"4420","nqn":"nqn.vol1","port_id":0,"cntlid":65535,"secure_channel":false,"duplicate_information":false,"epcsd":false}],"flaws":[]}]}}`, "",
+				`"traddr":"192.0.2.10","trsvcid":"4420","nqn":"nqn.vol1","portId":0,"cntlid":65535,"secureChannel":false,"duplicateInformation":false,"epcsd":false}],"flaws":[]}}}`, "",
 		},
-		{"logs of none", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{"logs":[]}}`, ""},
+		{"logs of none", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListDiscoveryLogs","parameters":{"target":"nqn.vol1"}}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.NoSuchLog"}`, ""},
 		{
 			"snapshot", 1000, nil, `{"method":"org.nvmexpress.discoverd.Monitor"}`,
-			`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + "," + ioJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying"}}`, "",
+			`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + "," + ioJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true}}`, "",
 		},
 		{"start", 0, nil, `{"method":"org.nvmexpress.discoverd.Start","parameters":{"target":"nvme1"}}`, `{"parameters":{"count":2}}`, `start "nvme1"`},
 		{"stop", 0, nil, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"count":2}}`, `stop "nvme1"`},
-		{"stop nothing", 0, nil, `{"method":"org.nvmexpress.discoverd.Stop"}`, `{"parameters":{"target":""},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
+		{"stop without a target", 0, nil, `{"method":"org.nvmexpress.discoverd.Stop"}`, `{"parameters":{"parameter":"target"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"stop nothing", 0, nil, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":""}}`, `{"parameters":{"target":""},"error":"org.nvmexpress.discoverd.NoSuchController"}`, ""},
 		{"retry", 0, nil, `{"method":"org.nvmexpress.discoverd.Retry"}`, `{"parameters":{"count":2}}`, `retry ""`},
 		{"rescan", 0, nil, `{"method":"org.nvmexpress.discoverd.Rescan","parameters":{"target":"nvme1"}}`, `{"parameters":{"count":2}}`, `rescan "nvme1"`},
 		{"reload", 0, nil, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{}`, "reload"},
-		{"start by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Start","parameters":{"target":"nvme1"}}`, `{"parameters":{"method":"Start"},"error":"org.nvmexpress.discoverd.PermissionDenied"}`, ""},
-		{"stop by a user", 65534, nil, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"method":"Stop"},"error":"org.nvmexpress.discoverd.PermissionDenied"}`, ""},
-		{"retry by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Retry"}`, `{"parameters":{"method":"Retry"},"error":"org.nvmexpress.discoverd.PermissionDenied"}`, ""},
-		{"rescan by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Rescan"}`, `{"parameters":{"method":"Rescan"},"error":"org.nvmexpress.discoverd.PermissionDenied"}`, ""},
-		{"reload by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{"method":"Reload"},"error":"org.nvmexpress.discoverd.PermissionDenied"}`, ""},
+		{"start by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Start","parameters":{"target":"nvme1"}}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
+		{"stop by a user", 65534, nil, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
+		{"retry by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Retry"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
+		{"rescan by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Rescan"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
+		{"reload by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"refused", 0, &core.Refusal{Target: "nvme1", Reason: "it is stopped"}, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"target":"nvme1","reason":"it is stopped"},"error":"org.nvmexpress.discoverd.NotPossible"}`, `stop "nvme1"`},
 		{"bad configuration", 0, &ReloadError{"line 2"}, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{"reason":"line 2"},"error":"org.nvmexpress.discoverd.ReloadFailed"}`, "reload"},
 		{"late", 1000, context.DeadlineExceeded, `{"method":"org.nvmexpress.discoverd.GetStatus"}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.Timeout"}`, ""},
-		{"no such method", 1000, nil, `{"method":"org.nvmexpress.discoverd.Frobnicate"}`, `{"parameters":{"method":"Frobnicate"},"error":"org.varlink.service.MethodNotFound"}`, ""},
+		{"no such method", 1000, nil, `{"method":"org.nvmexpress.discoverd.Frobnicate"}`, `{"parameters":{"method":"org.nvmexpress.discoverd.Frobnicate"},"error":"org.varlink.service.MethodNotFound"}`, ""},
+		{"no such method of every service", 1000, nil, `{"method":"org.varlink.service.Frobnicate"}`, `{"parameters":{"method":"org.varlink.service.Frobnicate"},"error":"org.varlink.service.MethodNotFound"}`, ""},
 		{"no such interface", 1000, nil, `{"method":"org.example.Frobnicate"}`, `{"parameters":{"interface":"org.example"},"error":"org.varlink.service.InterfaceNotFound"}`, ""},
 		{"no method", 1000, nil, `{}`, `{"parameters":{"parameter":"method"},"error":"org.varlink.service.InvalidParameter"}`, ""},
-		{"wrong type", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":7}}`, `{"parameters":{"parameter":"parameters"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"wrong type", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"target":7}}`, `{"parameters":{"parameter":"target"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"no such word", 1000, nil, `{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"state":"asleep"}}`, `{"parameters":{"parameter":"state"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"unknown parameter", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetStatus","parameters":{"verbose":true}}`, `{"parameters":{"parameter":"verbose"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"parameter in another case", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetController","parameters":{"Target":"nvme1"}}`, `{"parameters":{"parameter":"Target"},"error":"org.varlink.service.InvalidParameter"}`, ""},
+		{"parameters are no object", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetStatus","parameters":[]}`, `{"parameters":{"parameter":"parameters"},"error":"org.varlink.service.InvalidParameter"}`, ""},
 		{"no JSON", 1000, nil, `hello`, "", ""},
 		{"empty", 1000, nil, ``, "", ""},
 		{"an array", 1000, nil, `[]`, "", ""},
 		{"deeply nested", 1000, nil, strings.Repeat("[", 60000), "", ""},
 		{
 			"info", 1000, nil, `{"method":"org.varlink.service.GetInfo"}`,
-			`{"parameters":{"vendor":"NVM Express","product":"nvme-discoverd","version":"1.0","url":"https://nvmexpress.org/","interfaces":["org.varlink.service","org.nvmexpress.discoverd"]}}`, "",
+			`{"parameters":{"vendor":"The nvme-discoverd Project","product":"nvme-discoverd","version":"1.0","url":"https://github.com/nvme-discoverd/nvme-discoverd","interfaces":["org.varlink.service","org.nvmexpress.discoverd"]}}`, "",
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			backend := &fake{state: twoTargets(), err: test.err}
 			s, _ := testServer(backend, defaultLimits)
-			got := exchange(t, client(t, s, test.uid), test.call)
+			c := client(t, s, test.uid)
+			r := bufio.NewReader(c)
+			if _, err := io.WriteString(c, test.call+"\x00"); err != nil {
+				t.Fatal(err)
+			}
+			got := reply(t, r)
+			for more := got; strings.Contains(more, `,"continues":true}`); got += "\n" + more {
+				more = reply(t, r)
+			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("reply: %s", diff)
 			}
@@ -271,7 +295,7 @@ func TestTimeout(t *testing.T) {
 	c := client(t, s, 0)
 	for range 2 {
 		want := `{"parameters":{},"error":"org.nvmexpress.discoverd.Timeout"}`
-		if got := exchange(t, c, `{"method":"org.nvmexpress.discoverd.ListControllers"}`); got != want {
+		if got := exchange(t, c, `{"method":"org.nvmexpress.discoverd.ListControllers","more":true}`); got != want {
 			t.Errorf("reply: got %s, want %s", got, want)
 		}
 	}
@@ -287,7 +311,7 @@ func TestHalfClosed(t *testing.T) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := reply(t, bufio.NewReader(c)), `{"parameters":{"logs":[]}}`; got != want {
+	if got, want := reply(t, bufio.NewReader(c)), `{"parameters":{},"error":"org.nvmexpress.discoverd.NoSuchLog"}`; got != want {
 		t.Errorf("reply: got %s, want %s", got, want)
 	}
 }
@@ -304,14 +328,14 @@ func TestMonitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []string{reply(t, r)}
-	s.Publish(&Changes{Step: 5, Changed: []*core.TargetView{io}, Status: "old"}) // the snapshot is of step 5
-	s.Publish(&Changes{Step: 6, Changed: []*core.TargetView{io}, Status: "new"})
-	s.Publish(&Changes{Step: 7, Removed: []tid.TID{io.Wish.TID}, Status: "gone"})
+	s.Publish(&Changes{Step: 5, Changed: []*core.TargetView{io}, Status: "old", Counts: state.Counts, Ready: true, NBFT: true}) // the snapshot is of step 5
+	s.Publish(&Changes{Step: 6, Changed: []*core.TargetView{io}, Status: "new", Counts: state.Counts, Ready: true, NBFT: true})
+	s.Publish(&Changes{Step: 7, Removed: []tid.TID{io.Wish.TID}, Status: "gone", Counts: state.Counts, Ready: true, NBFT: true})
 	got = append(got, reply(t, r), reply(t, r))
 	want := []string{
-		`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying"},"continues":true}`,
-		`{"parameters":{"snapshot":false,"controllers":[` + ioJSON + `],"removed":[],"status":"new"},"continues":true}`,
-		`{"parameters":{"snapshot":false,"controllers":[],"removed":["transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host"],"status":"gone"},"continues":true}`,
+		`{"parameters":{"snapshot":true,"controllers":[` + dcJSON + `],"removed":[],"status":"1 of 2 controllers connected, 1 retrying","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
+		`{"parameters":{"snapshot":false,"controllers":[` + ioJSON + `],"removed":[],"status":"new","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
+		`{"parameters":{"snapshot":false,"controllers":[],"removed":["transport=tcp;traddr=192.0.2.10;trsvcid=4420;nqn=nqn.vol1;hostnqn=nqn.host"],"status":"gone","counts":` + countsJSON + `,"ready":true,"zeroconf":false,"nbft":true},"continues":true}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -517,17 +541,19 @@ func TestListen(t *testing.T) {
 }
 
 // Whatever comes in, a call is a call or an error, and never one of another method.
-func FuzzWithParameters(f *testing.F) {
+func FuzzParseCall(f *testing.F) {
 	for _, seed := range []string{
 		`{"method":"a.b"}`, `{"method":"a.b","parameters":null}`, `{"method":"a.b","parameters":{"x":1},"more":true}`, `[]`, `{"Method":"a","method":"b"}`, ``,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
-		out, err := withParameters(message)
+		c, err := parseCall(message)
 		if err != nil {
 			return
 		}
+		_ = c.wrong()
+		out := c.message
 		var before, after struct {
 			Method     string
 			Parameters json.RawMessage

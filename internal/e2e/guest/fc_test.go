@@ -25,11 +25,14 @@ func fcConfig(global string) string {
 
 // listed is the target of a transport ID as `nvme-discoverctl list` shows it.
 type listed struct {
-	Tid         string   `json:"tid"`
-	State       string   `json:"state"`
-	Sources     []string `json:"sources"`
-	RetainUntil string   `json:"retain_until"`
-	LastError   string   `json:"last_error"`
+	Tid            string
+	State          string
+	DeviceState    string
+	Since          time.Time
+	ReconnectUntil time.Time
+	Sources        []struct{ Kind, Text string }
+	RetainUntil    string
+	LastError      string
 }
 
 // findListed looks a target up in `nvme-discoverctl list`.
@@ -106,7 +109,7 @@ func TestFCDiscovery(t *testing.T) {
 			t.Errorf("--trsvcid of %s: got %q, want none", id.Unit(), got)
 		}
 	}
-	if got, _ := findListed(m, first.TID(guest.DiscoveryNQN)); !slices.Equal(got.Sources, []string{"Fibre Channel"}) {
+	if got, _ := findListed(m, first.TID(guest.DiscoveryNQN)); len(got.Sources) != 1 || got.Sources[0].Kind != "fc" || got.Sources[0].Text != "Fibre Channel" {
 		t.Errorf("sources of the discovery controller: got %q", got.Sources)
 	}
 

@@ -408,8 +408,8 @@ for u in $(systemctl list-units --all --plain --no-legend 'nvme-discoverd*' | cu
 	busctl call org.freedesktop.systemd1 $p org.freedesktop.DBus.Properties GetAll s ''
 done
 varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.GetStatus '{}'
-varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListControllers '{}'
-varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListDiscoveryLogs '{}'
+varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListControllers '{}'
+varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListDiscoveryLogs '{}'
 nvme-discoverctl status; nvme-discoverctl status --json; nvme-discoverctl list --json; nvme-discoverctl config show
 journalctl --no-pager; cat /proc/keys
 find /run /etc /var/log /var/tmp /tmp /dev/shm -xdev -type f -readable -exec cat {} +

@@ -5,6 +5,7 @@ package guest_test
 import (
 	"maps"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -135,4 +136,34 @@ func TestClaimsWhatIsConnected(t *testing.T) {
 		t.Errorf("device of %s: got %s, want the one connected by hand, %s", nqn, after[nqn], before[nqn])
 	}
 	checkFiles(f, nqn, after[nqn])
+}
+
+// While the daemon is stopped, one of its controllers goes, and an administrator connects the same subsystem by hand: the kernel
+// gives that controller the number of the first. It is not the unit's, so stopping the unit leaves it connected. Back again, the
+// daemon claims it.
+func TestNumberGivenAway(t *testing.T) {
+	f, devices := guest.Connected(t, 2)
+	nqn := f.Subsystems[0].NQN
+	device := devices[nqn]
+	guest.Stop(t)
+	guest.Delete(t, device)
+	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) { return len(guest.Live(nqn)) == 0, "" })
+	guest.Run(t, "nvme", "connect", "-t", "tcp", "-a", f.Port.Traddr, "-s", f.Port.Trsvcid, "-n", nqn,
+		"--hostnqn="+guest.HostNQN, "--hostid="+guest.HostID)
+	if got := guest.WaitLive(t, connectTimeout, nqn)[nqn]; got != device {
+		t.Fatalf("device of %s connected by hand: got %s, want the number that was free, %s", nqn, got, device)
+	}
+	unit := f.Unit(nqn)
+	guest.Run(t, "systemctl", "stop", unit)
+	if got := guest.ControllerAttribute(device, "state"); got != "live" {
+		t.Errorf("%s, connected by hand, after the stop of %s: state %q, want live", device, unit, got)
+	}
+	if journal, want := f.Journal(), "nothing disconnected: "+device+" is not on record as the controller of "+unit; !strings.Contains(journal, want) {
+		t.Errorf("the journal lacks %q", want)
+	}
+	guest.Start(t)
+	if now := f.WaitAllLive(); now[nqn] != device {
+		t.Errorf("device of %s: got %s, want the one connected by hand, %s", nqn, now[nqn], device)
+	}
+	checkFiles(f, nqn, device)
 }

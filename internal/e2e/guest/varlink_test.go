@@ -34,6 +34,21 @@ func varlinkctl(t guest.T, method, parameters string, reply any) {
 	}
 }
 
+// varlinkList calls a method that lists and decodes its replies.
+func varlinkList[Reply any](t guest.T, method, parameters string) []Reply {
+	t.Helper()
+	out := guest.Run(t, "varlinkctl", "--more", "--json=short", "call", varlinkSocket, varlinkInterface+"."+method, parameters)
+	var replies []Reply
+	for line := range strings.Lines(out) {
+		var reply Reply
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "\x1e")), &reply); err != nil {
+			t.Fatalf("reply of %s: %v\n%s", method, err, out)
+		}
+		replies = append(replies, reply)
+	}
+	return replies
+}
+
 // An administrator and a user look at the service with systemd's varlinkctl: the interface explains itself, both may read,
 // and only root may control.
 func TestVarlinkctl(t *testing.T) {
@@ -62,11 +77,14 @@ func TestVarlinkctl(t *testing.T) {
 	if !status.Ready || !status.Bus || status.Counts["connected"] != 3 || len(status.Unexplained) != 0 {
 		t.Errorf("status: got %+v, want ready with 3 connected and nothing unexplained", status)
 	}
-	var list struct{ Controllers []map[string]any }
-	varlinkctl(t, "ListControllers", "{}", &list)
+	list := varlinkList[struct{ Controller map[string]any }](t, "ListControllers", "{}")
+	if len(list) != 3 {
+		t.Errorf("controllers: got %d replies, want one for each of 3", len(list))
+	}
 	seen := map[string]string{}
-	for _, c := range list.Controllers {
-		if c["state"] != "connected" || c["device_state"] != "live" || c["owner"] != "discoverd" {
+	for _, reply := range list {
+		c := reply.Controller
+		if c["state"] != "connected" || c["deviceState"] != "live" || c["owner"] != "discoverd" {
 			t.Errorf("controller: got %v, want connected, live, of discoverd", c)
 		}
 		seen[c["nqn"].(string)] = c["device"].(string)
@@ -88,7 +106,7 @@ func TestVarlinkctl(t *testing.T) {
 			parameters = "{}"
 		}
 		out := asNobody(t, "varlinkctl", "call", varlinkSocket, varlinkInterface+"."+method, parameters)
-		if out.Status == 0 || !strings.Contains(out.Stderr+out.Stdout, varlinkInterface+".PermissionDenied") {
+		if out.Status == 0 || !strings.Contains(out.Stderr+out.Stdout, "org.varlink.service.PermissionDenied") {
 			t.Errorf("%s by a user: exit status %d, want PermissionDenied\n%s%s", method, out.Status, out.Stdout, out.Stderr)
 		}
 	}
@@ -98,6 +116,43 @@ func TestVarlinkctl(t *testing.T) {
 	out := guest.Try(t, "varlinkctl", "call", varlinkSocket, varlinkInterface+".GetController", `{"target":"nvme999"}`)
 	if out.Status == 0 || !strings.Contains(out.Stderr+out.Stdout, varlinkInterface+".NoSuchController") {
 		t.Errorf("nvme999: exit status %d\n%s%s", out.Status, out.Stdout, out.Stderr)
+	}
+}
+
+// What systemd's own client says of calls that are wrong: the field that is, the whole name of the method that there is not, and that a
+// listing of several wants --more.
+func TestVarlinkErrors(t *testing.T) {
+	_, devices := guest.Shared(t, 2)
+	info := guest.Run(t, "varlinkctl", "info", varlinkSocket)
+	for _, want := range []string{"The nvme-discoverd Project", "nvme-discoverd", "https://github.com/nvme-discoverd/nvme-discoverd"} {
+		if !strings.Contains(info, want) {
+			t.Errorf("info: want %q in\n%s", want, info)
+		}
+	}
+	for _, test := range []struct{ method, parameters, want, field string }{
+		{"GetController", `{"device":7}`, "org.varlink.service.InvalidParameter", "device"},
+		{"GetController", `{"divice":"nvme1"}`, "org.varlink.service.InvalidParameter", "divice"},
+		{"ListControllers", `{"state":"asleep"}`, "org.varlink.service.InvalidParameter", "state"},
+		{"Stop", `{}`, "org.varlink.service.InvalidParameter", "target"},
+		{"ListControllers", `{}`, "org.varlink.service.ExpectedMore", ""},
+		{"Frobnicate", `{}`, "org.varlink.service.MethodNotFound", "org.nvmexpress.discoverd.Frobnicate"},
+		{"GetController", `{}`, "org.nvmexpress.discoverd.NotUnique", "3"},
+		{"GetController", `{"nqn":"nqn.nobody"}`, "org.nvmexpress.discoverd.NoSuchController", ""},
+	} {
+		out := guest.Try(t, "varlinkctl", "--json=short", "call", varlinkSocket, varlinkInterface+"."+test.method, test.parameters)
+		if all := out.Stdout + out.Stderr; out.Status == 0 || !strings.Contains(all, test.want) || !strings.Contains(all, test.field) {
+			t.Errorf("%s %s: exit status %d, want %s with %q\n%s", test.method, test.parameters, out.Status, test.want, test.field, all)
+		}
+	}
+	for nqn, device := range devices {
+		var reply struct{ Controller struct{ Nqn, State string } }
+		varlinkctl(t, "GetController", `{"device":"`+device+`"}`, &reply)
+		if reply.Controller.Nqn != nqn && nqn != guest.DiscoveryNQN || reply.Controller.State != "connected" {
+			t.Errorf("%s: got %+v, want %s connected", device, reply, nqn)
+		}
+	}
+	if ok, now := unchanged(devices)(); !ok {
+		t.Errorf("controllers: %s\nwant %v", now, devices)
 	}
 }
 
@@ -168,8 +223,8 @@ import varlink
 with varlink.Client.new_with_address("unix:` + varlinkSocket + `") as client, client.open("` + varlinkInterface + `") as c:
     s = c.GetStatus()
     print(s["ready"], s["counts"]["connected"])
-    print(sorted(x["kind"] + " " + x["state"] for x in c.ListControllers()["controllers"]))
-    print([len(l["entries"]) for l in c.ListDiscoveryLogs()["logs"]])
+    print(sorted(x["controller"]["kind"] + " " + x["controller"]["state"] for x in c.ListControllers(_more=True)))
+    print([len(l["log"]["entries"]) for l in c.ListDiscoveryLogs(_more=True)])
     for reply in c.Monitor(_more=True):
         print(reply["snapshot"], len(reply["controllers"]))
         break
@@ -187,7 +242,7 @@ func TestVarlinkPython(t *testing.T) {
 	read := "True 3\n['discovery connected', 'io connected', 'io connected']\n[3]\nTrue 3\n" +
 		"GetController org.nvmexpress.discoverd.NoSuchController {'target': 'nvme999'}\n"
 	denied := func(method string) string {
-		return method + " org.nvmexpress.discoverd.PermissionDenied {'method': '" + method + "'}\n"
+		return method + " org.varlink.service.PermissionDenied {}\n"
 	}
 	out := asNobody(t, "python3", "-c", python)
 	if want := read + denied("Rescan") + denied("Retry") + denied("Reload"); out.Stdout != want {
