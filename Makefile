@@ -31,7 +31,7 @@ GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
 # A tarball of `make dist` has its version in a file, and the time of its commit.
 VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
-UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
+UNITS = nvme-discoverd.service nvme-discoverd-wait-online.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
 PLOTS = $(wildcard docs/performance/*.svg)
 DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)
@@ -72,7 +72,7 @@ ARCHS ?= amd64 arm64 ppc64le s390x
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test test-packages sim lint vuln fuzz fleet e2e matrix demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test test-packages sim lint vuln fuzz fleet picture e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -172,6 +172,9 @@ fuzz: ## run every fuzz test for TIME=1m each
 fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/performance.md and draw its plot
 	go run ./internal/sim/fleet/plot
 
+picture: ## draw the picture of README.md, docs/topology.svg
+	go test ./internal/cli -run '^TestPicture$$' -count=1 -update
+
 e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) -timeout $(TIMEOUT) scenarios
@@ -185,9 +188,10 @@ demo: ## boot the machine and show what the service does, as it happens
 	@.ci/setup mmdebstrap mke2fs
 	@$(MACHINE) demo
 
-bench: ## boot the machine and measure, next to nvme connect-all
+bench: N = 20 100
+bench: ## boot the machine and measure, next to nvme connect-all (N='20 100' subsystems; TRACE=1 shows instead where the time of a connection goes, next to both floors)
 	@.ci/setup mmdebstrap mke2fs
-	@$(MACHINE) -timeout 60m bench
+	@$(MACHINE) -timeout 60m bench -n '$(N)' $(if $(TRACE),-trace)
 
 soak: TIME = 20m
 soak: ## random faults in the machine for TIME=20m, checked from outside (SEED=number repeats them, RUN=regexp picks some)

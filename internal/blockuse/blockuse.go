@@ -76,16 +76,23 @@ func ReadWith(root paths.Root, mountinfo string) (Host, error) {
 func look(root paths.Root, mountinfo, swaps string) Host {
 	h := Host{root: root, claimed: claimed, mounts: parseMounts(mountinfo)}
 	for _, m := range h.mounts {
-		u := user{what: "mounted on " + m.point, devices: h.below(h.under(m))}
-		if m.point == "/" || m.point == "/usr" {
-			u.needed = m.point
-		}
+		u := userOf(m)
+		u.devices = h.below(h.under(m))
 		h.users = append(h.users, u)
 	}
 	for _, s := range parseSwaps(swaps) {
 		h.users = append(h.users, user{what: "used as swap", needed: "swap", devices: h.below(h.holding(s))})
 	}
 	return h
+}
+
+// userOf is a mounted file system without its devices.
+func userOf(m mount) user {
+	u := user{what: "mounted on " + m.point}
+	if m.point == "/" || m.point == "/usr" {
+		u.needed = m.point
+	}
+	return u
 }
 
 // Of returns what uses the namespaces of a controller, which may be none.
@@ -126,19 +133,51 @@ func (h Host) On(controller string) Use {
 
 // RootControllers returns the controllers whose namespaces are below / or /usr.
 func (h Host) RootControllers() []string {
-	var below []string
+	var found []string
 	for _, u := range h.users {
 		if u.needed == "/" || u.needed == "/usr" {
-			below = append(below, u.devices...)
+			found = append(found, h.leadingTo(u.devices)...)
 		}
 	}
-	if !slices.ContainsFunc(below, func(device string) bool { return strings.HasPrefix(device, "nvme") }) {
-		return nil
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// RootControllers is that of the Host below root. It looks at no other mounts and at no controllers that do not lead to / or /usr:
+// it costs the same beside any number of them.
+func RootControllers(root paths.Root) ([]string, error) {
+	mountinfo, err := os.ReadFile(root.MountInfo())
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell what is mounted: %w", err)
 	}
+	h := Host{root: root, mounts: parseMounts(string(mountinfo))}
+	for _, m := range h.mounts {
+		if u := userOf(m); u.needed != "" {
+			u.devices = h.below(h.under(m))
+			h.users = append(h.users, u)
+		}
+	}
+	return h.RootControllers(), nil
+}
+
+// leadingTo returns the fabrics controllers of those block devices that are namespaces. Where the kernel keeps a namespace tells
+// whose it is: in the directory of its one controller or, under native multipath, of the subsystem, which links to all of
+// its controllers (drivers/nvme/host/core.c, nvme_init_subsystem).
+func (h Host) leadingTo(devices []string) []string {
 	var found []string
-	for _, controller := range names(h.root.SysClassNVMe()) {
-		if slices.ContainsFunc(h.Namespaces(controller), func(n string) bool { return slices.Contains(below, n) }) {
-			found = append(found, controller)
+	for _, device := range devices {
+		if !strings.HasPrefix(device, "nvme") {
+			continue
+		}
+		target, err := os.Readlink(h.root.SysClassBlock(device))
+		if err != nil {
+			continue
+		}
+		owner := filepath.Join(filepath.Dir(h.root.SysClassBlock(device)), filepath.Dir(target))
+		for _, controller := range append(names(owner), filepath.Base(owner)) {
+			if paths.CheckDevice(controller) == nil && slices.Contains(h.Namespaces(controller), device) {
+				found = append(found, controller)
+			}
 		}
 	}
 	return found

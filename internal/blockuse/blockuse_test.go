@@ -79,6 +79,7 @@ func (tr *tree) path(controller, state string) {
 	tr.mkdir(dir + "/nvme1c" + controller[len("nvme"):] + "n1")
 	tr.mkdir(dir + "/hwmon0")
 	tr.link("../../devices/virtual/nvme-fabrics/ctl/"+controller, "/sys/class/nvme/"+controller)
+	tr.link("../../nvme-fabrics/ctl/"+controller, "/sys/devices/"+filepath.Dir(namespace)+"/"+controller)
 }
 
 func (tr *tree) read() Host {
@@ -250,6 +251,10 @@ func TestOf(t *testing.T) {
 			root := len(h.RootControllers()) == 1 && h.RootControllers()[0] == "nvme3"
 			if root != test.root {
 				t.Errorf("controllers of the root file system: %v", h.RootControllers())
+			}
+			alone, err := RootControllers(tr.root)
+			if diff := cmp.Diff(h.RootControllers(), alone); diff != "" || err != nil {
+				t.Errorf("controllers of the root file system, asked for alone: %v (-want +got):\n%s", err, diff)
 			}
 			if use := h.Of("nvme3/../nvme3"); use.Any() {
 				t.Errorf("a name that is none has namespaces: %v", use)

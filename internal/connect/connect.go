@@ -80,17 +80,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err := checkWish(&req.Wish); err != nil {
 		return "", err
 	}
-	// The first round is for those who need not wait for the lock; the one under the lock counts.
-	found, _, err := c.look(req)
-	if err != nil {
-		return "", err
-	}
-	if found == "" {
-		if err := c.permitted(req.Wish, c.warn); err != nil {
-			return "", err
-		}
-	}
-	unlock, err := c.lock(ctx, req.Wish)
+	unlock, warn, err := c.enter(ctx, req)
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +95,7 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 	if err := c.inTheWay(req, unread); err != nil {
 		return "", err
 	}
-	if err := c.permitted(req.Wish, func(error) {}); err != nil { // they have been told
+	if err := c.permitted(req.Wish, warn); err != nil {
 		return "", err
 	}
 
@@ -131,6 +121,27 @@ func (c *Connector) connect(ctx context.Context, req Request) (string, error) {
 		return "", recordError(result.Device, err)
 	}
 	return result.Device, c.record(req, result.Device)
+}
+
+// enter takes the lock. Where that takes time, or fails, it looks first: then those need not wait who have nothing to wait for.
+// What counts is the look under the lock. warn is for what is to be told of the lists that this look reads.
+func (c *Connector) enter(ctx context.Context, req Request) (unlock func(), warn func(error), err error) {
+	if unlock, err = c.tryLock(req.Wish); err == nil {
+		return unlock, c.warn, nil
+	}
+	found, _, err := c.look(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	warn = c.warn
+	if found == "" {
+		if err := c.permitted(req.Wish, c.warn); err != nil {
+			return nil, nil, err
+		}
+		warn = func(error) {} // they have been told
+	}
+	unlock, err = c.lock(ctx, req.Wish)
+	return unlock, warn, err
 }
 
 // unfinished is why a connect failed that had no end.

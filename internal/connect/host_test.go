@@ -25,7 +25,7 @@ const (
 // host is a temporary tree with a kernel that connects into it.
 type host struct {
 	*Connector
-	t        *testing.T
+	t        testing.TB
 	root     paths.Root
 	warnings []string
 
@@ -41,7 +41,7 @@ type host struct {
 	asked  bool
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	h := &host{t: t, root: paths.Root(t.TempDir()), next: 3, seqnum: 100}
 	h.Connector = New(h.root, h, func(err error) { h.warnings = append(h.warnings, h.short(err.Error())) })
 	h.systemState = func() (string, error) {
@@ -123,9 +123,16 @@ func (h *host) known(device string, t tid.TID) {
 func (h *host) namespace(controller, point string) {
 	h.t.Helper()
 	h.mkdir("/sys/class/nvme/" + controller + "/nvme1c" + strings.TrimPrefix(controller, "nvme") + "n1")
-	h.mkdir("/sys/dev/block")
-	if err := os.Symlink("../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1", h.root.Join("/sys/dev/block/259:1")); err != nil && !os.IsExist(err) {
-		h.t.Fatal(err)
+	const subsystem = "devices/virtual/nvme-subsystem/nvme-subsys1"
+	for path, target := range map[string]string{
+		"/sys/dev/block/259:1":                 "../../" + subsystem + "/nvme1n1",
+		"/sys/class/block/nvme1n1":             "../../" + subsystem + "/nvme1n1",
+		"/sys/" + subsystem + "/" + controller: "../../nvme-fabrics/ctl/" + controller,
+	} {
+		h.mkdir(filepath.Dir(path))
+		if err := os.Symlink(target, h.root.Join(path)); err != nil && !os.IsExist(err) {
+			h.t.Fatal(err)
+		}
 	}
 	if point != "" {
 		h.write("/proc/self/mountinfo", "30 1 259:1 / "+point+" rw - ext4 /dev/nvme1n1 rw\n")

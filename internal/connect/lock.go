@@ -39,6 +39,11 @@ func (c *Connector) lock(ctx context.Context, w wish.Wish) (unlock func(), err e
 	return nil, fmt.Errorf("cannot connect %s: %s", w.TID, c.heldUp(holder, c.root.ConnectLock(lockName(w))))
 }
 
+// tryLock is lock for who does not want to wait. Its error is for nobody to read.
+func (c *Connector) tryLock(w wish.Wish) (unlock func(), err error) {
+	return flock.TryLock(c.root.ConnectLock(lockName(w)))
+}
+
 // heldUp says which process has had the lock for too long, and what to do about it.
 func (c *Connector) heldUp(pid, lock string) string {
 	const what = "has been connecting to the same address for more than "

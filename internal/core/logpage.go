@@ -36,6 +36,7 @@ type dc struct {
 	persistence config.Persistence // when its connection is kept: what its own section says, else the global default
 	missed      bool               // its page was to be read while it was not readable
 	epcsd       bool               // the DC says that it supports connections that are kept
+	epcsdRead   bool               // it was asked: not yet where a host name has given it another address since
 	unended     bool               // Connected: it was to be parked, but its connection was not its own to end yet
 	ended       []time.Time        // when it ended its connection itself: the controller was removed, or the kernel reconnected it
 
@@ -220,7 +221,7 @@ func (m *Machine) takePage(t *target, page JudgedPage, again bool) {
 		m.readLog(t)
 		return
 	}
-	t.epcsd = m.keepsConnections(t)
+	t.epcsd, t.epcsdRead = m.keepsConnections(t), true
 	m.endUnkept(t)
 }
 
@@ -329,7 +330,7 @@ func (m *Machine) mayStop(t *target) bool {
 // counted when it is over, and so once: by the removal of the controller, or by the event that the kernel has reconnected it,
 // which the kernel sends once each time. That a comparison finds the kernel reconnecting counts nothing.
 func (m *Machine) countEnd(t *target) {
-	if t.wish.Kind != tid.Discovery || t.pageRead.IsZero() || t.epcsd || t.is(parking) {
+	if t.wish.Kind != tid.Discovery || !t.epcsdRead || t.epcsd || t.is(parking) {
 		return
 	}
 	t.ended = append(m.recentEnds(t), m.now)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
@@ -263,5 +264,53 @@ func TestViewOfName(t *testing.T) {
 	}
 	if v.LastError != "c" || !v.ErrorSince.Equal(since) || v.ErrorCount != 2 {
 		t.Errorf("last error %q since %v, %d times; want c since %v, twice", v.LastError, v.ErrorSince, v.ErrorCount, since)
+	}
+}
+
+// A host name leads to another discovery controller, since the first one does not answer any more. The ends of connections to the
+// first one say nothing about the other.
+func TestNameCountsEndsOfEachAddress(t *testing.T) {
+	cfg := named("array")
+	w := &cfg.Config.Connections[0].Wish
+	w.Kind, w.TID.Trsvcid, w.TID.NQN = tid.Discovery, "8009", tid.DiscoveryNQN
+	s := newStage(t, cfg)
+	s.step(Resolved{Host: "array", Addrs: addrs("192.0.2.1", "192.0.2.2")})
+	target := func() *target { return s.m.targets.list[0] }
+	dc := func() probe.Target { return probe.Target{Traddr: target().wish.TID.Traddr, Trsvcid: "8009"} }
+	seq := uint64(0)
+	connectAndLose := func() {
+		t.Helper()
+		s.step(ProbeDone{Target: dc()})
+		unit := target().unit
+		seq++
+		d := Device{Owner: "discoverd", Unit: unit, Seq: seq}
+		d.Name, d.Transport, d.Traddr, d.Trsvcid, d.NQN, d.State, d.Type = "nvme1", tid.TCP, target().wish.TID.Traddr, "8009", tid.DiscoveryNQN, "live", "discovery"
+		s.step(JobDone{Unit: unit, Op: s.m.unitOf(unit).op, Outcome: Done, Device: &d})
+		if target().device == nil {
+			t.Fatalf("not connected: %v", target().state)
+		}
+		r := target().device.reading
+		s.step(LogRead{Device: "nvme1", Token: r.token, Pages: JudgePages(discoverylog.Page{}, []PageReader{{s.m.originOf(target()), target().page}})})
+		s.now = s.now.Add(shortLife)
+		seq++
+		s.step(DeviceRemoved{Name: "nvme1", Seq: seq})
+		s.step(UnitState{Unit: unit, Known: true, Info: UnitInfo{Name: unit, Active: "active", Argv: s.m.unitOf(unit).argv}})
+	}
+	for range endsMax - 1 {
+		connectAndLose()
+	}
+	s.step(ProbeDone{Target: dc(), Err: "refused"})
+	if got := target().wish.TID.Traddr; got != "192.0.2.2" {
+		t.Fatalf("%s is tried", got)
+	}
+	for range endsMax - 1 {
+		connectAndLose()
+		if target().state == Parked {
+			t.Fatalf("it is parked after %d ends of the connection to the second address", len(target().ended))
+		}
+	}
+	connectAndLose()
+	if target().state != Parked {
+		t.Errorf("it is %v after %d ends", target().state, endsMax)
 	}
 }

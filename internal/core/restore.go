@@ -142,7 +142,7 @@ func (r *restorer) devices() error {
 		if r.m.devices.byName[s.Device.Name] != nil || s.Device.Name == "" {
 			return fmt.Errorf("%q is there twice, or a device without a name", s.Device.Name)
 		}
-		d := &device{touched: s.Touched, ownerLogged: s.OwnerLogged}
+		d := &device{down: s.Down, back: s.Back, touched: s.Touched, ownerLogged: s.OwnerLogged}
 		d.reading = reading{token: s.Reading, keep: s.Keep, again: s.Again, failed: s.Failed}
 		d.reading.timer.owner = d
 		r.timer(&d.reading.timer, s.Timer)

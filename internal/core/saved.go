@@ -175,6 +175,8 @@ type SavedContest struct {
 // SavedDevice is a controller, and how far its log page is read.
 type SavedDevice struct {
 	Device      Device
+	Down        time.Time  `json:",omitzero"`
+	Back        time.Time  `json:",omitzero"`
 	Touched     uint64     `json:",omitzero"`
 	OwnerLogged time.Time  `json:",omitzero"`
 	Reading     uint64     `json:",omitzero"` // token
@@ -376,7 +378,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	}
 	for _, d := range m.devices.byName {
 		s.Devices = append(s.Devices, SavedDevice{
-			Device: d.Device, Touched: d.touched, OwnerLogged: at(d.ownerLogged),
+			Device: d.Device, Down: at(d.down), Back: at(d.back), Touched: d.touched, OwnerLogged: at(d.ownerLogged),
 			Reading: d.reading.token, Keep: d.reading.keep, Again: d.reading.again, Failed: d.reading.failed, Readers: refs(d.reading.to),
 			Timer: timerOf(&d.reading.timer),
 		})

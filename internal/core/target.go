@@ -217,6 +217,9 @@ func (m *Machine) setWish(t *target, w wish.Wish) {
 	if t.wish.TID != w.TID {
 		m.unlist(t)
 		t.judging, t.judged = Origin{}, nil // the answer would be for the old TID
+		if t.wish.TID.Traddr != w.TID.Traddr {
+			t.epcsdRead, t.ended = false, nil // those are of the discovery controller at the old address
+		}
 		m.targets.byTID[w.TID] = t
 		put(m.targets.byNQN, tid.FoldNQN(w.TID.NQN), t, true)
 		put(m.targets.ofPair, hostPair{w.TID.HostNQN, w.TID.HostID}, t, true)

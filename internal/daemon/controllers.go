@@ -113,7 +113,7 @@ func (d *Daemon) postMarks(ctx context.Context, name string, m marks) {
 	if m.removed != 0 {
 		d.postAndWait(ctx, core.DeviceRemoved{Name: name, Seq: m.removed})
 	}
-	if m.look || m.noticed {
+	if m.noticed || m.look && (m.reconnects > 0 || !d.effects.connects.cover(ctx, name)) {
 		d.postReading(ctx, name, m)
 	}
 	if m.logChanged {

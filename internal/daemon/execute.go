@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -65,6 +66,7 @@ type executor struct {
 	logs     *logReader
 	stopping *stops
 	warnings *warnings
+	connects connects
 }
 
 func newExecutor(with tools) *executor {
@@ -105,7 +107,9 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 	case core.Answer: // api.go hands it on
 		return
 	}
-	x.log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
+	if x.log.Enabled(ctx, slog.LevelDebug) {
+		x.log.LogAttrs(ctx, slog.LevelDebug, "effect: "+effect.String(), about(effect)...)
+	}
 	switch e := effect.(type) {
 	case core.Probe:
 		x.prober.probe(ctx, e, func(done core.ProbeDone) { x.post(ctx, done) })
@@ -120,7 +124,7 @@ func (x *executor) do(ctx context.Context, effect core.Effect) {
 			timeout += unit.DefaultConnectTimeout
 		}
 		j := job{
-			op: core.OpRestart, unit: e.Unit, timeout: timeout, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
+			op: core.OpRestart, unit: e.Unit, kind: e.Wish.Kind, timeout: timeout, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
 			do: func(ctx context.Context) unit.Result { return x.units.Restart(ctx, e.Unit) },
 		}
 		x.queue.run(e.Unit, func() { x.run(ctx, j) })
@@ -246,10 +250,27 @@ func (x *executor) resolve(ctx context.Context, e core.Resolve) {
 	answer := core.Resolved{Host: e.Host}
 	addrs, err := x.lookUp(limited, e.Host)
 	if err != nil {
-		answer.Err = "cannot resolve " + e.Host + ": " + err.Error()
+		answer.Err = "cannot resolve " + e.Host + ": " + lookupCause(err)
 	}
 	answer.Addrs = addrs
 	x.post(ctx, answer)
+}
+
+// lookupCause says why a look-up failed without the name that was looked up, which goes before, and who said so.
+func lookupCause(err error) string {
+	dns := (*net.DNSError)(nil)
+	if !errors.As(err, &dns) {
+		return err.Error()
+	}
+	cause := dns.Err
+	if dns.IsTimeout {
+		cause = "no answer in time"
+	}
+	server := strings.TrimSuffix(dns.Server, ":53")
+	if server == "" || strings.Contains(cause, dns.Server) {
+		return cause
+	}
+	return cause + " (name server " + server + ")"
 }
 
 // job is a job on a unit, with the settings of the moment at which it was wanted.
@@ -258,6 +279,7 @@ type job struct {
 	unit    string
 	timeout time.Duration // the unit's own; config.Infinity is none
 	nvmeCLI bool          // ExecStart= is nvme-cli's
+	kind    tid.Kind      // of what it connects, if it connects
 	prepare func() error  // what has to be done before it; nil for nothing
 	do      func(context.Context) unit.Result
 }
@@ -273,7 +295,7 @@ func (x *executor) start(e core.StartUnit) job {
 	}
 	spec := unit.ForWish(e.Unit, e.Wish, devid, secrets, x.unitConfig())
 	return job{
-		op: core.OpStart, unit: e.Unit, timeout: spec.TimeoutStart, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
+		op: core.OpStart, unit: e.Unit, kind: e.Wish.Kind, timeout: spec.TimeoutStart, nvmeCLI: x.settings.NVMePath != "", prepare: x.provide(e.Unit, e.Wish),
 		do: func(ctx context.Context) unit.Result {
 			holds, err := x.reader.holdsRoot(e.Wish.TID)
 			x.advise(e.Unit, err, "the unit may disconnect it when it is stopped")
@@ -299,6 +321,9 @@ func (x *executor) run(ctx context.Context, j job) {
 			x.post(ctx, x.done(j, unit.Result{Outcome: unit.Error, Err: err}))
 			return
 		}
+	}
+	if j.op != core.OpStop {
+		defer x.connects.begin(j.kind)()
 	}
 	stops := j.op == core.OpStop || j.op == core.OpRestart
 	if stops {
@@ -329,7 +354,12 @@ func (x *executor) done(j job, result unit.Result) core.JobDone {
 		x.advise(j.unit, x.reader.bindDevid(j.unit), "a stop of the unit will not disconnect its controller")
 	}
 	var err error
-	done.Device, err = x.reader.deviceOf(j.unit)
+	read := func() (*core.Device, error) { return x.reader.deviceOf(j.unit) }
+	if done.Outcome == core.Done {
+		done.Device, err = x.connects.read(read)
+	} else {
+		done.Device, err = read()
+	}
 	x.note(j.unit, err)
 	done.Unread = err != nil
 	failure, found, err := x.reader.state.TakeResult(j.unit)

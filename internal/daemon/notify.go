@@ -32,15 +32,29 @@ func newNotifier(log *slog.Logger) *notifier {
 	return &notifier{send: send, log: log, wake: make(chan struct{}, 1)}
 }
 
+// statusPace is the time between two lines of status at least. While connections come up the line changes with each, and each
+// line costs the service manager and the message bus a change of our unit's properties.
+const statusPace = 250 * time.Millisecond
+
 func (n *notifier) run(ctx context.Context) error {
+	var pause <-chan time.Time // the next status waits for it
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.wake:
+		case <-pause:
+			pause = nil
 		}
-		for msg := n.next(); msg != ""; msg = n.next() {
+		for {
+			msg, isStatus := n.next(pause == nil)
+			if msg == "" {
+				break
+			}
 			n.tell(msg)
+			if isStatus {
+				pause = time.After(statusPace)
+			}
 		}
 	}
 }
@@ -51,8 +65,8 @@ func (n *notifier) tell(msg string) {
 	}
 }
 
-// next takes the most urgent of what is to be said, "" when all is said.
-func (n *notifier) next() (msg string) {
+// next takes the most urgent of what is to be said, "" when all is said or waits.
+func (n *notifier) next(statusToo bool) (msg string, isStatus bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -60,10 +74,10 @@ func (n *notifier) next() (msg string) {
 		n.alive, msg = false, sd.SdNotifyWatchdog
 	case len(n.states) > 0:
 		msg, n.states = n.states[0], n.states[1:]
-	case n.text != "":
-		msg, n.text = "STATUS="+n.text, ""
+	case n.text != "" && statusToo:
+		msg, n.text, isStatus = "STATUS="+n.text, "", true
 	}
-	return msg
+	return msg, isStatus
 }
 
 // leave changes what is to be said and has it said.

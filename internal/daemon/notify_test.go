@@ -41,6 +41,8 @@ func TestNotifierSlowSocket(t *testing.T) {
 		n.reloaded()
 		close(taken)
 		synctest.Wait()
+		time.Sleep(statusPace)
+		synctest.Wait()
 		want := []string{"STATUS=starts", "WATCHDOG=1", "READY=1", "RELOADING=1", "READY=1", "STATUS=status 99"}
 		if diff := cmp.Diff(want, sent); diff != "" {
 			t.Errorf("sent (-want +got):\n%s", diff)
@@ -49,6 +51,39 @@ func TestNotifierSlowSocket(t *testing.T) {
 		synctest.Wait()
 		if len(sent) != 7 {
 			t.Errorf("sent %q, want another watchdog message", sent)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// While the status changes all the time it is told now and then, the first one at once and the last one soon; what is urgent
+// does not wait for it.
+func TestNotifierStatusPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNotifier(slog.New(slog.DiscardHandler))
+		begun := time.Now()
+		var sent []string
+		n.send = func(msg string) error {
+			sent = append(sent, time.Since(begun).String()+" "+msg)
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- n.run(ctx) }()
+		for i := range 40 {
+			n.status("status " + strconv.Itoa(i))
+			if i == 15 {
+				n.feed()
+			}
+			time.Sleep(12 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		want := []string{"0s STATUS=status 0", "180ms WATCHDOG=1", "250ms STATUS=status 20", "500ms STATUS=status 39"}
+		if diff := cmp.Diff(want, sent); diff != "" {
+			t.Errorf("sent (-want +got):\n%s", diff)
 		}
 		cancel()
 		if err := <-ended; err != nil {
@@ -66,7 +101,7 @@ func TestNotifierManyReloads(t *testing.T) {
 		n.reloaded()
 	}
 	var got []string
-	for msg := n.next(); msg != ""; msg = n.next() {
+	for msg, _ := n.next(true); msg != ""; msg, _ = n.next(true) {
 		msg, time, timed := strings.Cut(msg, "\nMONOTONIC_USEC=")
 		if _, err := strconv.ParseUint(strings.TrimSpace(time), 10, 64); timed != (msg == "RELOADING=1") || timed && err != nil {
 			t.Errorf("%s at %q", msg, time)

@@ -248,14 +248,13 @@ func (r *reader) restoreOwner(e core.RestoreOwner) error {
 	return err
 }
 
-// holdsRoot tells whether t is connected already, by an initial RAM disk for example, and / or /usr is on it. It is seldom
-// that any is on fabrics, and then it costs a look at what is mounted.
+// holdsRoot tells whether t is connected already, by an initial RAM disk for example, and / or /usr is on it.
 func (r *reader) holdsRoot(t tid.TID) (bool, error) {
-	host, err := blockuse.Read(r.sysfs.Root)
+	names, err := blockuse.RootControllers(r.sysfs.Root)
 	if err != nil {
 		return false, err
 	}
-	for _, name := range host.RootControllers() {
+	for _, name := range names {
 		device, err := r.device(name)
 		if errors.Is(err, fs.ErrNotExist) { // gone, or a local disk
 			continue

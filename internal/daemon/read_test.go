@@ -429,12 +429,21 @@ func TestHoldsRoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for number, name := range map[string]string{"259:1": "nvme1n1", "259:3": "nvme3n1"} {
-		if err := os.MkdirAll(root.Join("sys/dev/block"), 0o755); err != nil {
+	link := func(target, path string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink("../../devices/virtual/"+name, root.SysDevBlock(number)); err != nil {
+		if err := os.Symlink(target, path); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for number, name := range map[string]string{"259:1": "nvme1n1", "259:3": "nvme3n1"} {
+		subsystem := "virtual/nvme-subsystem/nvme-subsys" + name[len("nvme"):len("nvme")+1]
+		link("../../devices/"+subsystem+"/"+name, root.SysDevBlock(number))
+		link("../../devices/"+subsystem+"/"+name, root.SysClassBlock(name))
+		for _, controller := range map[string][]string{"nvme1n1": {"nvme1", "nvme2"}, "nvme3n1": {"nvme3"}}[name] {
+			link("../../nvme-fabrics/ctl/"+controller, root.Join("sys/devices", subsystem, controller))
 		}
 	}
 	r := newReader(root)

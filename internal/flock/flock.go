@@ -42,22 +42,46 @@ func LockWithin(ctx context.Context, path string) (unlock func(), holder string,
 		return nil, "", err
 	}
 	for {
-		switch err = lock(f, unix.LOCK_EX|unix.LOCK_NB); {
-		case err == nil:
-			if err = Sign(f); err == nil {
-				return func() { f.Close() }, "", nil
-			}
-		case errors.Is(err, unix.EWOULDBLOCK):
+		err = tryLock(f)
+		if err == nil {
+			return func() { f.Close() }, "", nil
+		}
+		if errors.Is(err, ErrHeld) {
 			select {
 			case <-time.After(pause):
 				continue
 			case <-ctx.Done():
-				holder, err = Signature(f), ErrHeld
+				holder = Signature(f)
 			}
 		}
 		f.Close()
 		return nil, holder, err
 	}
+}
+
+// TryLock is LockWithin without the wait: its error is ErrHeld if another process has the lock.
+func TryLock(path string) (unlock func(), err error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryLock(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// tryLock locks and signs f, and fails with ErrHeld at once where another process has the lock.
+func tryLock(f *os.File) error {
+	err := lock(f, unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return ErrHeld
+	case err != nil:
+		return err
+	}
+	return Sign(f)
 }
 
 func open(path string) (*os.File, error) {

@@ -100,3 +100,23 @@ func TestLockErrors(t *testing.T) {
 		}
 	}
 }
+
+// Who does not want to wait learns at once that another one has the lock.
+func TestTryLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "lock")
+	unlock, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("while it is held: got %v, want %v", err, ErrHeld)
+	}
+	unlock()
+	if unlock, err = TryLock(path); err != nil {
+		t.Fatalf("when it is free again: %v", err)
+	}
+	unlock()
+	if _, err := TryLock(filepath.Dir(path)); err == nil || errors.Is(err, ErrHeld) {
+		t.Errorf("a directory: got %v", err)
+	}
+}

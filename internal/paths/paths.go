@@ -102,6 +102,9 @@ func CheckDevice(name string) error {
 // SysClassNVMe lists the controllers of the host, local PCIe ones among them.
 func (r Root) SysClassNVMe() string { return r.Join("sys/class/nvme") }
 
+// NVMeFabrics is the directory in which the kernel keeps the controllers over fabrics, and no others.
+func (r Root) NVMeFabrics() string { return r.Join("sys/devices/virtual/nvme-fabrics/ctl") }
+
 // FCDiscovery is the file that has the kernel announce the discovery controllers on Fibre Channel when "add" is written to
 // it. It is there while the kernel has NVMe over Fibre Channel.
 func (r Root) FCDiscovery() string { return r.Join("sys/class/fc/fc_udev_device/nvme_discovery") }
@@ -196,6 +199,9 @@ func (r Root) UdevRuns() string { return r.Join("run/udev/control") }
 
 // Systemctl is systemd's command line.
 func (r Root) Systemctl() string { return r.Join("usr/bin/systemctl") }
+
+// Journalctl shows the journal.
+func (r Root) Journalctl() string { return r.Join("usr/bin/journalctl") }
 
 // Udevadm is udev's command line.
 func (r Root) Udevadm() string { return r.Join("usr/bin/udevadm") }

@@ -57,6 +57,7 @@ var events = index(
 	as(hideInSnapshot, same[core.Snapshot]),
 	plain[core.SnapshotFailed](),
 	plain[core.DeviceSeen](),
+	plain[core.DeviceNoticed](),
 	plain[core.DeviceRemoved](),
 	plain[core.EventsLost](),
 	plain[core.ProbeDone](),

@@ -102,7 +102,8 @@ func (r Registry) create(device string, attrs map[string]string) error {
 	}
 }
 
-// build makes a directory that is to become the entry of device by a rename.
+// build makes a directory that is to become the entry of device by a rename. Its files need no rename of their own: nobody reads
+// them before, and what a crash leaves of /run nobody reads at all.
 func (r Registry) build(device string, attrs map[string]string) (fresh string, err error) {
 	if err := os.MkdirAll(r.root.Registry(), 0o755); err != nil {
 		return "", err
@@ -114,7 +115,7 @@ func (r Registry) build(device string, attrs map[string]string) (fresh string, e
 	err = os.Chmod(fresh, 0o755)
 	for attr, value := range attrs {
 		if err == nil {
-			err = atomicfile.Write(filepath.Join(fresh, attr), []byte(value+"\n"), 0o644)
+			err = writeNew(filepath.Join(fresh, attr), value+"\n")
 		}
 	}
 	if err != nil {
@@ -122,6 +123,16 @@ func (r Registry) build(device string, attrs map[string]string) (fresh string, e
 		return "", err
 	}
 	return fresh, nil
+}
+
+// writeNew makes a file that everybody may read, whatever the umask.
+func writeNew(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
 // Restore gives device back an owner that its entry has lost, or that was lost with the entry, and reports whether it did. An
@@ -166,7 +177,7 @@ func (r Registry) Get(device, attr string) (string, error) {
 }
 
 func (r Registry) read(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if r.absent(err) {
 		return "", nil
 	}

@@ -142,7 +142,7 @@ func (d Dir) TakeResult(unit string) (Result, bool, error) {
 		return Result{}, false, err
 	}
 	path := d.resultPath(unit)
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, false, nil
 	}
@@ -252,7 +252,7 @@ func makeDir(dir string) error {
 
 // readChecked returns the line that path holds, which must pass check; "" if there is no such file.
 func readChecked(path string, check func(string) error) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -306,7 +306,7 @@ func removeIf(path, line string) error {
 }
 
 func holds(path, line string) (bool, error) {
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path)
 	return strings.TrimSuffix(string(data), "\n") == line, err
 }
 

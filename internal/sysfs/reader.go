@@ -1,7 +1,7 @@
 package sysfs
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,11 +13,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -38,7 +36,7 @@ func NewReader(root paths.Root) Reader { return Reader{Root: root} }
 // UeventSeqnum returns the number of the last uevent that the kernel sent. Read before a controller, it tells which events
 // what was read is newer than.
 func (r Reader) UeventSeqnum() (uint64, error) {
-	data, err := os.ReadFile(r.Root.UeventSeqnum())
+	data, err := files.Read(r.Root.UeventSeqnum())
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the number of the last uevent: %w", err)
 	}
@@ -49,38 +47,51 @@ func (r Reader) UeventSeqnum() (uint64, error) {
 	return seq, nil
 }
 
-// Names returns the names of the fabrics controllers in the order of their numbers: the entries of /sys/class/nvme that
-// are links to virtual/nvme-fabrics (drivers/nvme/host/fabrics.c, nvmf_init). Without that directory there are none.
+// Names returns the names of the fabrics controllers in the order of their numbers: the devices below the one device of the
+// class nvme-fabrics (drivers/nvme/host/fabrics.c, nvmf_init). Without that there are none.
 func (r Reader) Names() ([]string, error) {
-	entries, err := os.ReadDir(r.Root.SysClassNVMe())
+	entries, err := os.ReadDir(r.Root.NVMeFabrics())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the controllers of this host: %w", err)
 	}
-	type numbered struct {
-		name   string
-		number uint64
-	}
-	var found []numbered
-	for _, e := range entries {
-		number, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), "nvme"), 10, 64)
-		if err == nil && r.IsFabrics(e.Name()) {
-			found = append(found, numbered{e.Name(), number})
-		}
-	}
-	slices.SortFunc(found, func(a, b numbered) int {
-		if a.number < b.number {
-			return -1
-		}
-		return 1
-	})
 	var names []string
-	for _, f := range found {
-		names = append(names, f.name)
+	for _, e := range entries {
+		if paths.CheckDevice(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
 	}
+	slices.SortFunc(names, func(a, b string) int { // by the number, of any length
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
 	return names, nil
+}
+
+// all returns the names of the fabrics controllers and the directory that they are in, which is to be closed if there are any.
+func (r Reader) all() (directory, []string, error) {
+	names, err := r.Names()
+	if err != nil || len(names) == 0 {
+		return directory{}, nil, err
+	}
+	dir, err := openDirectory(r.Root.NVMeFabrics())
+	if errors.Is(err, fs.ErrNotExist) { // the last one has just gone, and the kernel's module with it
+		return directory{}, nil, nil
+	}
+	if err != nil {
+		return directory{}, nil, fmt.Errorf("cannot list the controllers of this host: %w", err)
+	}
+	dir.path = r.Root.SysClassNVMe() // by which people know it, for errors
+	return dir, names, nil
+}
+
+// State returns the state of a controller alone, at a small part of what Read takes; "" if it is gone.
+func (r Reader) State(name string) (string, error) {
+	if err := paths.CheckDevice(name); err != nil {
+		return "", err
+	}
+	return value(files.Read(filepath.Join(r.Root.SysClassNVMe(), name, "state")))
 }
 
 // IsFabrics tells a fabrics controller by where its link points, without opening anything. A controller that is gone is
@@ -125,134 +136,12 @@ func (r Reader) Bulk() func(name string) (Controller, error) {
 	return func(name string) (Controller, error) { return r.read(name, ifaceOf) }
 }
 
-// Unread is a controller that could not be read: whether it serves a wish cannot be told.
-type Unread struct {
-	Name  string
-	Alike bool  // it leads to the target address of the wish: what cannot be told is whether by the same way
-	Err   error // wraps ErrWedged if there was no answer
-}
-
-// ErrWedged says that the attributes of a controller cannot be read in time. It may be there or not.
-var ErrWedged = errors.New("sysfs does not answer")
-
-// Wedged is the error for a controller that does not answer. It wraps ErrWedged.
-func Wedged(name string) error {
-	return fmt.Errorf("cannot read the attributes of %s: %w", name, ErrWedged)
-}
-
-// State returns the state of a controller alone, at a small part of what Read takes; "" if it is gone.
-func (r Reader) State(name string) (string, error) {
-	if err := paths.CheckDevice(name); err != nil {
-		return "", err
-	}
-	return attribute(readSmall, filepath.Join(r.Root.SysClassNVMe(), name, "state"))
-}
-
-// readSmall is os.ReadFile for the first bytes of a file of sysfs, in three system calls: os.ReadFile takes twice as many, for what
-// other files may be.
-func readSmall(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	text := make([]byte, 64)
-	n, err := unix.Read(fd, text)
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return text[:n], nil
-}
-
-// Serving returns a controller that serves t, and whether there is one. Of a controller that does not, it reads one
-// attribute as a rule. Those that cannot be read, or not within two seconds after all others, keep no other from being found;
-// where none is, they are told.
-func (r Reader) Serving(t tid.TID) (c Controller, found bool, unread []Unread, err error) {
-	names, err := r.Names()
-	if err != nil {
-		return Controller{}, false, nil, err
-	}
-	ifaceOf := r.lookup()
-	var late []*answer
-	for _, name := range names {
-		a := &answer{name: name, came: make(chan struct{})}
-		go func() {
-			defer close(a.came)
-			a.controller, a.serves, a.err = r.serves(name, t, ifaceOf, &a.alike)
-		}()
-		select {
-		case <-a.came:
-		case <-time.After(slowRead):
-			late = append(late, a)
-			continue
-		}
-		if a.serves {
-			return a.controller, true, nil, nil
-		}
-		unread = a.tell(unread)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), servingPatience)
-	defer cancel()
-	for _, a := range late {
-		if !a.awaited(ctx) {
-			unread = append(unread, Unread{a.name, a.alike.Load(), Wedged(a.name)})
-			continue
-		}
-		if a.serves {
-			return a.controller, true, nil, nil
-		}
-		unread = a.tell(unread)
-	}
-	return Controller{}, false, unread, nil
-}
-
-const (
-	// slowRead is when Serving goes on to the next controller; the attributes of a good one take a small part of it.
-	slowRead = 50 * time.Millisecond
-	// servingPatience is how long Serving waits for those that were slow, in all.
-	servingPatience = 2 * time.Second
-)
-
-// answer is what the read of one controller for Serving brought, once it came.
-type answer struct {
-	name       string
-	alike      atomic.Bool   // as soon as it is known
-	came       chan struct{} // closed then
-	controller Controller
-	serves     bool
-	err        error
-}
-
-// awaited waits for a until ctx ends, and tells whether it came: by then, even if nobody looked before, since the time goes by
-// too while this process is not let run.
-func (a *answer) awaited(ctx context.Context) bool {
-	select {
-	case <-a.came:
-		return true
-	case <-ctx.Done():
-	}
-	select {
-	case <-a.came:
-		return true
-	default:
-		return false
-	}
-}
-
-// tell adds a to those that could not be read, if it is one.
-func (a *answer) tell(unread []Unread) []Unread {
-	if a.err == nil {
-		return unread
-	}
-	return append(unread, Unread{a.name, a.alike.Load(), a.err})
-}
-
 // serves reads as much of a controller as it takes to tell whether it serves t, and sets alike as soon as it is known to lead to
 // the same target address. One that is gone does not serve t.
-func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, error), alike *atomic.Bool) (Controller, bool, error) {
-	may, err := r.mayServe(name, t.NQN)
+func (r Reader) serves(all directory, name string, t tid.TID, ifaceOf func(string) (string, error), alike *atomic.Bool) (Controller, bool, error) {
+	may, err := mayServe(all, name, t.NQN)
 	if err == nil && may {
-		may, err = r.mayLeadTo(name, t, alike)
+		may, err = mayLeadTo(all, name, t, alike)
 	}
 	if err != nil {
 		return Controller{}, false, fmt.Errorf("cannot read controller %s: %w", name, err)
@@ -269,13 +158,12 @@ func (r Reader) serves(name string, t tid.TID, ifaceOf func(string) (string, err
 
 // mayServe asks for the attribute that differs between the many controllers of one target: the type where any discovery
 // controller would do, else the NQN.
-func (r Reader) mayServe(name, nqn string) (bool, error) {
-	dir := filepath.Join(r.Root.SysClassNVMe(), name)
+func mayServe(all directory, name, nqn string) (bool, error) {
 	if nqn == tid.DiscoveryNQN {
-		kind, err := attribute(os.ReadFile, filepath.Join(dir, "cntrltype"))
+		kind, err := all.of(name, "cntrltype")
 		return kind != "io" && kind != "admin", err
 	}
-	got, err := attribute(os.ReadFile, filepath.Join(dir, "subsysnqn"))
+	got, err := all.of(name, "subsysnqn")
 	return tid.SameNQN(got, nqn), err
 }
 
@@ -283,9 +171,8 @@ func (r Reader) mayServe(name, nqn string) (bool, error) {
 // nvme_class_uevent). The attribute address waits for the controller's connection (tcp.c, nvme_tcp_get_address takes a
 // lock), in a way that not even the end of this process ends: where that hangs, no more than a connect to the same address
 // by what may be the same way should get stuck. Zones and source addresses are left for Serves to compare.
-func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, error) {
-	dir := filepath.Join(r.Root.SysClassNVMe(), name)
-	uevent, err := attribute(os.ReadFile, filepath.Join(dir, "uevent"))
+func mayLeadTo(all directory, name string, t tid.TID, alike *atomic.Bool) (bool, error) {
+	uevent, err := all.of(name, "uevent")
 	if err != nil {
 		return true, err
 	}
@@ -314,7 +201,7 @@ func (r Reader) mayLeadTo(name string, t tid.TID, alike *atomic.Bool) (bool, err
 		}
 		alike.Store(true)
 	}
-	host, err := attribute(os.ReadFile, filepath.Join(dir, "hostnqn"))
+	host, err := all.of(name, "hostnqn")
 	return host == "" || t.HostNQN == "" || tid.SameNQN(host, t.HostNQN), err
 }
 
@@ -347,11 +234,11 @@ func (r Reader) read(name string, ifaceOf func(string) (string, error)) (Control
 // attributes reads all of them by way of one open directory, so that they belong to one controller even if the name is
 // given to another one meanwhile.
 func (r Reader) attributes(name string) (Controller, error) {
-	dir, err := os.OpenRoot(filepath.Join(r.Root.SysClassNVMe(), name))
+	dir, err := openDirectory(filepath.Join(r.Root.SysClassNVMe(), name))
 	if err != nil {
 		return Controller{}, err
 	}
-	defer dir.Close()
+	defer dir.close()
 
 	c := Controller{Name: name}
 	var address string
@@ -367,7 +254,7 @@ func (r Reader) attributes(name string) (Controller, error) {
 		{"cntrltype", &c.Type},
 		{"state", &c.State}, // last: the freshest is what counts
 	} {
-		if *a.value, err = attribute(dir.ReadFile, a.name); err != nil {
+		if *a.value, err = dir.attribute(a.name); err != nil {
 			return Controller{}, err
 		}
 	}
@@ -376,7 +263,7 @@ func (r Reader) attributes(name string) (Controller, error) {
 	}
 	c.setAddress(address)
 	if c.State != "live" {
-		text, err := attribute(dir.ReadFile, "ctrl_loss_tmo")
+		text, err := dir.attribute("ctrl_loss_tmo")
 		if err != nil {
 			return Controller{}, err
 		}
@@ -395,24 +282,6 @@ func lossTimeout(text string) time.Duration {
 		return 0
 	}
 	return time.Duration(seconds) * time.Second
-}
-
-// attribute returns the value of one sysfs attribute, "" for one that is unset, that this kernel does not have, or whose
-// controller is going away.
-func attribute(readFile func(string) ([]byte, error), name string) (string, error) {
-	data, err := readFile(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	switch value := strings.TrimSpace(string(data)); value {
-	case "none", "(efault)", "(null)":
-		return "", nil
-	default:
-		return value, nil
-	}
 }
 
 // setAddress takes the parts of the address attribute, "traddr=…,trsvcid=…,host_traddr=…,host_iface=…,src_addr=…"

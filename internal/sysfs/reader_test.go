@@ -291,7 +291,7 @@ func TestAttribute(t *testing.T) {
 		{err: &fs.PathError{Op: "open", Path: "state", Err: syscall.ENOENT}},
 		{err: failure, wantErr: failure},
 	} {
-		got, err := attribute(func(string) ([]byte, error) { return []byte(test.data), test.err }, "state")
+		got, err := value([]byte(test.data), test.err)
 		if got != test.want || err != test.wantErr {
 			t.Errorf("%q, %v: got %q, %v; want %q, %v", test.data, test.err, got, err, test.want, test.wantErr)
 		}

@@ -7,8 +7,12 @@ package main
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -27,10 +31,22 @@ const (
 )
 
 func main() {
+	traces := flag.Bool("trace", false, "record one cold start and print where its time goes, instead of the comparison")
+	sizes := flag.String("n", "20 100", "`numbers` of subsystems")
+	flag.Parse()
 	guest.Undisturbed = true
 	fmt.Println("warming up: what runs for the first time here runs slowly")
 	compare(5, 1)
-	for _, n := range []int{20, 100} {
+	for _, word := range strings.Fields(*sizes) {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 2 {
+			fmt.Fprintf(os.Stderr, "bench: cannot use %q as a number of subsystems: it must be 2 or more\n", word)
+			os.Exit(2)
+		}
+		if *traces {
+			trace(n)
+			continue
+		}
 		ours, theirs := compare(n, coldStarts)
 		table(n, ours, theirs)
 	}

@@ -163,9 +163,7 @@ func TestBootTables(t *testing.T) {
 	if strings.Contains(journal, "Starting "+nowhereUnit()) {
 		t.Errorf("journal: the unit of %s was started:\n%s", firmware.Nowhere, journal)
 	}
-	if status := guest.Property(t, guest.Service, "StatusText"); !strings.HasPrefix(status, "6 of 9 controllers connected") {
-		t.Errorf("status: got %q, want 6 of 9 controllers connected", status)
-	}
+	guest.WaitStatus(t, "6 of 9 controllers connected")
 }
 
 // The firmware names one subsystem over two of its interfaces, and the address of the second one comes to this host only

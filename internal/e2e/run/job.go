@@ -26,7 +26,7 @@ var errReported = errors.New("something failed, see above")
 var programs = map[string]program{
 	"scenarios": {build: []string{"test", "-c", "-tags", "e2e", "./internal/e2e/guest"}, scenarios: true, tables: firmware.Tables()},
 	"demo":      {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/demo"}},
-	"bench":     {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}},
+	"bench":     {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/bench"}, words: true},
 	"soak":      {build: []string{"build", "-trimpath", "-tags", "e2e", "./internal/e2e/soak"}, words: true},
 }
 

@@ -62,8 +62,9 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-all] [-matrix] [-count NUMBER] [-repeat] [-timeout TIME] [-keep DIR] [-suite SUITE] scenarios|demo|bench\n"+
+	fmt.Fprintf(flag.CommandLine.Output(), "usage: run [-run REGEXP] [-all] [-matrix] [-count NUMBER] [-repeat] [-timeout TIME] [-keep DIR] [-suite SUITE] scenarios|demo\n"+
 		"       run [-timeout TIME] [-keep DIR] [-suite SUITE] soak [-time TIME] [-seed NUMBER] [-faults REGEXP]\n"+
+		"       run [-timeout TIME] [-keep DIR] [-suite SUITE] bench [-n NUMBERS] [-trace]\n"+
 		"       run [-timeout TIME] [-keep DIR] [-suite SUITE] [-kernel KERNEL] exec FILE   (a script or static executable of your own)\n")
 	flag.PrintDefaults()
 }
