@@ -38,6 +38,8 @@ type standIn struct {
 	asked   []string
 	refuse  error
 	server  *server.Server // the last one
+
+	recording []byte
 }
 
 func (s *standIn) State(context.Context) (*server.State, error) {
@@ -88,6 +90,8 @@ func (s *standIn) Reload(context.Context) error {
 	s.asked = append(s.asked, "reload")
 	return s.refuse
 }
+
+func (s *standIn) Recording() ([]byte, error) { return s.recording, s.refuse }
 
 func (s *standIn) Metrics(context.Context) ([]client.Metric, error) {
 	total, unit := "_total", "seconds"

@@ -73,6 +73,7 @@ type Settings struct {
 	ZeroconfIPFamily IPFamily // which of its addresses
 
 	MaxParallelConnects int    // 1 to 1024
+	FlightRecorderMiB   int    // 0 to 64; memory for the recording of the recent past, 0 records nothing
 	NVMePath            string // absolute path of nvme-cli, or "" to connect with our own code
 	LogLevel            slog.Level
 
@@ -93,6 +94,7 @@ func Defaults() Settings {
 		IfacePinning:         true,
 		ZeroconfIPFamily:     IPv4And6,
 		MaxParallelConnects:  8,
+		FlightRecorderMiB:    4,
 		LogLevel:             slog.LevelInfo,
 	}
 }

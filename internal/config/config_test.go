@@ -124,6 +124,7 @@ controller = [
 		DisconnectTimeout:    Infinity,
 		ShutdownPatience:     2 * time.Minute,
 		MaxParallelConnects:  4,
+		FlightRecorderMiB:    4,
 		NVMePath:             "/usr/sbin/nvme",
 		LogLevel:             slog.LevelDebug,
 	}, got.Settings)

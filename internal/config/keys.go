@@ -75,6 +75,11 @@ var settings = []setting{
 		s.MaxParallelConnects = n
 		return err == nil && n >= 1 && n <= 1024
 	}, func(s Settings) string { return strconv.Itoa(s.MaxParallelConnects) }},
+	{"flight-recorder-mib", "a number from 0 to 64", func(s *Settings, v string) bool {
+		n, err := strconv.Atoi(v)
+		s.FlightRecorderMiB = n
+		return err == nil && n >= 0 && n <= 64
+	}, func(s Settings) string { return strconv.Itoa(s.FlightRecorderMiB) }},
 	{"nvme-path", "the absolute path of nvme-cli, or empty", func(s *Settings, v string) bool {
 		s.NVMePath = v
 		return filepath.IsAbs(v) && filepath.Clean(v) == v && !strings.ContainsFunc(v, unicode.IsControl)

@@ -24,7 +24,7 @@ const statePace = 20 * time.Millisecond
 // listenPause is the pause before listening is tried again.
 const listenPause = 5 * time.Second
 
-// backing is what the api shows and passes requests on to. All but the first three belong to the loop.
+// backing is what the api shows and passes requests on to. machine, step and settings belong to the loop.
 type backing struct {
 	root     paths.Root
 	version  string
@@ -32,6 +32,7 @@ type backing struct {
 	machine  machine
 	step     func(context.Context, core.Event) // feeds the machine and has the effects carried out
 	settings func() config.Settings            // those in force
+	record   func() ([]byte, error)            // returns the recording as it is now
 }
 
 // machine is the part of a *core.Machine that the api looks at.
@@ -227,3 +228,6 @@ func (a *api) Metrics(ctx context.Context) ([]wire.Metric, error) {
 	}
 	return a.metrics.snapshot().families(a.version, state.Targets), nil
 }
+
+// Recording implements server.Backend.
+func (a *api) Recording() ([]byte, error) { return a.record() }

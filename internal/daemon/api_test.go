@@ -28,6 +28,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
@@ -42,6 +43,7 @@ func running(t testing.TB, n int) (*Daemon, context.Context) {
 		machine: core.New(1),
 		events:  make(chan arrival, 1024),
 	}
+	d.recorder = recording.NewRecorder("1.0", d.Root.FlightRecorder(), d.Root.Recordings(), func(warning string) { t.Log(warning) })
 	d.notify, d.reader = newNotifier(d.Log), newReader(d.Root)
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: d.Log})
 	d.effects = newExecutor(d.tools())

@@ -19,6 +19,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
@@ -53,6 +54,7 @@ type Daemon struct {
 	boot    *bootTables
 	losses  losses
 
+	recorder    *recording.Recorder
 	controllers controllers
 	kicks       kicks
 	exclusions  sync.Mutex // is held while the exclusion lists are read and posted
@@ -82,6 +84,8 @@ func Run(ctx context.Context, opts Options) error {
 		notify:  newNotifier(opts.Log),
 		reader:  newReader(opts.Root),
 		boot:    newBootTables(opts.Root, opts.Log, opts.Config),
+
+		recorder: recording.NewRecorder(opts.Version, opts.Root.FlightRecorder(), opts.Root.Recordings(), func(warning string) { opts.Log.Warn(warning) }),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d.tools())
@@ -103,6 +107,10 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	defer exclusions.close()
+
+	d.recorder.Rescue()
+	d.recorder.Resize(opts.Config.Settings.FlightRecorderMiB << 20)
+	defer d.recorder.Close()
 
 	// Before the sources: once a flood of theirs has filled the queue, only the loop makes room in it.
 	d.loadExclusions(ctx)
@@ -126,6 +134,8 @@ func Run(ctx context.Context, opts Options) error {
 	go func() { failed <- d.watchLinks(ctx, links) }()
 	go d.watchExclusions(ctx, exclusions)
 	go d.watchReloads(ctx)
+	go d.recorder.Run(ctx)
+	defer d.recordAborts()()
 	go d.watchStates(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
@@ -151,7 +161,7 @@ func (d *Daemon) tools() tools {
 func (d *Daemon) backing() backing {
 	return backing{
 		root: d.Root, version: d.Version, log: d.Log, machine: d.machine, step: d.step,
-		settings: func() config.Settings { return d.effects.settings },
+		settings: func() config.Settings { return d.effects.settings }, record: func() ([]byte, error) { return d.recorder.Take() },
 	}
 }
 
@@ -179,6 +189,12 @@ func (d *Daemon) send(ctx context.Context, a arrival) {
 
 // loop is the one goroutine that owns the machine. It feeds the watchdog itself: a loop that hangs is a daemon that hangs.
 func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
+	defer func() { // it ends the process all the same, with its stack in the journal
+		if r := recover(); r != nil {
+			d.recorder.Abort("panic")
+			panic(r)
+		}
+	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	watchdog := d.notify.watchdog()
@@ -233,7 +249,10 @@ func (d *Daemon) step(ctx context.Context, ev core.Event) {
 		d.use(loaded.Config)
 	}
 	begun := time.Now()
+	d.recorder.Offer(begun, d.machine)
+	d.recorder.Begin(begun, ev)
 	effects := d.machine.Step(begun, ev)
+	d.recorder.End(effects)
 	for _, effect := range effects {
 		d.effects.do(ctx, effect)
 	}
@@ -250,6 +269,7 @@ func (d *Daemon) use(c config.Config) {
 		d.Level.Set(c.Settings.LogLevel)
 	}
 	d.effects.use(c)
+	d.recorder.Resize(c.Settings.FlightRecorderMiB << 20)
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

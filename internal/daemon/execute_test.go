@@ -15,6 +15,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
@@ -36,6 +37,7 @@ func idle(t testing.TB, root paths.Root) (d *Daemon, said func() []string) {
 	t.Helper()
 	log, said := lines()
 	d = &Daemon{Options: Options{Root: root, Log: log}, events: make(chan arrival, 16), reader: newReader(root)}
+	d.recorder = recording.NewRecorder("1.0", root.FlightRecorder(), root.Recordings(), func(warning string) { t.Log(warning) })
 	d.units = unit.NewManager(unit.ManagerConfig{Notify: func(unit.Event) {}, Log: log})
 	d.effects = newExecutor(d.tools())
 	return d, said

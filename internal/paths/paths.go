@@ -71,6 +71,12 @@ func (r Root) Registry() string { return r.Join("run/nvme/registry") }
 // State is the daemon's own run-time directory.
 func (r Root) State() string { return r.Join("run/nvme/discoverd") }
 
+// FlightRecorder is the file that holds the recording of the daemon that runs.
+func (r Root) FlightRecorder() string { return r.Join("run/nvme/discoverd/flight-recorder") }
+
+// Recordings is the directory of the recordings of daemons that have ended.
+func (r Root) Recordings() string { return r.Join("run/nvme/discoverd/recordings") }
+
 // DaemonLock is the file that the daemon locks for as long as it runs.
 func (r Root) DaemonLock() string { return r.Join("run/nvme/discoverd/lock") }
 

@@ -229,15 +229,24 @@ func (ks kinds) decode(item Item) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("cannot read a %.60q: this version knows none", item.Type)
 	}
-	wire := reflect.New(k.wire)
-	if err := decoding.Unmarshal(item.Data, wire.Interface()); err != nil {
+	wire, err := k.read(item.Data)
+	if err != nil {
 		return nil, fmt.Errorf("cannot read a %s: %w", item.Type, err)
 	}
-	v, err := k.from(wire.Elem().Interface())
+	v, err := k.from(wire)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read a %s: %w", item.Type, err)
 	}
 	return v, nil
+}
+
+// read returns what was written, as the type that is.
+func (k kind) read(data []byte) (any, error) {
+	wire := reflect.New(k.wire)
+	if err := decoding.Unmarshal(data, wire.Interface()); err != nil {
+		return nil, err
+	}
+	return wire.Elem().Interface(), nil
 }
 
 // EncodeEvent returns an event as it is recorded.

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,11 +16,15 @@ import (
 func typesOfCore(t *testing.T, method string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	packages, err := parser.ParseDir(token.NewFileSet(), "../core", nil, 0)
+	files, err := filepath.Glob("../core/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range packages["core"].Files {
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok || f.Recv == nil || f.Name.Name != method {

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,8 +46,9 @@ type Recorder struct {
 	writing sync.Mutex
 	ring    *ring // nil: nothing is recorded
 	encoder *encoder
-	asked   bool // for a state, since the segment began
-	full    bool // nothing more is written to this segment
+	asked   bool   // for a state, since the segment began
+	full    bool   // nothing more is written to this segment
+	why     string // the process ends, "" if it is stopped
 }
 
 // entry is a step of the core, or its state between two.
@@ -97,7 +99,7 @@ func (r *Recorder) leave(why string, ring []byte) error {
 	return err
 }
 
-// Close ends the recording and leaves it behind for people, as that of a daemon that was stopped.
+// Close ends the recording and leaves it behind for people, as that of a daemon that was stopped, unless Abort was told otherwise.
 func (r *Recorder) Close() {
 	r.Flush()
 	r.writing.Lock()
@@ -107,7 +109,7 @@ func (r *Recorder) Close() {
 	}
 	data, err := r.ring.whole()
 	if err == nil {
-		err = r.leave("stop", data)
+		err = r.leave(cmp.Or(r.why, "stop"), data)
 	}
 	if err != nil {
 		r.warn("cannot keep the recording: " + err.Error())
@@ -156,7 +158,7 @@ func (r *Recorder) moment(t time.Time) time.Time {
 
 // Offer takes the state of the core where it is needed: at the beginning, and when a new segment is to begin. The loop calls it between
 // steps; it looks at all of the core only when a segment begins.
-func (r *Recorder) Offer(m *core.Machine) {
+func (r *Recorder) Offer(at time.Time, m *core.Machine) {
 	r.mu.Lock()
 	want := r.on && r.want
 	r.mu.Unlock()
@@ -167,7 +169,7 @@ func (r *Recorder) Offer(m *core.Machine) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.on {
-		r.pending = append(r.pending, entry{at: time.Now(), state: saved, gap: r.lost})
+		r.pending = append(r.pending, entry{at: at, state: saved, gap: r.lost})
 		r.want, r.lost = false, false
 		r.poke()
 	}
@@ -227,8 +229,14 @@ func (r *Recorder) Run(ctx context.Context) {
 // Flush writes all that is pending.
 func (r *Recorder) Flush() { r.flush(false) }
 
-// Abort is Flush for a process that is about to end, whatever it is doing: it writes the step too that has not ended.
-func (r *Recorder) Abort() { r.flush(true) }
+// Abort is Flush for a process that is about to end, whatever it is doing: it writes the step too that has not ended. why is one word for
+// the name of the recording.
+func (r *Recorder) Abort(why string) {
+	r.flush(true)
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.why = why
+}
 
 func (r *Recorder) flush(ending bool) {
 	r.writing.Lock()

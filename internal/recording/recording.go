@@ -257,3 +257,31 @@ func Decode(data []byte) (r Record, err error) {
 	err = decoding.Unmarshal(data, &r)
 	return r, err
 }
+
+// Write returns a recording of records, as tools and tests make one that no daemon has made. A segment begins with each Start.
+func Write(records []Record) ([]byte, error) {
+	var all []segment
+	e := newEncoder()
+	end := func() error {
+		data, err := e.take()
+		if len(data) > 0 {
+			all = append(all, segment{uint64(len(all) + 1), data})
+		}
+		return err
+	}
+	for _, r := range records {
+		if r.Start != nil {
+			if err := end(); err != nil {
+				return nil, err
+			}
+			e.reset()
+		}
+		if err := e.add(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := end(); err != nil {
+		return nil, err
+	}
+	return join(all), nil
+}

@@ -23,7 +23,7 @@ func newTestRecorder(t *testing.T, dir string) (*Recorder, *[]string) {
 
 // step has a machine and its recorder take an event in.
 func step(r *Recorder, m *core.Machine, at time.Time, ev core.Event) {
-	r.Offer(m)
+	r.Offer(at, m)
 	r.Begin(at, ev)
 	r.End(m.Step(at, ev))
 }
@@ -53,7 +53,7 @@ func TestRescue(t *testing.T) {
 	step(r, m, begun, core.BusUp{})
 	step(r, m, begun.Add(time.Second), core.EventsLost{Why: "the test says so"})
 	r.Begin(begun.Add(2*time.Second), core.Tick{}) // and it hangs
-	r.Abort()
+	r.Abort("abort")
 
 	next, _ := newTestRecorder(t, dir)
 	next.Rescue()
@@ -102,7 +102,10 @@ func TestLeftAreFew(t *testing.T) {
 // Without room for its file the recording goes on in memory, and says so once.
 func TestNoRoomForFile(t *testing.T) {
 	dir := t.TempDir()
-	r, warned := newTestRecorder(t, filepath.Join(dir, "is-not-there"))
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, warned := newTestRecorder(t, filepath.Join(dir, "file"))
 	r.Resize(1 << 20)
 	step(r, core.New(1), begun, core.BusUp{})
 	file, err := r.Take()
@@ -134,7 +137,7 @@ func TestGap(t *testing.T) {
 	r.Resize(4 << 20)
 	m := core.New(1)
 	for i := range maxPending + 10 {
-		r.Offer(m)
+		r.Offer(begun, m)
 		r.Begin(begun, core.LogChanged{Device: "nvme1"})
 		r.End(m.Step(begun.Add(time.Duration(i)), core.LogChanged{Device: "nvme1"}))
 	}
@@ -180,7 +183,7 @@ func TestDamaged(t *testing.T) {
 
 // FuzzRecords feeds the decoder and the replay with what may come from anywhere.
 func FuzzRecords(f *testing.F) {
-	samples, err := filepath.Glob("testdata/*" + Suffix)
+	samples, err := filepath.Glob("../../testdata/recordings/*" + Suffix)
 	if err != nil {
 		f.Fatal(err)
 	}

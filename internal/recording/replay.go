@@ -25,10 +25,13 @@ type pending struct {
 
 // Difference is where this program decides otherwise than the recorded one.
 type Difference struct {
-	Recorded, Now []string // effects of one without the other, in words; both empty: they are the same in another order
-	State         string   // the states of the core differ: where
-	Panic         string   // the core gives up
-	Unreadable    string   // this program cannot run over what was recorded
+	// Effects of one without the other, in words. With all fields empty they are the same in another order.
+	Recorded []string `json:"recorded,omitempty"`
+	Now      []string `json:"now,omitempty"`
+
+	State      string `json:"state,omitempty"`      // the states of the core differ: where
+	Panic      string `json:"panic,omitempty"`      // the core gives up
+	Unreadable string `json:"unreadable,omitempty"` // this program cannot run over what was recorded
 }
 
 // Next runs the core over a record and returns where it differs, nil if it does not. What follows from a difference is told until the

@@ -41,7 +41,7 @@ func (r *recorded) begin() {
 // steps takes in that the machine is about to take an event in.
 func (r *recorded) steps(ev core.Event) {
 	if r.recorder != nil {
-		r.recorder.Offer(r.shell.machine)
+		r.recorder.Offer(epoch.Add(r.now), r.shell.machine)
 		r.recorder.Begin(epoch.Add(r.now), ev)
 	}
 }

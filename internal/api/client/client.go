@@ -175,6 +175,18 @@ func (c *Client) Control(ctx context.Context, method, target string) (int64, err
 // Reload has the configuration read again.
 func (c *Client) Reload(ctx context.Context) error { return c.call(ctx, "Reload", nil, nil) }
 
+// Recording returns what the daemon heard and decided of late, in the format of package recording.
+func (c *Client) Recording(ctx context.Context) ([]byte, error) {
+	var file []byte
+	err := list(ctx, c, "GetRecording", nil, func(piece struct {
+		Data []byte `json:"data"` // base64, as encoding/json has it
+	},
+	) {
+		file = append(file, piece.Data...)
+	})
+	return file, err
+}
+
 // Monitor calls f with a snapshot and then with each change, until f returns an error, which Monitor returns, or ctx ends.
 func (c *Client) Monitor(ctx context.Context, f func(Change) error) error {
 	if err := c.send("Monitor", nil, true); err != nil {

@@ -2,7 +2,8 @@
 
 // What nvme-discoverd knows of the NVMe over Fabrics controllers that this host should be connected to, and what an
 // administrator may ask of it. Times are RFC 3339 in UTC, to the second. What is not there or not known is left out.
-// Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root: org.varlink.service.PermissionDenied.
+// Everybody may call what only reads; Start, Stop, Retry, Rescan, Reload and GetRecording are for root:
+// org.varlink.service.PermissionDenied.
 // Names of fields that NVMe has, such as traddr, are NVMe's.
 // # A method that lists answers a call with more by one reply for each element. Without more it answers if there is just one,
 // else with org.varlink.service.ExpectedMore. Its parameters select: what is listed agrees with all that are given.
@@ -1050,6 +1051,59 @@ func (m Reload_methods) Upgrade(ctx context.Context, c *varlink.Connection) (fun
 	}, nil
 }
 
+// What the daemon heard and decided of late, for nvme-discoverctl replay: a file in base64. With more, it comes in several replies:
+// theirs, decoded one by one, make up the file. Without more, the one reply has all of it.
+type GetRecording_methods struct{}
+
+func GetRecording() GetRecording_methods { return GetRecording_methods{} }
+
+func (m GetRecording_methods) Call(ctx context.Context, c *varlink.Connection) (data_out_ string, err_ error) {
+	receive, err_ := m.Send(ctx, c, 0)
+	if err_ != nil {
+		return
+	}
+	data_out_, _, err_ = receive(ctx)
+	return
+}
+
+func (m GetRecording_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (string, uint64, error), error) {
+	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.GetRecording", nil, flags)
+	if err != nil {
+		return nil, err
+	}
+	return func(context.Context) (data_out_ string, flags uint64, err error) {
+		var out struct {
+			Data string `json:"data"`
+		}
+		flags, err = receive(ctx, &out)
+		if err != nil {
+			err = Dispatch_Error(err)
+			return
+		}
+		data_out_ = out.Data
+		return
+	}, nil
+}
+
+func (m GetRecording_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (data_out_ string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.GetRecording", nil)
+	if err != nil {
+		return nil, err
+	}
+	return func(context.Context) (data_out_ string, flags uint64, conn varlink.ReadWriterContext, err error) {
+		var out struct {
+			Data string `json:"data"`
+		}
+		flags, conn, err = receive(ctx, &out)
+		if err != nil {
+			err = Dispatch_Error(err)
+			return
+		}
+		data_out_ = out.Data
+		return
+	}, nil
+}
+
 // Generated service interface with all methods
 
 type orgnvmexpressdiscoverdInterface interface {
@@ -1064,6 +1118,7 @@ type orgnvmexpressdiscoverdInterface interface {
 	Retry(ctx context.Context, c VarlinkCall, target_ *string) error
 	Rescan(ctx context.Context, c VarlinkCall, target_ *string) error
 	Reload(ctx context.Context, c VarlinkCall) error
+	GetRecording(ctx context.Context, c VarlinkCall) error
 }
 
 // Generated service object with all methods
@@ -1243,6 +1298,14 @@ func (c *VarlinkCall) ReplyReload(ctx context.Context) error {
 	return c.Reply(ctx, nil)
 }
 
+func (c *VarlinkCall) ReplyGetRecording(ctx context.Context, data_ string) error {
+	var out struct {
+		Data string `json:"data"`
+	}
+	out.Data = data_
+	return c.Reply(ctx, &out)
+}
+
 // Generated dummy implementations for all varlink methods
 
 // How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
@@ -1308,6 +1371,12 @@ func (s *VarlinkInterface) Rescan(ctx context.Context, c VarlinkCall, target_ *s
 // Read the configuration again. The reply comes when it is in force.
 func (s *VarlinkInterface) Reload(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Reload")
+}
+
+// What the daemon heard and decided of late, for nvme-discoverctl replay: a file in base64. With more, it comes in several replies:
+// theirs, decoded one by one, make up the file. Without more, the one reply has all of it.
+func (s *VarlinkInterface) GetRecording(ctx context.Context, c VarlinkCall) error {
+	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.GetRecording")
 }
 
 // Generated method call dispatcher
@@ -1410,6 +1479,9 @@ func (s *VarlinkInterface) VarlinkDispatch(ctx context.Context, call varlink.Cal
 	case "Reload":
 		return s.orgnvmexpressdiscoverdInterface.Reload(ctx, VarlinkCall{call})
 
+	case "GetRecording":
+		return s.orgnvmexpressdiscoverdInterface.GetRecording(ctx, VarlinkCall{call})
+
 	default:
 		return call.ReplyMethodNotFound(ctx, methodname)
 	}
@@ -1426,7 +1498,8 @@ func (s *VarlinkInterface) VarlinkGetName() string {
 func (s *VarlinkInterface) VarlinkGetDescription() string {
 	return `# What nvme-discoverd knows of the NVMe over Fabrics controllers that this host should be connected to, and what an
 # administrator may ask of it. Times are RFC 3339 in UTC, to the second. What is not there or not known is left out.
-# Everybody may call what only reads; Start, Stop, Retry, Rescan and Reload are for root: org.varlink.service.PermissionDenied.
+# Everybody may call what only reads; Start, Stop, Retry, Rescan, Reload and GetRecording are for root:
+# org.varlink.service.PermissionDenied.
 # Names of fields that NVMe has, such as traddr, are NVMe's.
 #
 # A method that lists answers a call with more by one reply for each element. Without more it answers if there is just one,
@@ -1661,6 +1734,10 @@ method Rescan(target: ?string) -> (count: int)
 
 # Read the configuration again. The reply comes when it is in force.
 method Reload() -> ()
+
+# What the daemon heard and decided of late, for nvme-discoverctl replay: a file in base64. With more, it comes in several replies:
+# theirs, decoded one by one, make up the file. Without more, the one reply has all of it.
+method GetRecording() -> (data: string)
 
 # Nothing is called so, or there is nothing.
 error NoSuchController (target: ?string)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -226,6 +227,32 @@ func (m *methods) Reload(ctx context.Context, c wire.VarlinkCall) error {
 		return m.refuse(ctx, &c, "", err)
 	}
 	return c.ReplyReload(ctx)
+}
+
+// pieceSize is how many bytes of a recording one reply has: the buffer of a client need not hold all.
+const pieceSize = 192 << 10
+
+// GetRecording answers the call of that name.
+func (m *methods) GetRecording(ctx context.Context, c wire.VarlinkCall) error {
+	if !root(&c) {
+		return m.standard(ctx, &c, permissionDenied, nil)
+	}
+	file, err := m.Backend.Recording()
+	if err != nil {
+		return m.refuse(ctx, &c, "", err)
+	}
+	size := len(file)
+	if c.WantsMore() {
+		size = pieceSize
+	}
+	for {
+		piece := file[:min(size, len(file))]
+		file = file[len(piece):]
+		c.Continues = len(file) > 0
+		if err := c.ReplyGetRecording(ctx, base64.StdEncoding.EncodeToString(piece)); err != nil || len(file) == 0 {
+			return err
+		}
+	}
 }
 
 // reloadTimes is how much longer than others a reload may take: it reads files.

@@ -32,6 +32,8 @@ type Backend interface {
 	Reload(ctx context.Context) error
 	// Metrics returns the daemon's metrics.
 	Metrics(ctx context.Context) ([]wire.Metric, error)
+	// Recording returns what the daemon heard and decided of late, in the format of package recording.
+	Recording() ([]byte, error)
 }
 
 // State is what the daemon knew after one step of its loop.

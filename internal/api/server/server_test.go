@@ -59,6 +59,7 @@ func (f *fake) Reload(context.Context) error {
 }
 
 func (f *fake) Metrics(context.Context) ([]wire.Metric, error) { return []wire.Metric{}, f.err }
+func (f *fake) Recording() ([]byte, error)                     { return []byte("recorded"), f.err }
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 5e8, time.FixedZone("", 3600))
 
@@ -233,6 +234,8 @@ func TestCalls(t *testing.T) {
 		{"rescan by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Rescan"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"reload by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"refused", 0, &core.Refusal{Target: "nvme1", Reason: "it is stopped"}, `{"method":"org.nvmexpress.discoverd.Stop","parameters":{"target":"nvme1"}}`, `{"parameters":{"target":"nvme1","reason":"it is stopped"},"error":"org.nvmexpress.discoverd.NotPossible"}`, `stop "nvme1"`},
+		{"recording", 0, nil, `{"method":"org.nvmexpress.discoverd.GetRecording"}`, `{"parameters":{"data":"cmVjb3JkZWQ="}}`, ""},
+		{"recording by a user", 1000, nil, `{"method":"org.nvmexpress.discoverd.GetRecording"}`, `{"parameters":{},"error":"org.varlink.service.PermissionDenied"}`, ""},
 		{"bad configuration", 0, &ReloadError{"line 2"}, `{"method":"org.nvmexpress.discoverd.Reload"}`, `{"parameters":{"reason":"line 2"},"error":"org.nvmexpress.discoverd.ReloadFailed"}`, "reload"},
 		{"late", 1000, context.DeadlineExceeded, `{"method":"org.nvmexpress.discoverd.GetStatus"}`, `{"parameters":{},"error":"org.nvmexpress.discoverd.Timeout"}`, ""},
 		{"no such method", 1000, nil, `{"method":"org.nvmexpress.discoverd.Frobnicate"}`, `{"parameters":{"method":"org.nvmexpress.discoverd.Frobnicate"},"error":"org.varlink.service.MethodNotFound"}`, ""},
@@ -284,6 +287,49 @@ func TestPanic(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "a varlink call failed, please report this: a mistake") {
 		t.Errorf("log: got %q", log)
+	}
+}
+
+// A listing of thousands comes one element a reply, whole and in order, few bytes of it being held at a time; a client that does not
+// read it in time is told so, and hung up on.
+func TestLongListing(t *testing.T) {
+	state := twoTargets()
+	for i := range 5000 {
+		more := *state.Targets[1]
+		more.Wish.TID.NQN = fmt.Sprint("nqn.more", i)
+		state.Targets = append(state.Targets, &more)
+	}
+	const call = `{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"kind":"io"},"more":true}` + "\x00"
+	s, _ := testServer(&fake{state: state}, defaultLimits)
+	c := client(t, s, 1000)
+	if _, err := io.WriteString(c, call); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	for i := -1; i < 5000; i++ {
+		want := fmt.Sprint("nqn.more", i)
+		if i < 0 {
+			want = "nqn.vol1"
+		}
+		got := reply(t, r)
+		if !strings.Contains(got, `"nqn":"`+want+`"`) || strings.Contains(got, "continues") != (i < 4999) {
+			t.Fatalf("reply %d: got %s, want %s", i, got, want)
+		}
+	}
+
+	l := defaultLimits
+	l.list = -1
+	s, log := testServer(&fake{state: state}, l)
+	c = client(t, s, 1000)
+	if _, err := io.WriteString(c, call); err != nil {
+		t.Fatal(err)
+	}
+	r = bufio.NewReader(c)
+	if got, want := reply(t, r), `{"parameters":{},"error":"org.nvmexpress.discoverd.TooSlow"}`; got != want {
+		t.Errorf("too slow: got %s, want %s", got, want)
+	}
+	if got := reply(t, r); got != "" || s.dropped.Load() != 1 || !strings.Contains(log.String(), "does not read") {
+		t.Errorf("after that: got %q, %d dropped, log %q", got, s.dropped.Load(), log)
 	}
 }
 
