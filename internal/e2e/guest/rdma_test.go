@@ -28,7 +28,6 @@ func roce(t *testing.T, n int) (*guest.RDMA, *guest.Fixture) {
 // the device is, without anyone's help to the host.
 //
 //e2e:ordinary
-//e2e:everywhere
 func TestRDMAReset(t *testing.T) {
 	card, f := roce(t, 3)
 	// At the level of debug the journal has the order of events.
