@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -132,16 +131,6 @@ func (a *app) completeEntry(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 		}
 	}
 	return entries, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeInterface completes the name of a network interface.
-func (a *app) completeInterface(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var names []cobra.Completion
-	interfaces, _ := os.ReadDir(a.root.SysClassNet())
-	for _, i := range interfaces {
-		names = append(names, i.Name())
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completionTime is how long a person who pressed the tab key waits for the daemon.

@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/typo"
 )
 
 // commandGroups are the commands as the manual page and the help group them.
@@ -16,7 +20,7 @@ var commandGroups = []struct {
 	commands []string
 }{
 	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "record", "replay", "start", "stop", "retry", "rescan", "reload"}},
-	{"Configuration", []string{"config", "nbft", "hostnqn"}},
+	{"Configuration", []string{"config", "hostnqn", "nbft"}},
 	{"Connections", []string{"connect", "disconnect", "disconnect-all"}},
 	{"Exclusion lists", []string{"exclusion"}},
 	{"Ownership registry", []string{"registry"}},
@@ -116,7 +120,7 @@ func meant(err error, word string, words []string, prefix string) error {
 func nearest(mistyped string, words []string) string {
 	best, least := "", max(1, (len(mistyped)+1)/3)
 	for _, w := range words {
-		d := distance(mistyped, w)
+		d := typo.Distance(mistyped, w)
 		if len(mistyped) > 2 && strings.HasPrefix(w, mistyped) {
 			d = 1 // it is not complete
 		}
@@ -127,28 +131,8 @@ func nearest(mistyped string, words []string) string {
 	return best
 }
 
-// distance is the number of letters to insert, remove, change or swap with the next to make b of a.
-func distance(a, b string) int {
-	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, make([]int, len(b)+1)
-	}
-	return last[len(b)]
-}
+// tableColumn matches what stands before the last column of a row: its key, if it has one.
+var tableColumn = regexp.MustCompile(`^ *(\S+( \S+)*  +)?`)
 
 // readable is the length of a line of text that is still good to read.
 const readable = 90
@@ -204,7 +188,8 @@ func usage(cmd *cobra.Command) string {
 	return line
 }
 
-// reflow breaks a text anew for the screen, lines that are longer than is good to read apart. Lines that are indented stay as they are.
+// reflow breaks a text anew for the screen, in lines that are not longer than is good to read. Lines that are indented are rows of
+// tables: those that are too long are broken, and go on below the text of their last column.
 func (s screen) reflow(text string) string {
 	if s.columns == 0 {
 		return text
@@ -221,7 +206,12 @@ func (s screen) reflow(text string) string {
 	for line := range strings.SplitSeq(text, "\n") {
 		if line == "" || line[0] == ' ' {
 			end()
-			lines = append(lines, line)
+			column := len(tableColumn.FindString(line))
+			rest := s.broken(line[column:], utf8.RuneCountInString(line[:column]))
+			lines = append(lines, line[:column]+rest[0])
+			for _, more := range rest[1:] {
+				lines = append(lines, strings.Repeat(" ", column)+more)
+			}
 			continue
 		}
 		paragraph = joined(" ", paragraph, line)

@@ -34,17 +34,6 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"stauts", "status", 1}, {"conect", "connect", 1}, {"liste", "list", 1}, {"abc", "xyz", 3}} {
-		if got := distance(test.a, test.b); got != test.want {
-			t.Errorf("distance(%q, %q): got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}
-
 // Every command that a person can call is in one group of the help, and its usage is without noise.
 func TestHelp(t *testing.T) {
 	status, out, errs := ctl(t, paths.Root(t.TempDir()), 0, nil, "--help")
@@ -64,6 +53,11 @@ func TestHelp(t *testing.T) {
 			_, out, errs := ctl(t, paths.Root(t.TempDir()), columns, map[string]string{"NO_COLOR": "1"}, append(path, "--help")...)
 			if strings.Contains(out, "[flags]") || !strings.Contains(out, "\nUsage:\n  nvme-discoverctl") || errs != "" {
 				t.Errorf("%v --help: got %q and\n%s", path, errs, out)
+			}
+			for line := range strings.Lines(out) {
+				if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > columns {
+					t.Errorf("%v --help at %d columns: a line of %d: %s", path, columns, n, line)
+				}
 			}
 		}
 		for _, c := range cmd.Commands() {
@@ -94,10 +88,10 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// On a narrow screen the paragraphs of a help text are broken anew, and what is indented stays.
+// On a narrow screen the paragraphs of a help text are broken anew, and so are rows of tables.
 func TestReflow(t *testing.T) {
 	const text = "one two three\nfour\n\n  indented line that is long\nfive six"
-	if got, want := (screen{columns: 10}).reflow(text), "one two\nthree four\n\n  indented line that is long\nfive six"; got != want {
+	if got, want := (screen{columns: 10}).reflow(text), "one two\nthree four\n\n  indented\n  line\n  that is\n  long\nfive six"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := (screen{}).reflow(text); got != text {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -74,10 +73,8 @@ func (a *app) printIdentity(known config.Identity, asJSON bool) error {
 			HostID  identityView `json:"hostid"`
 		}{identityView{known.NQN, known.NQNFrom}, identityView{known.ID, known.IDFrom}})
 	}
-	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "hostnqn\t%s\t%s\n", known.NQN, known.NQNFrom)
-	fmt.Fprintf(w, "hostid\t%s\t%s\n", known.ID, known.IDFrom)
-	return w.Flush()
+	a.printTable(table{rows: [][]string{{"hostnqn", known.NQN, known.NQNFrom}, {"hostid", known.ID, known.IDFrom}}})
+	return nil
 }
 
 // writeIdentity makes the identity files that are missing, or with force both of them anew.

@@ -113,13 +113,13 @@ func (a *app) tellHealed(r nvmet.Result) {
 	what := strings.Join(r.Subsystems, ", ")
 	switch r.State {
 	case nvmet.Listening:
-		fmt.Fprintf(a.Stdout, "%s listens\n", r.Port)
+		a.printFolded("", fmt.Sprintf("%s listens", r.Port), plain)
 	case nvmet.Healed:
-		fmt.Fprintf(a.Stdout, "%s listened no more and does again: linked anew %s\n", r.Port, what)
+		a.printFolded("", fmt.Sprintf("%s listened no more and does again: linked anew %s", r.Port, what), plain)
 	case nvmet.Dead:
-		fmt.Fprintf(a.Stdout, "%s listens no more: would link anew %s\n", r.Port, what)
+		a.printFolded("", fmt.Sprintf("%s listens no more: would link anew %s", r.Port, what), plain)
 	case nvmet.Empty:
-		fmt.Fprintf(a.Stdout, "%s shows no subsystem, so it need not listen\n", r.Port)
+		a.printFolded("", fmt.Sprintf("%s shows no subsystem, so it need not listen", r.Port), plain)
 	}
 }
 

@@ -120,7 +120,7 @@ func checked(controllers []client.Controller, match func(client.Controller) bool
 	if down == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %s not connected", down, plural(all, "controller that should be is", "controllers that should be are"))
+	return fmt.Errorf("not connected: %d of %s that should be", down, plural(all, "controller", "controllers"))
 }
 
 // printDetails prints everything about few controllers.

@@ -187,7 +187,7 @@ func (w *waiter) missing() []string {
 		case wanted(c) && !healthy(c):
 			add(c, w.downBecause(c))
 		case healthy(c) && c.Kind == "discovery" && c.LogRead == nil:
-			add(c, "its log page is not read yet")
+			add(c, joined(": ", "its log page is not read yet", value(c.LastError)))
 		}
 	}
 	return missing

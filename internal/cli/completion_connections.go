@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"slices"
 	"strings"
 
@@ -50,4 +51,13 @@ func (a *app) completeTIDFlags(cmd *cobra.Command) {
 		}
 		_ = cmd.RegisterFlagCompletionFunc(key, f) // the flag is there
 	}
+}
+
+func (a *app) completeInterface(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	interfaces, _ := os.ReadDir(a.root.SysClassNet()) // there is nobody to tell
+	var names []cobra.Completion
+	for _, i := range interfaces {
+		names = append(names, i.Name())
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

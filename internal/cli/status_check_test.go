@@ -32,7 +32,7 @@ func TestStatusCheck(t *testing.T) {
 		{
 			"coming", coming, "", Failed,
 			head + "3 of 3 controllers connected\n✗ nqn.2024-01.com.example.storage:array1:vol2 @ 192.0.2.10:4420: connecting\n",
-			"1 of 3 controllers that should be are not connected\n",
+			"not connected: 1 of 3 controllers that should be\n",
 		},
 		{"starting", starting, "", Failed, "nvme-discoverd 1.0, up 2d 2h:\n", "nvme-discoverd has not compared its configuration with the controllers yet: see nvme-discoverctl wait\n"},
 		{
@@ -43,7 +43,7 @@ func TestStatusCheck(t *testing.T) {
 ✗ nqn.2024-01.com.example.storage:array1:vol7 @ 192.0.2.10:4420: connection broken, the kernel reconnects it nvme8
 ✗ nqn.2024-01.com.example.storage:array1:vol27 @ 192.0.2.11:4420: waiting, 7 attempts failed, next in 32s: cannot reach 192.0.2.11:4420: no route to host
 ✗ nqn.2024-01.com.example.storage:array1:vol28 @ 192.0.2.11:4420: connecting
-`, "5 of 27 controllers that should be are not connected\n",
+`, "not connected: 5 of 27 controllers that should be\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -132,6 +132,7 @@ func TestTerminal(t *testing.T) {
 			{[]string{"exclusion", "test", "transport=tcp;traddr=192.0.2.1;nqn=" + longest}, []string{longest}},
 			{[]string{"registry", "list"}, []string{"seqnum=4711", strings.Repeat("long-", 40)}},
 			{[]string{"legacy", "status"}, []string{"absent"}},
+			{[]string{"hostnqn"}, []string{hostNQN}},
 			{[]string{"config", "show"}, []string{longest, "enp129s0f1np1"}},
 			{[]string{"nbft", "show", "--file", filepath.Join("..", "..", "testdata", "nbft", "dhcp-ipv6")}, nil},
 			{[]string{"wait", "--for=ready"}, []string{"2 of 3"}},
