@@ -68,14 +68,14 @@ VULNDB ?=
 # Where the tarball goes. Of packages: where they go, and the architectures that they are for.
 DIST = bin/dist
 PACKAGES = bin/packages
-ARCHS ?= amd64 arm64
+ARCHS ?= amd64 arm64 ppc64le s390x
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test sim lint vuln fuzz fleet picture e2e matrix demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test test-packages sim lint vuln fuzz fleet picture e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 build: ## compile both programs, static, into bin/ (GOFLAGS=, LDFLAGS=, GOARCH= as usual)
 	@mkdir -p '$(BIN)'
@@ -121,8 +121,12 @@ uninstall: ## remove what install installed (a discoverd.conf that was changed s
 dist: ## make a tarball of the last commit, with all modules, that builds offline: bin/dist/
 	@internal/packaging/make-dist '$(DIST)'
 
-packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64', MAINTAINER='Name <address>')
+packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64 ppc64le s390x', MAINTAINER='Name <address>')
 	@internal/packaging/make-packages '$(VERSION)' '$(PACKAGES)' $(ARCHS)
+
+test-packages: ## lintian and rpmlint on the packages of every architecture, and those with RPM installed, upgraded and removed in a directory
+	@.ci/setup lintian rpm rpmlint
+	go test ./internal/packaging -run '^(TestPackagesLint|TestRPM)$$' -packages -count=1
 
 ifneq ($(origin ARCH),command line)
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector (ARCH=s390x: what reads bytes, emulated)
@@ -202,7 +206,7 @@ check-all: ALL = 1
 check-all: KEEP = bin/consoles
 check-all: TIMEOUT = 5h
 check-all: MATRIX = bookworm sid
-check-all: lint test sim e2e matrix fuzz soak ## everything, however long: all scenarios, other Debian releases, a million simulated hosts, every fuzz test, random faults
+check-all: lint test test-packages sim e2e matrix fuzz soak ## everything, however long: all scenarios, other Debian releases, a million simulated hosts, every fuzz test, random faults
 
 clean: ## remove bin/ (the machine's image stays in the user's cache directory)
 	rm -rf bin

@@ -1,6 +1,6 @@
 module github.com/nvme-discoverd/nvme-discoverd
 
-go 1.26.0
+go 1.25.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0
@@ -14,7 +14,7 @@ require (
 	github.com/spf13/pflag v1.0.9
 	github.com/systemd/slog-journal v0.1.2
 	github.com/varlink/go v0.4.0
-	golang.org/x/sys v0.49.0
+	golang.org/x/sys v0.47.0
 	pgregory.net/rapid v1.3.0
 )
 

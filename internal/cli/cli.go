@@ -21,6 +21,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Exit statuses.
@@ -156,7 +157,7 @@ func (a *app) rootCommand() *cobra.Command {
 		DisableSuggestions: true,
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	cmd.SetArgs(a.Args)
+	cmd.SetArgs(wish.Unescape(a.Args))
 	cmd.SetOut(a.Stdout)
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")

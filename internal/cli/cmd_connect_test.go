@@ -150,7 +150,7 @@ func TestArgsAreTheInverse(t *testing.T) {
 		want := drawWish(t)
 		want.Owner = rapid.SampledFrom([]wish.Owner{"", wish.OwnerDiscoverd, wish.OwnerNBFT}).Draw(t, "owner")
 		fake := &fakeConnector{}
-		args := append([]string{"connect", "--owner=" + string(want.Owner)}, want.Args()...)
+		args := wish.Escape(append([]string{"connect", "--owner=" + string(want.Owner)}, want.Args()...))
 		if status, _, stderr := run(fake, root, args...); status != Done {
 			t.Fatalf("%q: status %d: %s", args, status, stderr)
 		}

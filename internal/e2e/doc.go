@@ -18,6 +18,7 @@
 //   - //e2e:previous: it needs an earlier build of the programs.
 //   - //e2e:packages: it needs this tree as packages, of two versions.
 //   - //e2e:everywhere: it runs in `make matrix`, on every Debian release that the machine can be made of (machine/suite.go).
+//   - //e2e:only SUITE: it needs what only that Debian release has.
 //   - //e2e:seldom: it runs in `make check-all` and when RUN= names it, not in `make check`.
 //   - //e2e:parameter WORD and //e2e:on-fabric (only for stages): a word for the kernel's command line; a root file system on a
 //     fabric, which the ordinary kernel's initial RAM disk connects (machine/initrd/fabric).

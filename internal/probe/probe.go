@@ -71,24 +71,24 @@ func dial(ctx context.Context, t Target) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var local netip.AddrPort
-	if t.HostTraddr != "" {
-		addr, err := netip.ParseAddr(t.HostTraddr)
-		if err != nil {
-			return nil, fmt.Errorf("cannot probe %s: source address %q is not an IP address", t, t.HostTraddr)
-		}
-		local = netip.AddrPortFrom(addr, 0)
-	}
 	dialer := net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: false},
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			return bindToDevice(raw, t.HostIface)
 		},
 	}
-	conn, err := dialer.DialTCP(ctx, "tcp", local, remote)
+	if t.HostTraddr != "" {
+		addr, err := netip.ParseAddr(t.HostTraddr)
+		if err != nil {
+			return nil, fmt.Errorf("cannot probe %s: source address %q is not an IP address", t, t.HostTraddr)
+		}
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))
+	}
+	dialed, err := dialer.DialContext(ctx, "tcp", remote.String())
 	if err != nil {
 		return nil, failure(ctx, "cannot reach", t, err)
 	}
+	conn := dialed.(*net.TCPConn)
 	// Hang up with a reset: a probe leaves no port in TIME_WAIT behind, here or on the target.
 	if err := conn.SetLinger(0); err != nil {
 		conn.Close()

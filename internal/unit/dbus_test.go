@@ -273,7 +273,7 @@ func (s *systemd) get(msg dbus.Message, iface, name string) (dbus.Variant, *dbus
 	case iface == jobInterface && name == "JobType" && exists:
 		return dbus.MakeVariant(jobType), nil
 	case iface == serviceInterface && name == "ExecStart" && path == managerPath+"/unit/a":
-		return dbus.MakeVariant([]execStart{{Path: "/sbin/ctl", Argv: []string{"/sbin/ctl", "connect"}}}), nil
+		return dbus.MakeVariant([]execStart{{Path: "/sbin/ctl", Argv: []string{"/sbin/ctl", "connect", "--escaped", `--nqn=nqn.a\x24b`}}}), nil
 	case path == managerPath+"/unit/f" && s.mute:
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.NoReply", []any{"no answer"})
 	case path == managerPath+"/unit/f":
@@ -584,7 +584,7 @@ func TestUnits(t *testing.T) {
 		unit("d", "not-found", "inactive", "dead", "", 0, "/unit/d"), // only mentioned by others
 	}
 	f.systemd.with(func(s *systemd) { s.units = units })
-	argv := []string{"/sbin/ctl", "connect"}
+	argv := []string{"/sbin/ctl", "connect", "--nqn=nqn.a$b"}
 	want := []Info{
 		{Name: "nvme-discoverd-a.service", ActiveState: "active", ExecStart: argv},
 		{Name: "nvme-discoverd-a2.service", ActiveState: "deactivating", JobType: "stop", ExecStart: argv},

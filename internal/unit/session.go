@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
 // Names of systemd's side of the bus (org.freedesktop.systemd1(5)).
@@ -537,5 +539,9 @@ func (s *session) command(ctx context.Context, path dbus.ObjectPath) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	return commands[0].Argv, nil
+	argv := commands[0].Argv
+	if len(argv) == 0 {
+		return nil, nil
+	}
+	return append(argv[:1:1], wish.Unescape(argv[1:])...), nil
 }

@@ -61,9 +61,9 @@ func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {
 	spec := Spec{
 		Name:        name,
 		Description: w.Description(),
-		ExecStart:   join([]string{cfg.Ctl, "connect"}, w.Args(), own, []string{"--unit=" + name}),
+		ExecStart:   cfg.command([]string{"connect"}, w.Args(), own, []string{"--unit=" + name}),
 		// The TID alone, without the parameters: it says which controller the unit may delete.
-		ExecStop:     join([]string{cfg.Ctl, "disconnect", "--unit=" + name}, wish.Wish{TID: w.TID}.Args()),
+		ExecStop:     cfg.command([]string{"disconnect", "--unit=" + name}, wish.Wish{TID: w.TID}.Args()),
 		ExecStopPost: []string{cfg.Ctl, "cleanup", "--unit=" + name},
 		// At shutdown the units disconnect when the daemon has stopped and the file systems are unmounted, which takes the
 		// target both ordered and pulled in; nothing orders these two. Before that, what device mapper has stacked on the
@@ -85,6 +85,11 @@ func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {
 		spec.After = []string{"network.target"}
 	}
 	return spec
+}
+
+// command is one of nvme-discoverctl that all versions of systemd hand over as it is.
+func (c Config) command(parts ...[]string) []string {
+	return append([]string{c.Ctl}, wish.Escape(join(parts...))...)
 }
 
 func join(parts ...[]string) []string {
@@ -140,9 +145,9 @@ func (s Spec) properties() []property {
 			add(list.name, list.units)
 		}
 	}
-	// Plain ExecStart= expands $X and ${X}, and an NQN may hold a dollar sign: such a command needs the other form. No other has
-	// it, since systemd 252 writes lines into the unit's file for it that it cannot read itself (seen with 252.39): after a
-	// daemon-reload the unit has no command and is gone.
+	// Plain ExecStart= expands $X and ${X}, and an NQN may hold a dollar sign. Commands of nvme-discoverctl have none (wish.Escape);
+	// one of nvme-cli's needs the other form, for which systemd 252 writes lines into the unit's file that it cannot read itself
+	// (seen with 252.39): after a daemon-reload the unit has no command and is gone.
 	for _, exec := range []struct {
 		name string
 		argv []string

@@ -66,15 +66,15 @@ func TestForWish(t *testing.T) {
 				Name:        "nvme-discoverd-UNIT.service",
 				Description: "NVMe I/O Controller nqn.2024-01.com.example:vol$1 @ 192.0.2.20:4420",
 				ExecStart: []string{
-					"/usr/bin/nvme-discoverctl", "connect",
-					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol$1",
+					"/usr/bin/nvme-discoverctl", "connect", "--escaped",
+					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", `--nqn=nqn.2024-01.com.example:vol\x241`,
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--host-traddr=192.0.2.1", "--host-iface=eth0",
 					"--ctrl-loss-tmo=600", "--hdr-digest", "--idempotent", "--owner=discoverd",
 					"--devid-file=/run/nvme/discoverd/units/nvme-discoverd-UNIT.devid", "--unit=nvme-discoverd-UNIT.service",
 				},
 				ExecStop: []string{
-					"/usr/bin/nvme-discoverctl", "disconnect", "--unit=nvme-discoverd-UNIT.service",
-					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", "--nqn=nqn.2024-01.com.example:vol$1",
+					"/usr/bin/nvme-discoverctl", "disconnect", "--escaped", "--unit=nvme-discoverd-UNIT.service",
+					"--transport=tcp", "--traddr=192.0.2.20", "--trsvcid=4420", `--nqn=nqn.2024-01.com.example:vol\x241`,
 					"--hostnqn=" + hostNQN, "--hostid=" + hostID, "--host-traddr=192.0.2.1", "--host-iface=eth0",
 				},
 				ExecStopPost: []string{"/usr/bin/nvme-discoverctl", "cleanup", "--unit=nvme-discoverd-UNIT.service"},
@@ -237,7 +237,7 @@ func TestProperties(t *testing.T) {
 	spec := Spec{
 		Name:         "nvme-discoverd-0123456789ab.service",
 		Description:  "NVMe I/O Controller",
-		ExecStart:    []string{"/sbin/ctl", "connect", "--nqn=$HOME"},
+		ExecStart:    []string{"/sbin/nvme", "connect", "--nqn=$HOME"},
 		ExecStopPost: []string{"/sbin/ctl", "cleanup"},
 		Before:       []string{"b.target"},
 		Wants:        []string{"b.target"},
@@ -277,7 +277,7 @@ func TestProperties(t *testing.T) {
 		t.Errorf("the properties are not as they should be (-want +got):\n%s", diff)
 	}
 	commands := spec.properties()[6].Value.Value()
-	wantCommands := []command{{"/sbin/ctl", []string{"/sbin/ctl", "connect", "--nqn=$HOME"}, []string{"no-env-expand"}}}
+	wantCommands := []command{{"/sbin/nvme", []string{"/sbin/nvme", "connect", "--nqn=$HOME"}, []string{"no-env-expand"}}}
 	if diff := cmp.Diff(wantCommands, commands); diff != "" {
 		t.Errorf("ExecStartEx is not as it should be (-want +got):\n%s", diff)
 	}

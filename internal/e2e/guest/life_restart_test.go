@@ -47,11 +47,26 @@ func TestKilledDuringConnects(t *testing.T) {
 // a lost controller comes back, an added subsystem is connected, a stop is understood.
 //
 //e2e:crowded
-func TestBusRestart(t *testing.T) {
-	f := guest.Scene(t, 15)
+func TestBusRestart(t *testing.T) { busRestarts(t, guest.Scene(t, 15), 4) }
+
+// The same holds where dbus-broker is the bus in place of dbus-daemon.
+//
+//e2e:parameter e2e_bus=broker
+//e2e:seldom
+//e2e:everywhere
+func TestBusBroker_1(t *testing.T) {
+	busRestarts(t, guest.Scene(t, 4), 2)
+	if command := guest.Run(t, "ps", "-o", "comm=", "-p", guest.Property(t, "dbus.service", "MainPID")); !strings.HasPrefix(command, "dbus-broker") {
+		t.Fatalf("the bus is %s", command)
+	}
+}
+
+// busRestarts kills the bus when some controllers are live, and restarts it when all are.
+func busRestarts(t *testing.T, f *guest.Fixture, some int) {
+	t.Helper()
 	guest.Start(t)
 	pid := guest.MainPID(t)
-	waitSome(t, 4)
+	waitSome(t, some)
 	bus := guest.Property(t, "dbus.service", "MainPID")
 	guest.Run(t, "systemctl", "kill", "--signal=KILL", "dbus.service")
 	guest.WaitConsistent(t, 2*time.Minute, f.Wanted())

@@ -37,6 +37,21 @@ func (g *Target) Authenticate(hostnqn, secret, ctrlSecret string) {
 	write(g.t, filepath.Join(host, "dhchap_hash"), "hmac(sha256)")
 }
 
+// Concatenate has the target agree to a key from the authentication of a host, for which the exchange needs a group.
+func (g *Target) Concatenate(hostnqn string) {
+	g.t.Helper()
+	write(g.t, filepath.Join(nvmet, "hosts", hostnqn, "dhchap_dhgroup"), "ffdhe2048")
+}
+
+// PortOfferingTLS adds a port on 127.0.0.1 that takes connections with TLS and without.
+func (g *Target) PortOfferingTLS(trsvcid int) *Port {
+	g.t.Helper()
+	p := g.Port(trsvcid)
+	write(g.t, filepath.Join(p.dir, "addr_tsas"), "tls1.3")
+	write(g.t, filepath.Join(p.dir, "addr_treq"), "not required")
+	return p
+}
+
 // PortTLS adds a port on 127.0.0.1 that takes TLS connections only.
 func (g *Target) PortTLS(trsvcid int) *Port {
 	g.t.Helper()

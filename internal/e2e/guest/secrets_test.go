@@ -174,6 +174,48 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// On a kernel with secure channel concatenation, a subsystem on a port that offers TLS and does not require it is connected with a
+// key from the authentication, because the host has a secret; so is one that the configuration asks it for. A connection that is
+// lost comes back with another key.
+//
+//e2e:only sid
+//e2e:everywhere
+func TestConcatenation(t *testing.T) {
+	f := guest.Scene(t, 1)
+	guest.StartTLS(t)
+	t.Logf("options of this kernel: %s", guest.Run(t, "cat", "/dev/nvme-fabrics"))
+	offered, asked := f.Target.Subsystem("nqn.2024-01.com.example:offered"), f.Subsystems[0]
+	port := f.Target.PortOfferingTLS(8010)
+	port.Link(offered)
+	secret := guest.DHChapSecret('a')
+	for _, s := range []*guest.Subsystem{offered, asked} {
+		s.AllowOnly(guest.HostNQN)
+	}
+	f.Target.Authenticate(guest.HostNQN, secret, "")
+	f.Target.Concatenate(guest.HostNQN)
+	second := f.Target.PortOfferingTLS(8011)
+	second.Link(asked)
+	guest.PutSecret(t, hostSecret, secret+"\n")
+	guest.Configure(t, fmt.Sprintf("[host]\ndhchap-secret-file = %q\n", hostSecret)+discoveryConfig(port)+subsystemConfig(second, asked.NQN, "concat = true\n"))
+	guest.Start(t)
+	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, offered.NQN, asked.NQN)
+	key := func(nqn string) string { return guest.ControllerAttribute(guest.Devices()[nqn], "tls_key") }
+	for p, s := range map[*guest.Port]*guest.Subsystem{port: offered, second: asked} {
+		if _, there := guest.Option(guest.Argv(t, p.TID(s.NQN).Unit(), "ExecStart"), "concat"); !there {
+			t.Errorf("%s: the command has no --concat", s.NQN)
+		}
+		if key(s.NQN) == "" {
+			t.Errorf("%s: connected without a TLS key", s.NQN)
+		}
+	}
+	first := key(offered.NQN)
+	guest.Delete(t, guest.Devices()[offered.NQN])
+	guest.Eventually(t, connectTimeout, "connected with another key", func() (bool, string) {
+		live := guest.Live(offered.NQN)
+		return len(live) == 1 && key(offered.NQN) != first, strings.Join(live, " ")
+	})
+}
+
 // fabricsConfig is nvme-cli's own configuration file.
 const fabricsConfig = "/etc/nvme/nvme-fabrics.conf"
 

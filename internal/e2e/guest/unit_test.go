@@ -3,6 +3,7 @@
 package guest_test
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,6 +83,40 @@ func checkExecStart(t *testing.T, f *guest.Fixture, unit, nqn string) {
 	}
 	if got, _ := guest.Option(argv, "unit"); strings.TrimSuffix(got, ".service")+".service" != unit {
 		t.Errorf("ExecStart: --unit: got %q, want %q", got, unit)
+	}
+}
+
+// A subsystem whose NQN has dollar signs and a backslash keeps its unit, commands included, when systemd reads the units again, and
+// when it and the daemon start anew. Nothing in the name is expanded: the unit can be restarted and stopped.
+//
+//e2e:everywhere
+func TestDollarSign(t *testing.T) {
+	f := guest.Scene(t, 1)
+	odd := f.Target.Subsystem(`nqn.2024-01.com.example:a$HOME${USER}\x24$$`)
+	f.Port.Link(odd)
+	f.Subsystems = append(f.Subsystems, odd)
+	guest.Start(t)
+	devices := f.WaitAllLive()
+	unit := f.Unit(odd.NQN)
+	commands := func() string {
+		return fmt.Sprint(guest.Argv(t, unit, "ExecStart"), guest.Argv(t, unit, "ExecStop"), guest.Argv(t, unit, "ExecStopPost"))
+	}
+	before := commands()
+	if strings.Contains(before, "$") {
+		t.Errorf("systemd has dollar signs to expand: %s", before)
+	}
+	guest.Run(t, "systemctl", "daemon-reload")
+	guest.Run(t, "systemctl", "daemon-reexec")
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	guest.Always(t, quietSpan, "all stays", unchanged(devices))
+	if after := commands(); after != before {
+		t.Errorf("commands: got\n%s\nbefore\n%s", after, before)
+	}
+	guest.Run(t, "systemctl", "restart", unit)
+	f.WaitAllLive()
+	guest.Run(t, "systemctl", "stop", unit)
+	if live := guest.Live(odd.NQN); len(live) > 0 {
+		t.Errorf("stopped, %s is connected: %v", odd.NQN, live)
 	}
 }
 

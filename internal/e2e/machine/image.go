@@ -14,9 +14,9 @@ import (
 
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"busybox-static", "dbus", "dmsetup", "e2fsprogs", "fdisk", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
-	"linux-image-cloud-amd64", "lvm2", "mdadm", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-varlink",
-	"strace", "systemd", "systemd-sysv", "udev", "util-linux",
+	"busybox-static", "dbus", "dbus-broker", "dmsetup", "e2fsprogs", "fdisk", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
+	"linux-image-cloud-amd64", "lvm2", "mdadm", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-minimal",
+	"python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
 
 // dropped are files that nothing in the machine reads; leaving them out makes the image half as large.
@@ -172,6 +172,10 @@ func furnish(tree string) error {
 				return fmt.Errorf("cannot disable: %w", err)
 			}
 		}
+	}
+	// dbus-broker takes the place of dbus-daemon when it is installed; here it does only where a scenario asks for it (rootfs/usr/lib/e2e/init).
+	if err := os.RemoveAll(filepath.Join(tree, "etc/systemd/system/dbus.service")); err != nil {
+		return fmt.Errorf("cannot disable dbus-broker: %w", err)
 	}
 	if err := unpackRootfs(tree); err != nil {
 		return err

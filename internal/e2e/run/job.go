@@ -131,7 +131,7 @@ func (j job) plan(ctx context.Context, path string, of map[string]traits) ([]com
 	if err != nil {
 		return nil, fmt.Errorf("cannot list scenarios: %w", err)
 	}
-	chosen, err := choose(strings.Fields(string(output)), of, j.pattern, j.all, j.matrix)
+	chosen, err := choose(onSuite(strings.Fields(string(output)), of, j.suite), of, j.pattern, j.all, j.matrix)
 	return plan(chosen, of, j.count), err
 }
 

@@ -192,6 +192,14 @@ func (c computer) needs(trait func(traits) bool, of map[string]traits) bool {
 	})
 }
 
+// onSuite leaves out scenarios that are not for the suite.
+func onSuite(scenarios []string, of map[string]traits, suite machine.Suite) []string {
+	return slices.DeleteFunc(slices.Clone(scenarios), func(name string) bool {
+		only := of[name].only
+		return only != nil && !slices.Contains(only, string(suite))
+	})
+}
+
 // choose picks those of a test binary's scenarios whose names match, and their other stages. What follows a slash in the
 // pattern is about subtests. Of a selection, only those are picked that run everywhere. Without a pattern, the scenarios that seldom
 // run are left out unless all are asked for.

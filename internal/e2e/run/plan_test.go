@@ -67,6 +67,15 @@ func TestChooseSelection(t *testing.T) {
 	}
 }
 
+func TestOnSuite(t *testing.T) {
+	of := map[string]traits{"TestB": {only: []string{"sid"}}, "TestC": {only: []string{"trixie", "sid"}}}
+	for suite, want := range map[machine.Suite]string{machine.Bookworm: "TestA", machine.Trixie: "TestA TestC", machine.Sid: "TestA TestB TestC"} {
+		if got := strings.Join(onSuite([]string{"TestA", "TestB", "TestC"}, of, suite), " "); got != want {
+			t.Errorf("%s: got %q, want %q", suite, got, want)
+		}
+	}
+}
+
 func TestChooseAll(t *testing.T) {
 	chosen, err := choose([]string{"TestA", "TestLong", "TestLongStory_1", "TestLongStory_2"}, known, "", true, false)
 	if want := "TestA TestLong TestLongStory_1 TestLongStory_2"; err != nil || strings.Join(chosen, " ") != want {

@@ -23,6 +23,7 @@ type traits struct {
 	previous   bool     // needs an earlier build of the programs
 	shares     bool     // calls guest.Shared, no directive: shares a boot with all such scenarios, for they have one scene
 	packages   bool     // needs this tree as packages, of two versions
+	only       []string // the Debian releases that it can run on, if not all
 	everywhere bool     // `make matrix` runs it on every Debian release
 	seldom     bool     // runs in `make check-all` and when it is asked for by name, not in `make check`
 	parameters []string // words for the kernel's command line
@@ -105,13 +106,15 @@ func (t *traits) set(directive string) error {
 		t.everywhere = true
 	case "seldom":
 		t.seldom = true
+	case "only":
+		t.only = append(t.only, argument)
 	case "parameter":
 		t.parameters = append(t.parameters, argument)
 	default:
-		return fmt.Errorf("cannot read directive //e2e:%s: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom and parameter", directive)
+		return fmt.Errorf("cannot read directive //e2e:%s: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom, only and parameter", directive)
 	}
-	if (word == "parameter") != (argument != "") {
-		return fmt.Errorf("cannot read directive //e2e:%s: only parameter has a value, and it needs one", directive)
+	if (word == "parameter" || word == "only") != (argument != "") {
+		return fmt.Errorf("cannot read directive //e2e:%s: only and parameter have a value each, and need one", directive)
 	}
 	return nil
 }

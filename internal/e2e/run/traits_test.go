@@ -27,11 +27,11 @@ func TestReadTraits(t *testing.T) {
 		},
 		{
 			"unknown", "//e2e:patiently\nfunc TestA(t *testing.T) {}", nil,
-			"x_test.go:3:1: cannot read directive //e2e:patiently: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom and parameter",
+			"x_test.go:3:1: cannot read directive //e2e:patiently: the words are patient, crowded, apart, ordinary, on-fabric, previous, packages, everywhere, seldom, only and parameter",
 		},
 		{
 			"value missing", "//e2e:parameter\nfunc TestA_1(t *testing.T) {}", nil,
-			"x_test.go:3:1: cannot read directive //e2e:parameter: only parameter has a value, and it needs one",
+			"x_test.go:3:1: cannot read directive //e2e:parameter: only and parameter have a value each, and need one",
 		},
 		{
 			"shared boot", "//e2e:on-fabric\nfunc TestA(t *testing.T) {}", nil,
