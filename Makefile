@@ -31,7 +31,7 @@ GO_LDFLAGS = $(filter-out -Wl% -specs=%,$(LDFLAGS))
 # A tarball of `make dist` has its version in a file, and the time of its commit.
 VERSION ?= $(or $(firstword $(shell cat .version 2>/dev/null)),$(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 PROGRAMS = nvme-discoverd nvme-discoverctl
-UNITS = nvme-discoverd.service nvme-fabrics-shutdown.service
+UNITS = nvme-discoverd.service nvme-discoverd-wait-online.service nvme-fabrics-shutdown.service
 MANPAGES = $(wildcard docs/man/*.[578])
 PLOTS = $(wildcard docs/performance/*.svg)
 DOCS = $(filter-out docs/architecture.md,$(wildcard docs/*.md)) $(wildcard CHANGELOG.md SECURITY.md)
@@ -72,7 +72,7 @@ ARCHS ?= amd64 arm64
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test sim lint vuln fuzz fleet e2e matrix demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test sim lint vuln fuzz fleet picture e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -167,6 +167,9 @@ fuzz: ## run every fuzz test for TIME=1m each
 
 fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/performance.md and draw its plot
 	go run ./internal/sim/fleet/plot
+
+picture: ## draw the picture of README.md, docs/topology.svg
+	go test ./internal/cli -run '^TestPicture$$' -count=1 -update
 
 e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nvme-discoverd/nvme-discoverd/internal/cli"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
@@ -26,25 +24,7 @@ func main() {
 		Stdin:    os.Stdin,
 		Stdout:   os.Stdout,
 		Stderr:   os.Stderr,
-		Terminal: func() bool { return isTerminal(os.Stdin) && isTerminal(os.Stderr) },
-		Columns:  columns,
+		Terminal: func() bool { return cli.IsTerminal(os.Stdin) && cli.IsTerminal(os.Stderr) },
+		Columns:  func() int { return cli.Columns(os.Stdout) },
 	}))
-}
-
-// isTerminal tells a terminal by what only terminals answer.
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
-
-// columns returns the width of the terminal that stdout leads to, 0 if it leads to none.
-func columns() int {
-	size, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0
-	}
-	if size.Col == 0 { // a serial console does not know
-		return 80
-	}
-	return int(size.Col)
 }

@@ -25,7 +25,7 @@ var version = "dev" // set by the linker
 
 // Exit statuses. The service is not started again after the first: another start would end the same way.
 const (
-	exitConfig  = 1 // the configuration file that was named is not there, or another daemon runs
+	exitConfig  = 1 // the configuration file that was named is not there, another daemon runs, or the version cannot be printed
 	exitUsage   = 2
 	exitRunning = 3 // something gave way that another start may find in order
 )
@@ -46,7 +46,10 @@ func run() int {
 		return exitUsage
 	}
 	if *showVersion {
-		fmt.Println("nvme-discoverd", version)
+		if _, err := fmt.Println("nvme-discoverd", version); err != nil {
+			fmt.Fprintln(os.Stderr, "cannot write the output:", err)
+			return exitConfig
+		}
 		return 0
 	}
 	dumps := secret.NoDumps() // before any secret is read

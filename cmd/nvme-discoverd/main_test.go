@@ -23,6 +23,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// A version that cannot be written is a failure.
+func TestVersionToFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	var stderr strings.Builder
+	daemon := exec.Command(os.Args[0], "--version")
+	daemon.Env, daemon.Stdout, daemon.Stderr = append(os.Environ(), asDaemon+"=1"), full, &stderr
+	var exit *exec.ExitError
+	if err := daemon.Run(); !errors.As(err, &exit) || exit.ExitCode() != exitConfig || !strings.Contains(stderr.String(), "cannot write the output") {
+		t.Errorf("got %v and %q, want exit status 1", err, stderr.String())
+	}
+}
+
 // A SIGHUP while the configuration is being loaded for the first time does not end the daemon.
 func TestHangupAtStart(t *testing.T) {
 	root := paths.Root(t.TempDir())

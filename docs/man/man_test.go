@@ -117,7 +117,8 @@ func help(t *testing.T, command ...string) string {
 }
 
 var (
-	helpCommand = regexp.MustCompile(`(?m)^  ([a-z-]+) +`)
+	helpCommand = regexp.MustCompile(`(?m)^  ([a-z-]+) {3,}`)
+	helpGroup   = regexp.MustCompile(`(?m)^([A-Z].*):$`)
 	helpOption  = regexp.MustCompile(`(?m)^ {2,}(?:(-\w), )?(--[a-z-]+)`)
 )
 
@@ -125,9 +126,10 @@ var (
 func commands(t *testing.T, above ...string) map[string][]string {
 	t.Helper()
 	text := help(t, above...)
-	_, options, _ := strings.Cut(text, "\nFlags:\n")
-	_, list, nested := strings.Cut(text, "\nAvailable Commands:\n")
-	if !nested {
+	_, text, _ = strings.Cut(text, "\nUsage:\n")
+	list, options, _ := strings.Cut(text, "\nOptions:\n")
+	below := helpCommand.FindAllStringSubmatch(list, -1)
+	if len(below) == 0 {
 		own := []string{}
 		for _, m := range helpOption.FindAllStringSubmatch(options, -1) {
 			if m[2] != "--help" {
@@ -139,8 +141,7 @@ func commands(t *testing.T, above ...string) map[string][]string {
 		return map[string][]string{strings.Join(above, " "): own}
 	}
 	all := map[string][]string{}
-	list, _, _ = strings.Cut(list, "\n\n")
-	for _, m := range helpCommand.FindAllStringSubmatch(list, -1) {
+	for _, m := range below {
 		maps.Copy(all, commands(t, append(slices.Clone(above), m[1])...))
 	}
 	return all
@@ -165,6 +166,28 @@ func TestCommands(t *testing.T) {
 	}
 	if diff := cmp.Diff(commands(t), documented); diff != "" {
 		t.Errorf("%s does not have the commands and options that there are (-program +page):\n%s", ctlPage, diff)
+	}
+}
+
+// The help has the commands in the groups of the page, in its order.
+func TestGroups(t *testing.T) {
+	var want, got []string
+	for _, i := range items(t, ctlPage) {
+		if i.section == "COMMANDS" && i.is("Cm") {
+			want = append(want, i.subsection+": "+i.after("Cm")[0])
+		}
+	}
+	group := ""
+	_, text, _ := strings.Cut(help(t), "\nUsage:\n")
+	for line := range strings.Lines(text) {
+		if m := helpGroup.FindStringSubmatch(line); m != nil {
+			group = m[1]
+		} else if m := helpCommand.FindStringSubmatch(line); m != nil {
+			got = append(got, group+": "+m[1])
+		}
+	}
+	if diff := cmp.Diff(got, slices.Compact(want)); diff != "" {
+		t.Errorf("the help has other groups than %s (-program +page):\n%s", ctlPage, diff)
 	}
 }
 
@@ -328,8 +351,8 @@ func TestTable(t *testing.T) {
 	texts, values := paragraphs(t, configPage, "CONNECTION PARAMETERS")
 	options := map[string]string{}
 	for _, i := range items(t, ctlPage) {
-		if name := i.after("Fl"); i.section == "COMMANDS" && len(name) == 1 {
-			options[strings.TrimPrefix(name[0], "-")] = strings.Join(i.after("Ar"), " ")
+		if name := i.after("Fl"); i.section == "COMMANDS" && (len(name) == 1 || len(name) == 2 && len(name[0]) == 1) { // the letter first
+			options[strings.TrimPrefix(name[len(name)-1], "-")] = strings.Join(i.after("Ar"), " ")
 		}
 	}
 	shipped := map[string][]string{}
@@ -556,7 +579,7 @@ func TestReferences(t *testing.T) {
 			references[m[1]+"."+m[2]] = true
 		}
 	}
-	units := read(t, "../../systemd/nvme-discoverd.service") + read(t, "../../systemd/nvme-fabrics-shutdown.service")
+	units := read(t, "../../systemd/nvme-discoverd.service") + read(t, "../../systemd/nvme-fabrics-shutdown.service") + read(t, "../../systemd/nvme-discoverd-wait-online.service")
 	for _, m := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(units, -1) {
 		references[m[1]+"."+m[2]] = true
 	}

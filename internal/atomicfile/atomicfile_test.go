@@ -61,6 +61,32 @@ func TestWriteErrors(t *testing.T) {
 	assertNames(t, dir, "owner")
 }
 
+// TestCreate: a file is made, and what is there under its name stays whatever it is.
+func TestCreate(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "hostnqn")
+	if err := Create(path, []byte("first\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := Create(path, []byte("second\n"), 0o644)
+	if want := "cannot create " + path + ": file exists"; !errors.Is(err, fs.ErrExist) || err.Error() != want {
+		t.Errorf("over a file: %v, want %s", err, want)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "first\n" {
+		t.Errorf("the file holds %q, %v", got, err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(filepath.Join(dir, "link"), nil, 0o644); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a link that leads nowhere: %v", err)
+	}
+	if err := Create(filepath.Join(dir, "missing", "hostnqn"), nil, 0o644); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without its directory: %v", err)
+	}
+	assertNames(t, dir, "hostnqn", "link")
+}
+
 func assertNames(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

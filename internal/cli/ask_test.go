@@ -37,14 +37,28 @@ func newDesk(t *testing.T) *desk {
 }
 
 // run returns what a command printed, standard output first, without the root; "status N" comes last unless it is 0.
-func (d *desk) run(args ...string) string {
+func (d *desk) run(args ...string) string { return d.runRaw(append(args, "--root="+string(d.root))...) }
+
+// complete returns what a shell offers and its directive.
+func (d *desk) complete(args []string) string {
+	out, _, _ := strings.Cut(d.runRaw(args...), "! ")
+	return out
+}
+
+func (d *desk) runRaw(args ...string) string {
 	var stdout, stderr bytes.Buffer
 	a := &app{
 		Env: Env{
-			Args:   append(args, "--root="+string(d.root)),
+			Args:   args,
 			Getenv: func(key string) string { return d.env[key] },
 			Stdin:  strings.NewReader(d.typed), Stdout: &stdout, Stderr: &stderr,
 			Terminal: func() bool { return d.typed != noTerminal },
+			Columns: func() int {
+				if d.typed == noTerminal {
+					return 0
+				}
+				return 500 // so that the name of the temporary directory breaks no line
+			},
 		},
 		connector: func() connector { return d.fake },
 		listeners: d.listeners,
@@ -140,15 +154,15 @@ func TestGroups(t *testing.T) {
 	d.expect([]string{"exclusion"}, "! cannot run exclusion without knowing what to do: give one of add, create, delete, edit, list, remove, test: see nvme-discoverctl exclusion --help\nstatus 2\n")
 	d.expect([]string{"legacy", "mask"}, "! unknown command \"mask\" for \"nvme-discoverctl legacy\": see nvme-discoverctl legacy --help\nstatus 2\n")
 	d.expect([]string{"config"}, "! cannot run config without knowing what to do: give one of check, import, show: see nvme-discoverctl config --help\nstatus 2\n")
-	d.expect([]string{"config", "chekc"}, "! unknown command \"chekc\" for \"nvme-discoverctl config\": see nvme-discoverctl config --help\nstatus 2\n")
+	d.expect([]string{"config", "chekc"}, "! unknown command \"chekc\" for \"nvme-discoverctl config\" (did you mean check?): see nvme-discoverctl config --help\nstatus 2\n")
 	d.expect([]string{"nbft"}, "! cannot run nbft without knowing what to do: give one of show: see nvme-discoverctl nbft --help\nstatus 2\n")
 	d.expect([]string{"completion"}, "! cannot run completion without knowing what to do: give one of bash, fish, powershell, zsh: see nvme-discoverctl completion --help\nstatus 2\n")
-	d.expect([]string{"completion", "csh"}, "! unknown command \"csh\" for \"nvme-discoverctl completion\": see nvme-discoverctl completion --help\nstatus 2\n")
+	d.expect([]string{"completion", "csh"}, "! unknown command \"csh\" for \"nvme-discoverctl completion\" (did you mean zsh?): see nvme-discoverctl completion --help\nstatus 2\n")
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpTopics(t *testing.T) {
 	d := newDesk(t)
-	for _, topic := range [][]string{{"foo"}, {"config", "chekc"}, {"version", "x"}} {
+	for _, topic := range [][]string{{"foo"}, {"config", "lunch"}, {"version", "x"}} {
 		d.expect(append([]string{"help"}, topic...), "! cannot help with "+strings.Join(topic, " ")+": there is no such command: see nvme-discoverctl help --help\nstatus 2\n")
 	}
 	status, asked, _ := run(nil, d.root, "help", "config", "check")

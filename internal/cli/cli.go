@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,12 +58,17 @@ type connector interface {
 type app struct {
 	Env
 	root      paths.Root
+	out       *output // what Stdout leads through
 	connector func() connector
-	program   func(ctx context.Context, argv ...string) error // runs another program on Stdin, Stdout and Stderr
-	lines     *bufio.Reader                                   // of Stdin, once somebody was asked
+	program   func(ctx context.Context, argv ...string) error           // runs another program on Stdin, Stdout and Stderr
+	capture   func(ctx context.Context, argv ...string) ([]byte, error) // runs another program and returns what it prints
+	lines     *bufio.Reader                                             // of Stdin, once somebody was asked
 	now       func() time.Time
 	listeners func() ([]rdma.Listener, error) // on RDMA devices
 }
+
+// captureTime is how long systemd or the journal may take to answer.
+const captureTime = 10 * time.Second
 
 // Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
 // is on env.Stderr in one line for each thing.
@@ -75,15 +79,25 @@ func Run(ctx context.Context, env Env) int {
 	}
 	a.program = func(ctx context.Context, argv ...string) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.Stdin, a.Stdout, a.Stderr
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = env.Stdin, env.Stdout, env.Stderr // not through pipes: it may be an editor
 		return cmd.Run()
+	}
+	a.capture = func(ctx context.Context, argv ...string) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, captureTime)
+		defer cancel()
+		return exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
 	}
 	return a.run(ctx)
 }
 
 func (a *app) run(ctx context.Context) int {
+	a.out = &output{to: a.Stdout}
+	a.Stdout = a.out
 	root := a.rootCommand()
 	cmd, err := root.ExecuteContextC(ctx)
+	if a.out.err != nil && (err == nil && !unattended(cmd) || errors.Is(err, a.out.err)) {
+		err = failed(a.out.err)
+	}
 	var failure *failure
 	switch {
 	case err == nil:
@@ -92,15 +106,23 @@ func (a *app) run(ctx context.Context) int {
 		fmt.Fprintln(a.Stderr, failure.err)
 		return Failed
 	default:
-		fmt.Fprintf(a.Stderr, "%v: see %s --help\n", err, cmd.CommandPath())
+		fmt.Fprintf(a.Stderr, "%v: see %s --help\n", suggest(cmd, err), cmd.CommandPath())
 		return Usage
 	}
+}
+
+// unattended tells whether a unit or a udev rule runs a command: then what it did counts, and not whether the journal could take
+// the line about it.
+func unattended(cmd *cobra.Command) bool {
+	unit := cmd.Flags().Lookup("unit")
+	return cmd.Hidden || unit != nil && unit.Value.String() != ""
 }
 
 // failure is an error of the work, as opposed to one of the command line.
 type failure struct{ err error }
 
 func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
 
 // failed marks err, if it is one, as a failure.
 func failed(err error) error {
@@ -110,15 +132,14 @@ func failed(err error) error {
 	return &failure{err}
 }
 
-// takes has a command refuse other numbers of arguments than from least to most, and say how it is used.
+// takes requires between least and most arguments; a negative most is no limit.
 func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
 		switch {
 		case len(args) < least:
-			return fmt.Errorf("cannot %s: arguments are missing in %s", cmd.Name(), usage)
-		case len(args) > most:
-			return fmt.Errorf("cannot %s: %q is one argument too many for %s", cmd.Name(), args[most], usage)
+			return fmt.Errorf("cannot %s: arguments are missing in %s", cmd.Name(), usage(cmd))
+		case most >= 0 && len(args) > most:
+			return fmt.Errorf("cannot %s: %q is one argument too many for %s", cmd.Name(), args[most], usage(cmd))
 		}
 		return nil
 	}
@@ -130,18 +151,21 @@ func (a *app) rootCommand() *cobra.Command {
 		Short:         "Control the NVMe over Fabrics connections of this host",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// A suggestion takes three lines, and an error is one.
+		Version:       a.Version,
+		// cobra's own takes three lines, and an error is one.
 		DisableSuggestions: true,
 	}
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetArgs(a.Args)
 	cmd.SetOut(a.Stdout)
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
 	_ = cmd.PersistentFlags().MarkHidden("root") // the flag is there
-	cmd.AddCommand(a.statusCommand(), a.listCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand())
+	cmd.AddCommand(a.statusCommand(), a.explainCommand(), a.listCommand(), a.waitCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand())
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.versionCommand())
-	refuseStrangers(cmd)
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.versionCommand())
+	a.addHelp(cmd)
+	a.addCompletions(cmd)
 	return cmd
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -124,6 +125,8 @@ func TestMessages(t *testing.T) {
 		{"version", line("version"), nil, Done, "nvme-discoverctl 1.2.3\n", ""},
 		{"connect", line("connect", tcp), nil, Done, "connected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)\n", ""},
 		{"connect fails", line("connect", tcp), errors.New("cannot connect: no"), Failed, "", "cannot connect: no\n"},
+		{"connect by what is not an NQN", line("connect", "-t", "loop", "-n", "vol1"), nil, Done, "connected nvme3: (loop, vol1)\n", "warning: nqn \"vol1\" is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse\n"},
+		{"connect by a unit", line("connect", "-t", "loop", "-n", "vol1", "--unit="+unit), nil, Done, "connected nvme3: (loop, vol1)\n", ""},
 		{"no transport", line("connect", "--traddr=192.0.2.1", "--nqn=x"), nil, Usage, "", "cannot connect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl connect --help\n"},
 		{"no NQN", line("connect", tcp[:2]), nil, Usage, "", "cannot connect an I/O controller without the nqn of its subsystem: see nvme-discoverctl connect --help\n"},
 		{"host name", line("connect", tcp, "--traddr=array1"), nil, Usage, "", "cannot use traddr \"array1\": transport tcp needs an IP address: see nvme-discoverctl connect --help\n"},
@@ -132,14 +135,21 @@ func TestMessages(t *testing.T) {
 		{"bad switch", line("connect", tcp, "--tls=maybe"), nil, Usage, "", "cannot set tls to \"maybe\": it must be true or false: see nvme-discoverctl connect --help\n"},
 		{"unknown option", line("connect", tcp, "--foo"), nil, Usage, "", "unknown flag: --foo: see nvme-discoverctl connect --help\n"},
 		{"superfluous argument", line("connect", tcp, "foo"), nil, Usage, "", "cannot connect: \"foo\" is one argument too many for nvme-discoverctl connect --transport=… --traddr=… --nqn=… [option]…: see nvme-discoverctl connect --help\n"},
-		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\": see nvme-discoverctl --help\n"},
+		{"unknown command", line("conect"), nil, Usage, "", "unknown command \"conect\" for \"nvme-discoverctl\" (did you mean connect?): see nvme-discoverctl --help\n"},
 
-		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give --device, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect what", line("disconnect"), nil, Usage, "", "cannot disconnect without knowing what: give a controller such as nvme3, --nqn, or the options of connect: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by everything", line("disconnect", tcp, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --device and other options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},
-		{"disconnect by unit and device", line("disconnect", "--unit="+unit, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --unit and --device at once: give one of them: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by unit and device", line("disconnect", "--unit="+unit, "-d", "nvme3"), nil, Usage, "", "cannot disconnect by --unit and what else is given at once: give one of them: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect of a bad device", line("disconnect", "-d", "../nvme0"), nil, Usage, "", "cannot use device name \"../nvme0\": it must be nvme and a number, such as nvme3: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect of a namespace", line("disconnect", "nvme2n1"), nil, Usage, "", "cannot disconnect nvme2n1: it is a namespace: give one of the controllers that nvme-discoverctl list shows for its subsystem: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect of who knows what", line("disconnect", "array1"), nil, Usage, "", "cannot disconnect array1: give a controller such as nvme3, an NQN, a TID such as \"transport=tcp;traddr=192.0.2.1;nqn=…\" or a unit of nvme-discoverd: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by argument and option", line("disconnect", "nvme3", "-d", "nvme3"), nil, Usage, "", "cannot disconnect nvme3 and by options at once: give one or the others: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by address alone", line("disconnect", "-a", "192.0.2.1"), nil, Usage, "", "cannot disconnect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by a bad part", line("disconnect", "-n", nqn, "-a", "array1"), nil, Usage, "", "cannot use traddr \"array1\": give an IP address, or nn-0x…:pn-0x… for fc: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by a bad port", line("disconnect", "-n", nqn, "-s", "x"), nil, Usage, "", "cannot disconnect by these options: trsvcid \"x\" must be a number from 1 to 65535: see nvme-discoverctl disconnect --help\n"},
+		{"bad host ID", line("connect", tcp, "-I", "xyz"), nil, Usage, "", "cannot use hostid \"xyz\": it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6: see nvme-discoverctl connect --help\n"},
 		{"disconnect by unit", line("disconnect", "--unit="+unit, tcp), nil, Done, "nothing disconnected: nvme3 is gone\n", ""},
-		{"disconnect by unit without what it connected", line("disconnect", "--unit="+unit), nil, Usage, "", "cannot connect without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
+		{"disconnect by unit without what it connected", line("disconnect", "--unit="+unit), nil, Usage, "", "cannot disconnect what a unit has connected without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl disconnect --help\n"},
 		{"disconnect by unit fails", line("disconnect", "--unit="+unit, tcp), errors.New("cannot disconnect nvme3: no"), Failed, "", "cannot disconnect nvme3: no\n"},
 		{"disconnect fails", line("disconnect", "-d", "nvme9"), errors.New("cannot disconnect nvme9: no"), Failed, "", "cannot disconnect nvme9: no\n"},
 
@@ -166,9 +176,10 @@ func TestMessages(t *testing.T) {
 }
 
 func TestConnectRequest(t *testing.T) {
+	const hostID, other = "11111111-2222-4333-8444-555555555555", "22222222-2222-4333-8444-555555555555"
 	root := paths.Root(t.TempDir())
 	write(t, root.HostNQN(), "nqn.2014-08.org.nvmexpress:uuid:1\n")
-	write(t, root.HostID(), "1\n")
+	write(t, root.HostID(), hostID+"\n")
 	for _, test := range []struct {
 		name string
 		args []string
@@ -179,16 +190,39 @@ func TestConnectRequest(t *testing.T) {
 			args: []string{"connect", "-t", "tcp", "-a", "2001:DB8::1", "-n", nqn},
 			want: connect.Request{Wish: wish.Wish{TID: tid.TID{
 				Transport: "tcp", Traddr: "2001:db8::1", Trsvcid: "4420", NQN: nqn,
-				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: "1",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID,
 			}}},
 		},
 		{
 			name: "discovery controller of another identity",
-			args: []string{"connect", "-t", "tcp", "-a", "192.0.2.1", "--discovery", "-q", "nqn.2014-08.org.nvmexpress:uuid:2", "-I", "2"},
+			args: []string{"connect", "-t", "tcp", "-a", "192.0.2.1", "--discovery", "-q", "nqn.2014-08.org.nvmexpress:uuid:2", "-I", "22222222-2222-4333-8444-555555555555"},
 			want: connect.Request{Wish: wish.Wish{Kind: tid.Discovery, TID: tid.TID{
 				Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "8009", NQN: tid.DiscoveryNQN,
-				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:2", HostID: "2",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:2", HostID: "22222222-2222-4333-8444-555555555555",
 			}}},
+		},
+		{
+			name: "short options of nvme connect",
+			args: []string{
+				"connect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn, "-w", "192.0.2.9", "-f", "eth0", "-q", "nqn.2014-08.org.nvmexpress:uuid:" + other,
+				"-l", "10min", "-k", "15", "-c", "2", "-F", "-1", "-i", "4", "-W", "2", "-P", "3", "-Q", "64", "-T", "8", "-g", "-G", "-D",
+			},
+			want: connect.Request{Wish: wish.Wish{TID: tid.TID{
+				Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: nqn, HostTraddr: "192.0.2.9", HostIface: "eth0",
+				HostNQN: "nqn.2014-08.org.nvmexpress:uuid:" + other, HostID: other,
+			}, Params: params(t, map[param.Param]string{
+				param.CtrlLossTMO: "600", param.KeepAliveTMO: "15", param.ReconnectDelay: "2", param.FastIOFailTMO: "-1",
+				param.NrIOQueues: "4", param.NrWriteQueues: "2", param.NrPollQueues: "3", param.QueueSize: "64", param.TOS: "8",
+				param.HdrDigest: "true", param.DataDigest: "true", param.DuplicateConnect: "true",
+			})}},
+		},
+		{
+			name: "a long option of nvme connect with underscores",
+			args: []string{"connect", "--transport=loop", "--nqn=" + nqn, "--fast_io_fail_tmo=5"},
+			want: connect.Request{Wish: wish.Wish{
+				TID:    tid.TID{Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID},
+				Params: params(t, map[param.Param]string{param.FastIOFailTMO: "5"}),
+			}},
 		},
 		{
 			name: "of a unit",
@@ -198,7 +232,7 @@ func TestConnectRequest(t *testing.T) {
 			},
 			want: connect.Request{
 				Wish: wish.Wish{Owner: wish.OwnerNBFT, TID: tid.TID{
-					Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: "1",
+					Transport: "loop", NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:1", HostID: hostID,
 				}},
 				Idempotent: true, Unit: unit, DevidFile: "/run/nvme/discoverd/units/x.devid",
 			},
@@ -216,13 +250,25 @@ func TestConnectRequest(t *testing.T) {
 	}
 }
 
+// params makes a set of parameters.
+func params(t *testing.T, values map[param.Param]string) (set param.Set) {
+	t.Helper()
+	for p, value := range values {
+		var err error
+		if set, err = set.With(p, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return set
+}
+
 func TestUnreadableIdentity(t *testing.T) {
 	root := paths.Root(t.TempDir())
 	if err := os.MkdirAll(root.HostNQN(), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	status, _, stderr := run(&fakeConnector{}, root, "connect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn)
-	want := "cannot read the identity of this host: read " + root.HostNQN() + ": is a directory\n"
+	want := "cannot read host identity " + root.HostNQN() + ": is a directory\n"
 	if status != Failed || stderr != want {
 		t.Errorf("status %d, %q, want %d, %q", status, stderr, Failed, want)
 	}
@@ -241,7 +287,10 @@ func TestDisconnectSelection(t *testing.T) {
 		controller("nvme2", "192.0.2.2", nqn, "nqn.2014-08.org.nvmexpress:uuid:1"),
 		controller("nvme3", "192.0.2.1", nqn+"2", "nqn.2014-08.org.nvmexpress:uuid:1"),
 		controller("nvme4", "192.0.2.1", nqn, "nqn.2014-08.org.nvmexpress:uuid:2"),
+		controller("nvme5", "192.0.2.5", "vol1", "nqn.2014-08.org.nvmexpress:uuid:1"),
 	}
+	write(t, root.Join("run/nvme/discoverd/units", strings.TrimSuffix(unit, ".service")+".devid"), "nvme3\n")
+	write(t, root.Join("run/nvme/discoverd/controllers/nvme3/unit"), unit+"\n")
 	for _, test := range []struct {
 		args    []string
 		what    string
@@ -250,6 +299,19 @@ func TestDisconnectSelection(t *testing.T) {
 		{[]string{"--device=nvme2"}, "nvme2", []string{"nvme2"}},
 		{[]string{"--nqn=" + nqn}, nqn, []string{"nvme1", "nvme2", "nvme4"}},
 		{[]string{"-t", "tcp", "-a", "192.0.2.1", "-n", nqn}, "(tcp, 192.0.2.1, 4420, " + nqn + ")", []string{"nvme1"}},
+		{[]string{"-d", "/dev/nvme2"}, "nvme2", []string{"nvme2"}},
+		{[]string{"-d", "nvme4,nvme2"}, "nvme2", []string{"nvme4", "nvme2"}},
+		{[]string{"-n", nqn, "-a", "::ffff:192.0.2.1"}, "(::ffff:192.0.2.1, " + nqn + ")", []string{"nvme1", "nvme4"}},
+		{[]string{"-n", nqn, "-t", "tcp"}, "(tcp, " + nqn + ")", []string{"nvme1", "nvme2", "nvme4"}},
+		{[]string{"-n", nqn, "-q", "nqn.2014-08.org.nvmexpress:uuid:2"}, "(" + nqn + ")", []string{"nvme4"}},
+		{[]string{"nvme2"}, "nvme2", []string{"nvme2"}},
+		{[]string{"/dev/nvme2", "nvme3"}, "nvme3", []string{"nvme2", "nvme3"}},
+		{[]string{nqn}, nqn, []string{"nvme1", "nvme2", "nvme4"}},
+		{[]string{"vol1"}, "vol1", []string{"nvme5"}},
+		{[]string{"transport=tcp;traddr=192.0.2.1;nqn=" + nqn}, "(tcp, 192.0.2.1, 4420, " + nqn + ")", []string{"nvme1"}},
+		{[]string{"nqn=" + nqn + ";traddr=192.0.2.2"}, "(192.0.2.2, " + nqn + ")", []string{"nvme2"}},
+		{[]string{unit}, "nvme3", []string{"nvme3"}},
+		{[]string{strings.TrimSuffix(unit, ".service")}, "nvme3", []string{"nvme3"}},
 	} {
 		fake := &fakeConnector{controllers: controllers}
 		status, stdout, stderr := run(fake, root, append([]string{"disconnect"}, test.args...)...)
@@ -264,6 +326,20 @@ func TestDisconnectSelection(t *testing.T) {
 		}
 		if want := "disconnected " + strings.Join(test.matched, "\ndisconnected ") + "\n"; stdout != want {
 			t.Errorf("%v: stdout %q, want %q", test.args, stdout, want)
+		}
+	}
+}
+
+// TestDisconnectAnyIdentity: where no file says who this host is, a connection is the one meant whoever this host was for it.
+func TestDisconnectAnyIdentity(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	write(t, root.MachineID(), "0123456789abcdef0123456789abcdef\n")
+	c := tcp("nvme1", "192.0.2.1", nqn)
+	for hostnqn, want := range map[string][]string{"": {"nvme1"}, c.HostNQN: {"nvme1"}, "nqn.2014-08.org.nvmexpress:uuid:2": nil} {
+		fake := &fakeConnector{controllers: []sysfs.Controller{c}}
+		run(fake, root, "disconnect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn, "-q", hostnqn)
+		if diff := cmp.Diff(want, fake.matched); diff != "" {
+			t.Errorf("as %q (-want +got):\n%s", hostnqn, diff)
 		}
 	}
 }

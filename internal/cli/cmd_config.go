@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,8 @@ check.`,
 				encoder.SetEscapeHTML(false)
 				return failed(errors.Join(encoder.Encode(view), err))
 			}
-			return failed(errors.Join(a.printConfig(view), err))
+			a.printConfig(view)
+			return failed(err)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "main configuration `FILE` instead of the installed one")
@@ -126,61 +126,64 @@ func valueViews(values []config.Value) []valueView {
 }
 
 // printConfig prints the view for people.
-func (a *app) printConfig(view configView) error {
-	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	table := func(indent, title string, values []valueView) {
+func (a *app) printConfig(view configView) {
+	list := func(indent, title string, values []valueView) {
 		if len(values) == 0 {
 			return
 		}
-		fmt.Fprintf(w, "%s%s\n", indent, title)
+		a.printFolded(indent, title, plain)
+		t := table{indent: indent + "  "}
 		for _, v := range values {
 			value := v.Value
 			if value == "" {
 				value = `""`
 			}
-			fmt.Fprintf(w, "%s  %s\t%s\t%s\n", indent, v.Key, value, v.From)
+			t.rows = append(t.rows, []string{v.Key, value, v.From})
 		}
+		a.printTable(t)
 	}
 	if len(view.Files) == 0 {
-		fmt.Fprintln(w, "No configuration file is there.")
+		fmt.Fprintln(a.Stdout, "No configuration file is there.")
 	} else {
-		fmt.Fprintf(w, "Files\n  %s\n", strings.Join(view.Files, "\n  "))
+		fmt.Fprintf(a.Stdout, "Files\n  %s\n", strings.Join(view.Files, "\n  "))
 	}
-	fmt.Fprintln(w)
-	table("", "Settings", view.Settings)
-	fmt.Fprintln(w)
-	table("", "Discovery controllers that are found by themselves", view.Discovered.Discovery)
-	table("", "I/O controllers that are found by themselves", view.Discovered.IO)
+	fmt.Fprintln(a.Stdout)
+	list("", "Settings", view.Settings)
+	fmt.Fprintln(a.Stdout)
+	list("", "Discovery controllers that are found by themselves", view.Discovered.Discovery)
+	list("", "I/O controllers that are found by themselves", view.Discovered.IO)
 	for _, c := range view.Connections {
 		name := "I/O controller"
 		if c.Kind == "discovery" {
 			name = "Discovery controller"
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintln(a.Stdout)
 		title := fmt.Sprintf("%s, %s", name, c.From)
 		if c.Unusable != "" {
 			title += ", not connected because of an error"
 		}
-		table("", title, c.Values)
+		list("", title, c.Values)
 		if c.Discovered != nil {
-			table("  ", "Discovery controllers that it names", c.Discovered.Discovery)
-			table("  ", "I/O controllers that it names", c.Discovered.IO)
+			list("  ", "Discovery controllers that it names", c.Discovered.Discovery)
+			list("  ", "I/O controllers that it names", c.Discovered.IO)
 		}
 	}
-	return w.Flush()
 }
 
 func (a *app) configCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var strict bool
+	cmd := &cobra.Command{
 		Use:   "check [FILE]…",
-		Short: "Tell whether the configuration is right, without using it",
-		Long: `Tell whether the configuration is right, without using it: everything that "systemctl reload nvme-discoverd" would read,
+		Short: "Check whether the configuration is valid, without using it",
+		Long: `Check whether the configuration is valid, without using it: everything that "systemctl reload nvme-discoverd" would read,
 or in its place the files that are named.
 
 Of these files one in a directory whose name ends in ".d" is taken for a drop-in, and so are the second and every further
 one that is in no such directory. A file is taken for what its name or that of its directory says, discoverd.conf or
-nvme-fabrics.conf; one with another name for nvme-fabrics.conf if it has the sections of that. Every error and warning is
-on stderr, one a line; the exit status is 1 if there is an error.`,
+nvme-fabrics.conf; one with another name for nvme-fabrics.conf if it has the sections of that.
+
+Every error and warning is on stderr, one a line, the verdict on stdout: it says how many sections, keys and connections
+the service ignores. The exit status is 1 if there is an error, with --strict also if there is a warning.`,
 		RunE: func(_ *cobra.Command, files []string) error {
 			load := func() (config.Config, error) { return config.Load(a.root, "") }
 			if len(files) > 0 {
@@ -191,8 +194,47 @@ on stderr, one a line; the exit status is 1 if there is an error.`,
 			if err != nil {
 				return failed(err)
 			}
-			fmt.Fprintf(a.Stdout, "The configuration is right: %s, %s.\n", plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
+			fmt.Fprintln(a.Stdout, verdict(c))
+			if strict && len(c.Warnings) > 0 {
+				return failed(errors.New("cannot accept the configuration: --strict allows no warnings"))
+			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "fail if there is a warning")
+	return cmd
+}
+
+// verdict says that a configuration without errors is valid, and what of it is ignored all the same.
+func verdict(c config.Config) string {
+	text := "The configuration is valid"
+	var ignored []string
+	total := c.Ignored.Sections + c.Ignored.Keys + c.Ignored.Connections
+	for _, part := range []struct {
+		count     int
+		one, many string
+	}{
+		{c.Ignored.Sections, "section", "sections"},
+		{c.Ignored.Keys, "key", "keys"},
+		{c.Ignored.Connections, "duplicate connection", "duplicate connections"},
+	} {
+		if part.count > 0 {
+			ignored = append(ignored, plural(part.count, part.one, part.many))
+		}
+	}
+	switch {
+	case total == 1:
+		text += ", but " + ignored[0] + " was ignored"
+	case total > 1:
+		text += ", but " + enumerated(ignored) + " were ignored"
+	}
+	return fmt.Sprintf("%s: %s, %s.", text, plural(len(c.Connections), "connection", "connections"), plural(len(c.Warnings), "warning", "warnings"))
+}
+
+// enumerated returns "a", "a and b" or "a, b and c".
+func enumerated(parts []string) string {
+	if last := len(parts) - 1; last > 0 {
+		return strings.Join(parts[:last], ", ") + " and " + parts[last]
+	}
+	return strings.Join(parts, "")
 }

@@ -89,7 +89,7 @@ controller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;hos
 	checkText(t, "stderr", "", errs)
 	checkGolden(t, "config-show-nothing.txt", out)
 
-	write(t, root.DaemonConfig(), "[global]\nnbft = 3\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"loop\", colour = 1 }]\n")
+	write(t, root.DaemonConfig(), "[global]\nnbft = 3\n[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"loop\", colour = 1 }]\n")
 	status, out, errs = runConfig(root, "show")
 	for _, want := range []string{"\n  nbft                           true", "\nI/O controller, /etc/nvme/discoverd.conf:5, not connected because of an error\n", "\nI/O controller, /etc/nvme/nvme-fabrics.conf:5\n"} {
 		if !strings.Contains(out, want) {
@@ -109,20 +109,32 @@ controller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;hos
 func TestConfigCheck(t *testing.T) {
 	root := configTree(t, map[string]string{
 		"etc/nvme/discoverd.conf":         "[global]\nzeroconf = true\n",
-		"etc/nvme/nvme-fabrics.conf":      "[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n",
+		"etc/nvme/nvme-fabrics.conf":      "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=loop\n",
 		"new.conf":                        "[host]\nqueue-sice = 16\n",
 		"bad.conf":                        "[host]\ntos = 256\n[[subsystem]]\n",
 		"odd.conf":                        "[global]\nnbtf = false\n[host]\ntsl = true\ntos = 300\n",
+		"strange.conf":                    "[[discovery-controler]]\ncontroller = []\n[[discovery-controler]]\n[[discovery-controller]]\nport = 8009\ncontroller = [{ transport = \"loop\" }, { transport = \"loop\" }]\n",
+		"vol.conf":                        "[host]\nhostnqn = \"red\"\n[[subsystem]]\nnqn = \"vol1\"\ncontroller = [{ transport = \"loop\" }]\n",
 		"etc/nvme/discoverd.conf.d/a.txt": "[",
 	})
+	const form = "is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse\n"
+	const strange = `warning: /strange.conf:1:1: section discovery-controler is unknown and ignored: did you mean discovery-controller?
+warning: /strange.conf:3:1: section discovery-controler is unknown and ignored: did you mean discovery-controller?
+warning: /strange.conf:5:1: key port in [[discovery-controller]] is unknown and ignored: did you mean trsvcid? It belongs in a controller table, controller = [{ transport = …, traddr = … }]
+warning: /strange.conf:6:39: connection (loop, nqn.2014-08.org.nvmexpress.discovery) is configured already at /strange.conf:6: the first one counts, this one is ignored
+`
 	const unsupported = "warning: /etc/nvme/discoverd.conf:2:1: zeroconf is not supported by this version: no discovery controller is found by mDNS\n"
 	for _, test := range []struct {
 		files          []string
 		status         int
 		stdout, stderr string
 	}{
-		{nil, Done, "The configuration is right: 1 connection, 1 warning.\n", unsupported},
-		{[]string{"new.conf"}, Done, "The configuration is right: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key queue-sice in [host] is unknown and ignored: did you mean queue-size?\n"},
+		{[]string{"strange.conf"}, Done, "The configuration is valid, but 2 sections, 1 key and 1 duplicate connection were ignored: 1 connection, 4 warnings.\n", strange},
+		{[]string{"--strict", "strange.conf"}, Failed, "The configuration is valid, but 2 sections, 1 key and 1 duplicate connection were ignored: 1 connection, 4 warnings.\n", strange + "cannot accept the configuration: --strict allows no warnings\n"},
+		{[]string{"vol.conf"}, Done, "The configuration is valid: 1 connection, 2 warnings.\n", "warning: /vol.conf:2:1: hostnqn \"red\" " + form + "warning: /vol.conf:4:1: nqn \"vol1\" " + strings.TrimSuffix(form, "\n") + "; the connection is tried all the same\n"},
+		{[]string{"--strict", "etc/nvme/nvme-fabrics.conf"}, Done, "The configuration is valid: 1 connection, 0 warnings.\n", ""},
+		{nil, Done, "The configuration is valid: 1 connection, 1 warning.\n", unsupported},
+		{[]string{"new.conf"}, Done, "The configuration is valid, but 1 key was ignored: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key queue-sice in [host] is unknown and ignored: did you mean queue-size?\n"},
 		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `warning: /bad.conf:3:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]
 /bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
 /bad.conf:3:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
@@ -135,7 +147,10 @@ func TestConfigCheck(t *testing.T) {
 	} {
 		args := []string{"check"}
 		for _, f := range test.files {
-			args = append(args, root.Join(f))
+			if !strings.HasPrefix(f, "--") {
+				f = root.Join(f)
+			}
+			args = append(args, f)
 		}
 		status, out, errs := runConfig(root, args...)
 		if status != test.status {
@@ -148,7 +163,7 @@ func TestConfigCheck(t *testing.T) {
 
 func TestConfigImport(t *testing.T) {
 	root := configTree(t, map[string]string{
-		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -r file\n-t tcp -a 192.0.2.11 -q nqn.red\n",
+		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.10 -r file\n-t tcp -a 192.0.2.11 -q nqn.2024-01.red\n",
 		"etc/stas/stafd.conf":     "[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller = transport=tcp;traddr=192.0.2.12\n",
 	})
 	const lost = "/etc/nvme/discovery.conf:1: raw is not imported: nothing in discoverd.conf is like it\n"
@@ -165,7 +180,7 @@ controller = [
 	const red = `# Imported by "nvme-discoverctl config import" from /etc/nvme/discovery.conf.
 
 [host]
-hostnqn = "nqn.red"
+hostnqn = "nqn.2024-01.red"
 
 [[discovery-controller]]
 controller = [
@@ -196,7 +211,7 @@ controller = [
 	checkText(t, "written", text, content(root.Join(dir, "imported-discovery.conf")))
 	checkText(t, "written", red, content(root.Join(dir, "imported-discovery-2.conf")))
 	status, out, _ := runConfig(root, "check")
-	checkText(t, "check", "The configuration is right: 2 connections, 0 warnings.\n", out)
+	checkText(t, "check", "The configuration is valid: 2 connections, 0 warnings.\n", out)
 	if status != Done {
 		t.Error("what was written does not load")
 	}
@@ -205,14 +220,14 @@ controller = [
 		t.Error("half of an import was written")
 	}
 
-	write(t, root.Join(dir, "own.conf"), "[host]\nhostnqn = \"nqn.red\"\n")
+	write(t, root.Join(dir, "own.conf"), "[host]\nhostnqn = \"nqn.2024-01.red\"\n")
 	for _, name := range []string{"imported-discovery.conf", "imported-discovery-2.conf"} {
 		if err := os.Remove(root.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	step(Failed, "", lost+`cannot import: the configuration would not be right, nothing is written:
-`+dir+`imported-discovery-2.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at `+dir+`own.conf:2 already; put what it connects into that file
+`+dir+`imported-discovery-2.conf:4:1: cannot use hostnqn "nqn.2024-01.red" in two files: it is at `+dir+`own.conf:2 already; put what it connects into that file
 `, "--from=discovery.conf")
 
 	write(t, root.NVMeJSONConfig(), "hello")
@@ -284,7 +299,7 @@ Apply it with: systemctl start nvme-discoverd
 		t.Errorf("the drop-in with a secret: mode %v, %v", info.Mode(), err)
 	}
 	status, out, errs := runConfig(root, "check")
-	checkText(t, "check", "The configuration is right: 2 connections, 0 warnings.\n", out+errs)
+	checkText(t, "check", "The configuration is valid: 2 connections, 0 warnings.\n", out+errs)
 	if status != Done {
 		t.Error("what was written does not load")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -18,16 +19,29 @@ func (a *app) connectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connect --transport=… --traddr=… --nqn=… [option]…",
 		Short: "Connect one controller",
-		Long: `Connect one controller and wait until it is there.
+		Long: `Connect one controller and wait until it is there. The options, short ones too,
+are those of nvme connect. Spans of time may have units, as in
+--ctrl-loss-tmo=10min.
 
 The exclusion lists and the ownership registry are obeyed. The units of
 nvme-discoverd run this command: what "systemctl status" shows of a unit can be
 run by hand.`,
-		Args: takes(0, 0),
+		Args:              takes(0, 0),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, k := range secret.Keys() {
+				if cmd.Flags().Changed(k.String()) {
+					return fmt.Errorf("cannot take a secret from the command line, which everybody can read: put it into a file of mode 0600 and give --%v-file", k)
+				}
+			}
 			w, err := flags.wish(a)
 			if err != nil {
 				return err
+			}
+			if req.Unit == "" { // in the journal of a unit it would come again with each attempt
+				if err := tid.CheckForm(w.TID.NQN); err != nil {
+					a.warn([]string{"nqn " + err.Error()})
+				}
 			}
 			w.Owner = wish.Owner(owner)
 			req.Wish = w
@@ -50,8 +64,23 @@ run by hand.`,
 	cmd.Flags().StringVar(&req.SecretsFile, "secrets-file", "", "the unit's file of secrets")
 	for _, k := range secret.Keys() {
 		files[k] = cmd.Flags().String(k.String()+"-file", "", secretHelp(k))
+		// The options of nvme connect for the secrets themselves are there to be refused in words that help.
+		cmd.Flags().StringP(k.String(), secretLetter(k), "", "")
+		_ = cmd.Flags().MarkHidden(k.String()) // the flag is there
 	}
+	a.completeTIDFlags(cmd)
 	return cmd
+}
+
+// secretLetter is the short option of nvme connect for a secret.
+func secretLetter(k secret.Key) string {
+	switch k {
+	case secret.DHChap:
+		return "S"
+	case secret.DHChapCtrl:
+		return "C"
+	}
+	return ""
 }
 
 // secretHelp is the help of the option that names the file of a secret. There is none for the secret itself: everybody can

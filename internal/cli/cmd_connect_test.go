@@ -34,7 +34,7 @@ func drawWish(t *rapid.T) wish.Wish {
 		HostIface:  draw("host-iface", "", "eth0", "-d"),
 	}
 	if rapid.Bool().Draw(t, "identity") {
-		w.TID.HostNQN, w.TID.HostID = name("hostnqn"), word.Draw(t, "hostid")
+		w.TID.HostNQN, w.TID.HostID = name("hostnqn"), rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).Draw(t, "hostid")
 	}
 	if w.TID.Transport == tid.FC {
 		w.TID.Traddr = "nn-0x20000000C9A1B2C3,pn-0x10000000C9A1B2C3"
@@ -86,7 +86,7 @@ func TestSameValues(t *testing.T) {
 			var f wishFlags
 			flags := pflag.NewFlagSet("connect", pflag.ContinueOnError)
 			f.add(flags)
-			if err := flags.Parse([]string{"--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.a", "--" + p.String() + "=" + value}); err != nil {
+			if err := flags.Parse([]string{"--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.2024-01.a", "--" + p.String() + "=" + value}); err != nil {
 				t.Fatal(err)
 			}
 			w, refused := f.wish(&app{root: root})
@@ -123,7 +123,7 @@ func TestConnectSecrets(t *testing.T) {
 	if err := os.Chmod(good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	connect := []string{"connect", "--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.a"}
+	connect := []string{"connect", "--transport=tcp", "--traddr=192.0.2.1", "--nqn=nqn.2024-01.a"}
 	for _, test := range []struct {
 		option, given, stderr string
 		status                int
@@ -132,7 +132,8 @@ func TestConnectSecrets(t *testing.T) {
 		{"--dhchap-ctrl-secret-file=" + good, "dhchap-ctrl-secret from " + good, "", Done},
 		{"--tls-key-file=" + good, "", "cannot use " + good + " as tls-key: it does not begin with NVMeTLSkey-1:\n", Failed},
 		{"--dhchap-secret-file=" + open, "", "cannot use " + open + " as dhchap-secret: its mode 0644 lets others than its owner at the secret: chmod 600 it\n", Failed},
-		{"--dhchap-secret=hunter2", "", "unknown flag: --dhchap-secret: see nvme-discoverctl connect --help\n", Usage},
+		{"-ChunterTwo", "", "cannot take a secret from the command line, which everybody can read: put it into a file of mode 0600 and give --dhchap-ctrl-secret-file: see nvme-discoverctl connect --help\n", Usage},
+		{"--dhchap-secret=hunter2", "", "cannot take a secret from the command line, which everybody can read: put it into a file of mode 0600 and give --dhchap-secret-file: see nvme-discoverctl connect --help\n", Usage},
 	} {
 		fake := &fakeConnector{}
 		status, _, stderr := run(fake, root, append(connect, test.option)...)

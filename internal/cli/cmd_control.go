@@ -17,6 +17,14 @@ type control struct {
 	done             string // for so many: "%s stopped"
 }
 
+// complete completes the argument.
+func (c control) complete(a *app) cobra.CompletionFunc {
+	if c.method == "Rescan" {
+		return a.completeDC
+	}
+	return a.completeTarget
+}
+
 const controlJSON = `
 
 --json prints {"count": n}, for how many controllers it was done.`
@@ -28,16 +36,16 @@ func (a *app) startCommand() *cobra.Command {
 		long: `Connect what was stopped, by "stop" or by systemctl, is polled, or waits for its
 next attempt, and keep it connected. TARGET is a unit, nvmeN, an NQN (all paths to
 the subsystem) or a transport ID. The command does not wait for the connection:
-see "watch".` + controlJSON,
+"wait" does.` + controlJSON,
 	})
 }
 
 func (a *app) stopCommand() *cobra.Command {
 	return a.controlCommand(control{
-		use: "stop TARGET", short: "Disconnect, and stay so", method: "Stop", args: takes(1, 1),
+		use: "stop TARGET", short: "Disconnect and keep disconnected", method: "Stop", args: takes(1, 1),
 		done: "%s stopped",
-		long: `Disconnect, and stay so until "start", a reload or a reboot, as systemctl stop of
-the unit does. TARGET is a unit, nvmeN, an NQN (all paths to the subsystem) or a
+		long: `Disconnect and keep disconnected until "start", a reload or a reboot, as systemctl
+stop of the unit does. TARGET is a unit, nvmeN, an NQN (all paths to the subsystem) or a
 transport ID. To keep something away for good, use an exclusion. A controller whose
 host name has no address yet cannot be stopped: take it out of the configuration,
 or exclude its NQN.` + controlJSON,
@@ -47,7 +55,7 @@ or exclude its NQN.` + controlJSON,
 func (a *app) retryCommand() *cobra.Command {
 	return a.controlCommand(control{
 		use: "retry [TARGET]", short: "Try now what waits for its next attempt", method: "Retry", args: takes(0, 1),
-		done: "%s tried now",
+		done: "retrying %s",
 		long: `Try now what waits for its next attempt: TARGET, a unit, nvmeN, an NQN or a
 transport ID, or everything. It is never needed; it saves the wait.` + controlJSON,
 	})
@@ -68,7 +76,7 @@ not tell that its log page changed.` + controlJSON,
 func (a *app) controlCommand(c control) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: c.use, Short: c.short, Long: c.long, Args: c.args, ValidArgsFunction: a.completeTarget,
+		Use: c.use, Short: c.short, Long: c.long, Args: c.args, ValidArgsFunction: c.complete(a),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := strings.Join(args, "")
 			if len(args) == 1 && target == "" {

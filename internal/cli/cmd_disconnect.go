@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -21,18 +24,27 @@ func (a *app) disconnectCommand() *cobra.Command {
 	var unit, device string
 	var exclude, force, yes bool
 	cmd := &cobra.Command{
-		Use:   "disconnect --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
+		Use:   "disconnect TARGET… | --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
 		Short: "Disconnect controllers",
-		Long: `Disconnect controllers and wait until they are gone: the one called --device, all
-of the subsystem --nqn, or those that connect with the same options would make.
+		Long: `Disconnect controllers and wait until they are gone. A TARGET is the name of a
+controller (nvme3 or /dev/nvme3), the NQN of a subsystem, of which all
+controllers are meant, a TID "key=value;key=value…" or a unit of nvme-discoverd.
+The options mean the same as with nvme disconnect: the controller called
+--device, all of the subsystem --nqn, or those of them that the other options
+fit. With --transport and an address the options name the one connection that
+connect with the same options would make.
+
 Controllers that another program owns, and local ones, are never disconnected.
 One in use, with a mounted file system for example, is with a warning; one with
 what the running system needs on it, the root file system, /usr or swap, only with
 --force, which asks for a typed yes first.
 
+The service connects again what it wants: stop TARGET keeps it from that until it
+is started again, --exclude for good.
+
 With --exclude, what is disconnected is put into the exclusion list "user" first,
-so that nothing connects it again: for --device by its addresses and NQN, else by
-the options given. It is excluded also if nothing of it is connected now; but
+so that nothing connects it again: a controller by its addresses and NQN, else
+what was given. It is excluded also if nothing of it is connected now; but
 nothing is excluded or disconnected if the running system needs any of it. A
 controller of the boot firmware asks first; without a terminal to ask on it needs
 --yes.
@@ -40,11 +52,11 @@ controller of the boot firmware asks first; without a terminal to ask on it need
 With --unit, disconnect what that unit has connected, provided that it still is
 what the other options say, that the running system does not need it, and that it
 is not in use while the system shuts down; else say why not, and succeed.`,
-		Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		ValidArgsFunction: a.completeControllers,
+		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
-			case unit != "" && device != "":
-				return errors.New("cannot disconnect by --unit and --device at once: give one of them")
+			case unit != "" && (device != "" || len(args) > 0):
+				return errors.New("cannot disconnect by --unit and what else is given at once: give one of them")
 			case unit != "" && force:
 				return errors.New("cannot force what a unit does: give --device or the options of connect with --force")
 			case unit != "" && exclude:
@@ -52,7 +64,7 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 			case unit != "":
 				t, err := flags.read()
 				if err != nil {
-					return err
+					return without("disconnect what a unit has connected", err)
 				}
 				outcome, err := a.connector().DisconnectUnit(unit, t)
 				if err != nil {
@@ -61,43 +73,63 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 				fmt.Fprintln(a.Stdout, outcome)
 				return nil
 			}
-			given := flags.tid
-			what, match, err := a.selection(&flags, device)
+			selections, err := a.selections(&flags, device, args)
 			if err != nil {
 				return err
 			}
-			ours := func(o connect.Owned) bool { return match(o.Controller) && !o.Foreign() }
-			if force {
-				if err := a.confirmNeeded(yes, ours); err != nil {
-					return failed(err)
-				}
-			}
-			if exclude {
-				entries, err := a.entriesFor(flags.asGiven(given), match)
-				if err == nil && !force {
-					err = a.checkExcludable(entries, ours)
-				}
-				if err == nil && len(entries) > 0 { // none: not connected or another program's, the disconnect says which
-					err = a.exclude(yes, exclusion.User, entries...)
-				}
-				if err != nil {
-					return failed(err)
-				}
-			}
-			outcomes, err := a.connector().Disconnect(what, match, force)
-			for _, outcome := range outcomes {
-				fmt.Fprintln(a.Stdout, outcome)
-			}
-			return failed(err)
+			return failed(a.disconnect(selections, exclude, force, yes))
 		},
 	}
 	flags.add(cmd.Flags())
-	cmd.Flags().StringVarP(&device, "device", "d", "", "name of the controller, nvmeN")
+	cmd.Flags().StringVarP(&device, "device", "d", "", "name of the controller, nvmeN, or several with commas between")
 	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has connected the controller")
-	cmd.Flags().BoolVar(&exclude, "exclude", false, "exclude it from being connected again")
+	cmd.Flags().BoolVarP(&exclude, "exclude", "x", false, "exclude it from being connected again")
 	cmd.Flags().BoolVar(&force, "force", false, "disconnect also what the running system needs")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	a.completeTIDFlags(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("device", a.completeControllers) // the flag is there
 	return cmd
+}
+
+// disconnect disconnects what is selected, having excluded all of it first.
+func (a *app) disconnect(selections []selection, exclude, force, yes bool) error {
+	ours := func(o connect.Owned) bool {
+		return !o.Foreign() && slices.ContainsFunc(selections, func(s selection) bool { return s.match(o.Controller) })
+	}
+	if force {
+		if err := a.confirmNeeded(yes, ours); err != nil {
+			return err
+		}
+	}
+	if exclude {
+		var entries []string
+		for _, s := range selections {
+			more, err := a.entriesFor(s.given, s.match)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, more...)
+		}
+		if !force {
+			if err := a.checkExcludable(entries, ours); err != nil {
+				return err
+			}
+		}
+		if len(entries) > 0 { // none: not connected or another program's, the disconnect says which
+			if err := a.exclude(yes, exclusion.User, entries...); err != nil {
+				return err
+			}
+		}
+	}
+	var errs []error
+	for _, s := range selections {
+		outcomes, err := a.connector().Disconnect(s.what, s.match, force)
+		for _, outcome := range outcomes {
+			fmt.Fprintln(a.Stdout, outcome)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // checkExcludable returns an error for each controller that the running system needs and that the entries match: an exclusion of what
@@ -152,30 +184,130 @@ func (a *app) confirmNeeded(yes bool, match func(connect.Owned) bool) error {
 	return a.confirmTyped(yes, "disconnect "+counted(len(names)), because)
 }
 
-// selection returns the controllers that a person means, and what to call them.
-func (a *app) selection(flags *tidFlags, device string) (what string, match func(sysfs.Controller) bool, err error) {
+// selection is a group of controllers that a person means.
+type selection struct {
+	what  string  // to call it
+	given tid.TID // what was given of its connections, normalised; zero for a controller by its name
+	match func(sysfs.Controller) bool
+}
+
+// selections returns what a person means by a device, the options of a connection or arguments, which go together with neither.
+func (a *app) selections(flags *tidFlags, device string, args []string) ([]selection, error) {
 	given := flags.tid
 	switch {
 	case device != "" && given != (tid.TID{}):
-		return "", nil, errors.New("cannot disconnect by --device and other options at once: give one or the others")
+		return nil, errors.New("cannot disconnect by --device and other options at once: give one or the others")
+	case len(args) > 0 && (device != "" || given != (tid.TID{})):
+		return nil, fmt.Errorf("cannot disconnect %s and by options at once: give one or the others", printable(args[0]))
 	case device != "":
-		if err := paths.CheckDevice(device); err != nil {
-			return "", nil, err
+		var all []selection
+		for name := range strings.SplitSeq(device, ",") {
+			s, err := deviceSelection(name)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s)
 		}
-		return device, func(c sysfs.Controller) bool { return c.Name == device }, nil
-	case given == (tid.TID{}):
-		return "", nil, errors.New("cannot disconnect without knowing what: give --device, --nqn, or the options of connect")
-	case given == (tid.TID{NQN: given.NQN}):
+		return all, nil
+	case given != (tid.TID{}):
+		s, err := a.flagSelection(flags)
+		return []selection{s}, err
+	case len(args) == 0:
+		return nil, errors.New("cannot disconnect without knowing what: give a controller such as nvme3, --nqn, or the options of connect")
+	}
+	var all []selection
+	for _, arg := range args {
+		s, err := a.argSelection(arg)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// deviceSelection is the controller called name, "nvme3" or "/dev/nvme3".
+func deviceSelection(name string) (selection, error) {
+	name = strings.TrimPrefix(name, "/dev/")
+	if err := paths.CheckDevice(name); err != nil {
+		if namespace.MatchString(name) {
+			return selection{}, fmt.Errorf("cannot disconnect %s: it is a namespace: give one of the controllers that nvme-discoverctl list shows for its subsystem", name)
+		}
+		return selection{}, err
+	}
+	return selection{what: name, match: func(c sysfs.Controller) bool { return c.Name == name }}, nil
+}
+
+// namespace is the name of a namespace's block or character device, or of a partition of it.
+var namespace = regexp.MustCompile(`^(nvme|ng)\d+(c\d+)?n\d+(p\d+)?$`)
+
+// argSelection returns what a person means by one argument.
+func (a *app) argSelection(arg string) (selection, error) {
+	switch {
+	case strings.HasPrefix(arg, "nvme-discoverd-"), strings.HasSuffix(arg, ".service"):
+		arg = strings.TrimSuffix(arg, ".service") + ".service"
+		device, err := a.deviceOf("disconnect", arg)
+		if err != nil {
+			return selection{}, failed(err)
+		}
+		return deviceSelection(device)
+	case strings.Contains(arg, "="):
+		var flags tidFlags
+		if err := flags.parse(arg); err != nil {
+			return selection{}, err
+		}
+		return a.flagSelection(&flags)
+	case strings.HasPrefix(arg, "/dev/"), paths.CheckDevice(arg) == nil, namespace.MatchString(arg):
+		return deviceSelection(arg)
+	case strings.HasPrefix(arg, "nqn."), a.hasNQN(arg):
+		return a.flagSelection(&tidFlags{tid: tid.TID{NQN: arg}})
+	}
+	return selection{}, fmt.Errorf("cannot disconnect %s: give a controller such as nvme3, an NQN, a TID such as \"transport=tcp;traddr=192.0.2.1;nqn=…\" or a unit of nvme-discoverd", printable(arg))
+}
+
+// flagSelection returns what the options of a connection mean: the one that they name, or without a transport all
+// controllers of the subsystem that the rest fits.
+func (a *app) flagSelection(flags *tidFlags) (selection, error) {
+	given := flags.tid
+	if given == (tid.TID{NQN: given.NQN}) {
 		if err := tid.CheckNQN(given.NQN); err != nil {
-			return "", nil, err
+			return selection{}, err
 		}
-		return given.NQN, func(c sysfs.Controller) bool { return tid.SameNQN(c.NQN, given.NQN) }, nil
+		return selection{given.NQN, given, func(c sysfs.Controller) bool { return tid.SameNQN(c.NQN, given.NQN) }}, nil
 	}
 	t, err := flags.readWithHost(a)
-	if err != nil {
-		return "", nil, err
+	if field := (*tid.FieldError)(nil); errors.As(err, &field) && field.Lacks != "" && given.NQN != "" {
+		return partSelection(given)
 	}
-	return t.String(), func(c sysfs.Controller) bool { return c.Serves(t) }, nil
+	if err != nil {
+		return selection{}, without("disconnect", err)
+	}
+	if known, err := config.HostIdentity(a.root); given.HostNQN == "" && err == nil && !known.NQNGiven && !known.IDGiven {
+		t.HostNQN, t.HostID = "", "" // other programs connect as somebody else where no file says who this host is
+	}
+	given = flags.asGiven(given)
+	return selection{t.String(), given, func(c sysfs.Controller) bool { return c.Serves(t) }}, nil
+}
+
+// partSelection returns the controllers that some of the fields of a TID name, as an exclusion of these fields would match them.
+func partSelection(given tid.TID) (selection, error) {
+	for key, address := range map[string]string{"traddr": given.Traddr, "host-traddr": given.HostTraddr} {
+		_, notIP := netip.ParseAddr(address)
+		_, notFC := tid.FCAddr(address)
+		if address != "" && given.Transport != tid.Loop && notIP != nil && notFC != nil {
+			return selection{}, fmt.Errorf("cannot use %s %q: give an IP address, or nn-0x…:pn-0x… for fc", key, address)
+		}
+	}
+	list, err := exclusion.Parse(given.Canonical())
+	if err != nil {
+		return selection{}, fmt.Errorf("cannot disconnect by these options: %w", errors.Unwrap(err))
+	}
+	return selection{given.String(), given, func(c sysfs.Controller) bool {
+		return slices.ContainsFunc(connect.TIDs(c), func(t tid.TID) bool {
+			_, matches := list.Match(t)
+			return matches
+		})
+	}}, nil
 }
 
 // asGiven returns the TID of the options normalised, without the identity of this host unless given has one. An NQN alone is

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -94,13 +95,20 @@ func (a *app) exclusionAddCommand() *cobra.Command {
 		Use:   "add --entry ENTRY",
 		Short: "Add an entry to an exclusion list",
 		Long: `Add an entry to an exclusion list, which is made if it is missing. An entry that
-the list has already, however it is spelled there, is no error.`,
+the list has already, however it is spelled there, is no error.
+
+An NQN that is not in the form of one is refused, since it would exclude nothing,
+unless a connected controller has it. exclusion edit takes it with a warning.`,
 		Args: usable(&name),
 		RunE: func(*cobra.Command, []string) error {
 			if entry == "" {
 				return errors.New("cannot exclude without knowing what: give --entry key=value;key=value…")
 			}
-			if _, err := exclusion.Parse(entry); err != nil {
+			list, err := exclusion.Parse(entry)
+			if err == nil {
+				err = list.CheckForm(a.hasNQN)
+			}
+			if err != nil {
 				return err
 			}
 			return failed(a.exclude(yes, name, entry))
@@ -110,6 +118,12 @@ the list has already, however it is spelled there, is no error.`,
 	entryFlag(cmd.Flags(), &entry)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// hasNQN tells whether a connected controller has nqn, as that of its subsystem or of this host.
+func (a *app) hasNQN(nqn string) bool {
+	controllers, _ := a.connector().Controllers() // that they cannot be listed is told before the entry is added
+	return slices.ContainsFunc(controllers, func(c connect.Owned) bool { return c.NQN == nqn || c.HostNQN == nqn })
 }
 
 // exclude adds good entries to the list called name and says what it did.
@@ -144,7 +158,7 @@ func (a *app) warnOfProblems(name string) {
 		return // it was read a moment ago
 	}
 	for _, source := range sources {
-		for _, p := range source.Problems {
+		for _, p := range slices.Concat(source.Problems, source.Doubts) {
 			fmt.Fprintln(a.Stderr, "warning:", p.Message)
 		}
 	}

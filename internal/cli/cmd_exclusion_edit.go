@@ -20,11 +20,16 @@ func (a *app) exclusionEditCommand() *cobra.Command {
 neither is set. Words after the first are passed to the program; quotes mean
 nothing.
 
+It needs a terminal. In a script, use exclusion add and exclusion remove.
+
 The copy takes the list's place if each of its lines is good and nobody has
 changed the list meanwhile. Otherwise the list stays, and so does the copy, whose
 path is told.`,
 		Args: usable(&name),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !a.onTerminal() || a.Columns == nil || a.Columns() == 0 {
+				return failed(fmt.Errorf("cannot edit exclusion list %s without a terminal: use exclusion add and exclusion remove", name))
+			}
 			edit, err := exclusion.Begin(a.root, name)
 			if err != nil {
 				return failed(err)
@@ -71,5 +76,6 @@ func (a *app) finishEdit(edit *exclusion.Edit, yes bool, name string) error {
 		return fmt.Errorf("%w\nexclusion list %s stays as it was; your edit is in %s", err, name, edit.Draft)
 	}
 	fmt.Fprintf(a.Stdout, "saved exclusion list %s\n", name)
+	a.warnOfProblems(name)
 	return nil
 }

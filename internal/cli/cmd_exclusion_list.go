@@ -15,6 +15,7 @@ type exclusionList struct {
 	File     string             `json:"file"`
 	Entries  []exclusionEntry   `json:"entries"`
 	Problems []exclusionProblem `json:"problems"`
+	Doubts   []exclusionProblem `json:"doubts"`
 }
 
 type exclusionEntry struct {
@@ -29,12 +30,15 @@ type exclusionProblem struct {
 }
 
 func newExclusionList(s exclusion.Source) exclusionList {
-	list := exclusionList{Name: s.Name, File: s.File, Entries: []exclusionEntry{}, Problems: []exclusionProblem{}}
+	list := exclusionList{Name: s.Name, File: s.File, Entries: []exclusionEntry{}, Problems: []exclusionProblem{}, Doubts: []exclusionProblem{}}
 	for _, e := range s.Entries {
 		list.Entries = append(list.Entries, exclusionEntry{Line: e.Line, Entry: e.Text})
 	}
 	for _, p := range s.Problems {
 		list.Problems = append(list.Problems, exclusionProblem{p.Line, p.Message})
+	}
+	for _, p := range s.Doubts {
+		list.Doubts = append(list.Doubts, exclusionProblem{p.Line, p.Message})
 	}
 	return list
 }
@@ -47,15 +51,17 @@ func (a *app) exclusionListCommand() *cobra.Command {
 		Short: "List the exclusion lists and their entries",
 		Long: `List all exclusion lists with their entries, each with the number of its line, or
 the list --name alone. What is in a list and cannot be used is told on standard
-error; it excludes nothing. A list that cannot be read is a failure: exit status 1,
-after the others are listed.
+error; it excludes nothing. An NQN that is not in the form of one is warned of.
+A list that cannot be read is a failure: exit status 1, after the others are
+listed.
 
 --json prints an object:
   lists       array, in the order in which entries are looked at:
     name      of the list; left out for exclusions.conf
     file      its path
     entries   array: line, entry
-    problems  array: line (left out if the file cannot be read), message`,
+    problems  array: line (left out if the file cannot be read), message
+    doubts    array: line, message, about entries that hold and seem to be mistyped`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var sources []exclusion.Source
@@ -112,11 +118,11 @@ func (a *app) printExclusions(lists []exclusionList) {
 		if name == "" {
 			name = "(nvme-cli's)"
 		}
-		fmt.Fprintf(a.Stdout, "%s  %s\n", printable(name), printable(list.File))
+		a.printFolded(printable(name)+"  ", printable(list.File), plain)
 		for _, e := range list.Entries {
-			fmt.Fprintf(a.Stdout, "%5d  %s\n", e.Line, e.Entry)
+			a.printFolded(fmt.Sprintf("%5d  ", e.Line), e.Entry, plain)
 		}
-		for _, p := range list.Problems {
+		for _, p := range slices.Concat(list.Problems, list.Doubts) {
 			fmt.Fprintln(a.Stderr, "warning:", p.Message)
 		}
 	}

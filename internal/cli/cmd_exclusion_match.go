@@ -82,12 +82,12 @@ func (a *app) printExclusionTest(result exclusionTest) {
 		fmt.Fprintln(a.Stderr, "warning:", problem)
 	}
 	if !result.Excluded {
-		fmt.Fprintf(a.Stdout, "not excluded: %s\n", result.TIDs[0])
+		a.printFolded("not excluded: ", result.TIDs[0], plain)
 		return
 	}
-	fmt.Fprintf(a.Stdout, "excluded: %s\n", result.TIDs[0])
+	a.printFolded("excluded: ", result.TIDs[0], plain)
 	for _, e := range result.Entries {
-		fmt.Fprintf(a.Stdout, "  %s:%d: %s\n", e.File, e.Line, e.Entry)
+		a.printFolded("  ", fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Entry), plain)
 	}
 }
 
@@ -109,12 +109,12 @@ func matches(list exclusion.List, tids []tid.TID) []exclusion.Entry {
 func (a *app) connection(what string) (tids []tid.TID, device string, err error) {
 	if strings.Contains(what, "=") {
 		t, err := a.parseTID(what)
-		return []tid.TID{t}, "", err
+		return []tid.TID{t}, "", without("test "+printable(what), err)
 	}
 	device = what
 	switch {
 	case strings.HasSuffix(what, ".service"):
-		if device, err = a.deviceOf(what); err != nil {
+		if device, err = a.deviceOf("test", what); err != nil {
 			return nil, "", failed(err)
 		}
 	case paths.CheckDevice(what) != nil:
@@ -131,7 +131,7 @@ func (a *app) connection(what string) (tids []tid.TID, device string, err error)
 }
 
 // deviceOf returns the controller on record for unit, provided that both records agree: names are recycled.
-func (a *app) deviceOf(unit string) (string, error) {
+func (a *app) deviceOf(verb, unit string) (string, error) {
 	dir := state.New(a.root)
 	device, err := dir.Devid(unit)
 	if err != nil {
@@ -146,20 +146,28 @@ func (a *app) deviceOf(unit string) (string, error) {
 			return device, nil
 		}
 	}
-	return "", fmt.Errorf("cannot test %s: it has no controller on record: give the TID of its connection", unit)
+	return "", fmt.Errorf("cannot %s %s: it has no controller on record: give the TID of its connection", verb, unit)
 }
 
 // parseTID reads the canonical form of a TID, in any order, and completes it as connect does.
 func (a *app) parseTID(text string) (tid.TID, error) {
 	var flags tidFlags
+	if err := flags.parse(text); err != nil {
+		return tid.TID{}, err
+	}
+	return flags.readWithHost(a)
+}
+
+// parse reads the canonical form of a TID, in any order, in the place of options.
+func (f *tidFlags) parse(text string) error {
 	for pair := range strings.SplitSeq(text, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		if key == "" {
 			continue
 		}
-		if !flags.tid.Set(key, value) {
-			return tid.TID{}, fmt.Errorf("cannot use TID %s: unknown key %s, the keys are %s", printable(text), printable(key), strings.Join(tid.Keys(), ", "))
+		if !f.tid.Set(key, value) {
+			return fmt.Errorf("cannot use TID %s: unknown key %s, the keys are %s", printable(text), printable(key), strings.Join(tid.Keys(), ", "))
 		}
 	}
-	return flags.readWithHost(a)
+	return nil
 }

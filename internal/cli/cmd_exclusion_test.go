@@ -28,18 +28,18 @@ func TestExclusionList(t *testing.T) {
 	d.expect(exclude("list", "--json"), "{\n  \"lists\": []\n}\n")
 	d.expect(exclude("list", "-N", "user"), "! cannot read exclusion list user: there is no such list, nvme-discoverctl exclusion list shows those that there are\nstatus 1\n")
 
-	d.write(userList, "# mine\nexclusion = nqn=a\nexclude nqn=b\n\nexclusion=transport=fc # all\n")
+	d.write(userList, "# mine\nexclusion = nqn=nqn.2024-01.a\nexclude nqn=nqn.2024-01.b\n\nexclusion=transport=fc # all\n")
 	d.write("etc/nvme/exclusions/empty.conf", "")
-	d.write("etc/nvme/exclusions.conf", "exclusion = colour=red\nexclusion = nqn=c\n")
+	d.write("etc/nvme/exclusions.conf", "exclusion = colour=red\nexclusion = nqn=nqn.2024-01.c\n")
 	d.expect(exclude("list"), `empty  /etc/nvme/exclusions/empty.conf
 
 user  /etc/nvme/exclusions/user.conf
-    2  nqn=a
+    2  nqn=nqn.2024-01.a
     5  transport=fc
 
 (nvme-cli's)  /etc/nvme/exclusions.conf
-    2  nqn=c
-! warning: /etc/nvme/exclusions/user.conf:3: cannot use "exclude nqn=b": a line is exclusion = key=value;key=value…; the line excludes nothing
+    2  nqn=nqn.2024-01.c
+! warning: /etc/nvme/exclusions/user.conf:3: cannot use "exclude nqn=nqn.2024-01.b": a line is exclusion = key=value;key=value…; the line excludes nothing
 warning: /etc/nvme/exclusions.conf:1: cannot use exclusion "colour=red": unknown key "colour", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid; the line excludes nothing
 `)
 	d.expect(exclude("list", "--name=user", "--json"), `{
@@ -50,7 +50,7 @@ warning: /etc/nvme/exclusions.conf:1: cannot use exclusion "colour=red": unknown
       "entries": [
         {
           "line": 2,
-          "entry": "nqn=a"
+          "entry": "nqn=nqn.2024-01.a"
         },
         {
           "line": 5,
@@ -60,9 +60,10 @@ warning: /etc/nvme/exclusions.conf:1: cannot use exclusion "colour=red": unknown
       "problems": [
         {
           "line": 3,
-          "message": "/etc/nvme/exclusions/user.conf:3: cannot use \"exclude nqn=b\": a line is exclusion = key=value;key=value…; the line excludes nothing"
+          "message": "/etc/nvme/exclusions/user.conf:3: cannot use \"exclude nqn=nqn.2024-01.b\": a line is exclusion = key=value;key=value…; the line excludes nothing"
         }
-      ]
+      ],
+      "doubts": []
     }
   ]
 }
@@ -75,7 +76,7 @@ warning: /etc/nvme/exclusions.conf:1: cannot use exclusion "colour=red": unknown
 func TestExclusionsThatCannotBeRead(t *testing.T) {
 	d := newDesk(t)
 	d.write("etc/nvme/exclusions/directory.conf/x", "")
-	d.write(userList, "exclusion = nqn=a\n")
+	d.write(userList, "exclusion = nqn=nqn.2024-01.a\n")
 	d.write("etc/nvme/exclusions.conf.d", "")
 	if err := os.Symlink("/nowhere", d.root.Join("etc/nvme/exclusions/link.conf")); err != nil {
 		t.Fatal(err)
@@ -88,15 +89,16 @@ func TestExclusionsThatCannotBeRead(t *testing.T) {
 link  /etc/nvme/exclusions/link.conf
 
 user  /etc/nvme/exclusions/user.conf
-    1  nqn=a
+    1  nqn=nqn.2024-01.a
 
 (nvme-cli's)  /etc/nvme/exclusions.conf.d
 ! `+warnings+`cannot list everything: 3 of 4 exclusion lists cannot be read
 status 1
 `)
-	d.expect(exclude("test", "transport=loop;nqn=a"), "excluded: transport=loop;nqn=a\n  /etc/nvme/exclusions/user.conf:1: nqn=a\n! "+warnings)
-	d.expect(exclude("add", "-N", "link", "-e", "nqn=b"), "! cannot add to exclusion list link: it is a link to /nowhere, which does not exist\nstatus 1\n")
+	d.expect(exclude("test", "transport=loop;nqn=nqn.2024-01.a"), "excluded: transport=loop;nqn=nqn.2024-01.a\n  /etc/nvme/exclusions/user.conf:1: nqn=nqn.2024-01.a\n! "+warnings)
+	d.expect(exclude("add", "-N", "link", "-e", "nqn=nqn.2024-01.b"), "! cannot add to exclusion list link: it is a link to /nowhere, which does not exist\nstatus 1\n")
 	d.expect(exclude("create", "-N", "link"), "! cannot create exclusion list link: it exists\nstatus 1\n")
+	d.typed = ""
 	d.expect(exclude("edit", "-N", "directory"), "! cannot edit exclusion list directory: read /etc/nvme/exclusions/directory.conf: is a directory\nstatus 1\n")
 	d.expect(exclude("delete", "-N", "link"), "deleted exclusion list link: /etc/nvme/exclusions/link.conf\n")
 }
@@ -134,8 +136,8 @@ func TestExclusionCreateAndDelete(t *testing.T) {
 func TestExclusionAdd(t *testing.T) {
 	d := newDesk(t)
 	d.expect(exclude("add"), "! cannot exclude without knowing what: give --entry key=value;key=value…: see nvme-discoverctl exclusion add --help\nstatus 2\n")
-	d.expect(exclude("add", "-e", "traddr=array1"), "! cannot use exclusion \"traddr=array1\": traddr \"array1\" is no address; a host name cannot be excluded: see nvme-discoverctl exclusion add --help\nstatus 2\n")
-	d.expect(exclude("add", "-e", "nqn=a\nexclusion = nqn=b"), "! cannot use exclusion \"nqn=a\\nexclusion = nqn=b\": it must be one line without a comment: see nvme-discoverctl exclusion add --help\nstatus 2\n")
+	d.expect(exclude("add", "-e", "traddr=array1"), "! cannot use exclusion \"traddr=array1\": traddr \"array1\" is not an address; a host name cannot be excluded: see nvme-discoverctl exclusion add --help\nstatus 2\n")
+	d.expect(exclude("add", "-e", "nqn=nqn.2024-01.a\nexclusion = nqn=nqn.2024-01.b"), "! cannot use exclusion \"nqn=nqn.2024-01.a\\nexclusion = nqn=nqn.2024-01.b\": it must be one line without a comment: see nvme-discoverctl exclusion add --help\nstatus 2\n")
 	d.expect(exclude("add", "-e", "host-iface=a #b"), "! cannot use exclusion \"host-iface=a #b\": it must be one line without a comment: see nvme-discoverctl exclusion add --help\nstatus 2\n")
 	d.expect(exclude("add", "-e", "host-iface=a\x1bb"), "! cannot use exclusion \"host-iface=a\\x1bb\": host-iface \"a\\x1bb\" contains a control character: see nvme-discoverctl exclusion add --help\nstatus 2\n")
 	d.holds(userList, "")
@@ -145,34 +147,35 @@ func TestExclusionAdd(t *testing.T) {
 	d.holds(userList, header+"exclusion = transport=tcp;traddr=::1\n")
 
 	d.write("etc/nvme/exclusions/site.conf", "exclusion = colour=red\n# without a line feed")
-	d.expect(exclude("add", "-N", "site", "-e", "nqn=a"), `excluded nqn=a: /etc/nvme/exclusions/site.conf:3
+	d.expect(exclude("add", "-N", "site", "-e", "nqn=nqn.2024-01.a"), `excluded nqn=nqn.2024-01.a: /etc/nvme/exclusions/site.conf:3
 ! warning: /etc/nvme/exclusions/site.conf:2: cannot use exclusion "colour=red": unknown key "colour", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid; the line excludes nothing
 `)
-	d.holds("etc/nvme/exclusions/site.conf", "[exclusions]\nexclusion = colour=red\nexclusion = nqn=a\n# without a line feed")
+	d.holds("etc/nvme/exclusions/site.conf", "[exclusions]\nexclusion = colour=red\nexclusion = nqn=nqn.2024-01.a\n# without a line feed")
 }
 
 // TestExclusionShared: where nvme-cli 3 has its places, the commands write there, since its tools read nothing else.
 func TestExclusionShared(t *testing.T) {
 	d := newDesk(t)
 	const shared = "etc/nvme/exclusions.conf.d/user.conf"
-	d.write(userList, "exclusion = nqn=old\n")
-	d.write("etc/nvme/exclusions.conf", "[exclusions]\nexclusion = nqn=theirs\n")
-	d.expect(exclude("add", "-e", "nqn=a"), "excluded nqn=a: /etc/nvme/exclusions.conf.d/user.conf:5\n")
-	d.holds(shared, header+"exclusion = nqn=a\n")
-	d.edits("exclusion = nqn=b\n", nil)
+	d.write(userList, "exclusion = nqn=nqn.2024-01.old\n")
+	d.write("etc/nvme/exclusions.conf", "[exclusions]\nexclusion = nqn=nqn.2024-01.theirs\n")
+	d.expect(exclude("add", "-e", "nqn=nqn.2024-01.a"), "excluded nqn=nqn.2024-01.a: /etc/nvme/exclusions.conf.d/user.conf:5\n")
+	d.holds(shared, header+"exclusion = nqn=nqn.2024-01.a\n")
+	d.edits("exclusion = nqn=nqn.2024-01.b\n", nil)
+	d.typed = ""
 	d.expect(exclude("edit"), "saved exclusion list user\n! note: exclusion list user is in /etc/nvme/exclusions/user.conf too, which this does not edit\n")
-	d.holds(shared, "[exclusions]\nexclusion = nqn=b\n")
+	d.holds(shared, "[exclusions]\nexclusion = nqn=nqn.2024-01.b\n")
 	d.expect(exclude("list"), `user  /etc/nvme/exclusions/user.conf
-    1  nqn=old
+    1  nqn=nqn.2024-01.old
 
 (nvme-cli's)  /etc/nvme/exclusions.conf
-    2  nqn=theirs
+    2  nqn=nqn.2024-01.theirs
 
 user  /etc/nvme/exclusions.conf.d/user.conf
-    2  nqn=b
+    2  nqn=nqn.2024-01.b
 `)
 	d.typed = "2\n"
-	d.expect(exclude("remove"), "removed nqn=old: was /etc/nvme/exclusions/user.conf:1\n!     1  nqn=b\n    2  nqn=old\nNumber of the entry to remove (empty for none): ")
+	d.expect(exclude("remove"), "removed nqn=nqn.2024-01.old: was /etc/nvme/exclusions/user.conf:1\n!     1  nqn=nqn.2024-01.b\n    2  nqn=nqn.2024-01.old\nNumber of the entry to remove (empty for none): ")
 	d.expect(exclude("delete"), "deleted exclusion list user: /etc/nvme/exclusions.conf.d/user.conf\ndeleted exclusion list user: /etc/nvme/exclusions/user.conf\n")
 	d.expect(exclude("create"), "created exclusion list user: /etc/nvme/exclusions.conf.d/user.conf\n")
 	d.expect(exclude("list", "-N", "user"), "user  /etc/nvme/exclusions.conf.d/user.conf\n")
@@ -192,28 +195,28 @@ func TestExclusionOfTheFirmwares(t *testing.T) {
 
 func TestExclusionRemove(t *testing.T) {
 	d := newDesk(t)
-	const list = "# mine\nexclusion = nqn=a\nexclusion = traddr=::1;transport=tcp # that one\nexclusion = colour=red\nrubbish\nexclusion = nqn=b\n"
+	const list = "# mine\nexclusion = nqn=nqn.2024-01.a\nexclusion = traddr=::1;transport=tcp # that one\nexclusion = colour=red\nrubbish\nexclusion = nqn=nqn.2024-01.b\n"
 	d.write(userList, list)
 	d.expect(exclude("remove"), "! cannot remove an exclusion without knowing which: give --entry key=value;key=value…: see nvme-discoverctl exclusion remove --help\nstatus 2\n")
-	d.expect(exclude("remove", "-e", "nqn=c"), "! cannot remove from exclusion list user: it has no entry \"nqn=c\"\nstatus 1\n")
+	d.expect(exclude("remove", "-e", "nqn=nqn.2024-01.c"), "! cannot remove from exclusion list user: it has no entry \"nqn=nqn.2024-01.c\"\nstatus 1\n")
 	d.expect(exclude("remove", "-e", "transport=tcp"), "! cannot remove from exclusion list user: it has no entry \"transport=tcp\"\nstatus 1\n")
-	d.expect(exclude("remove", "-e", "nqn=a", "-N", "site"), "! cannot remove from exclusion list site: there is no such list, nvme-discoverctl exclusion list shows those that there are\nstatus 1\n")
+	d.expect(exclude("remove", "-e", "nqn=nqn.2024-01.a", "-N", "site"), "! cannot remove from exclusion list site: there is no such list, nvme-discoverctl exclusion list shows those that there are\nstatus 1\n")
 	d.holds(userList, list)
 	d.expect(exclude("remove", "-e", "transport=tcp;traddr=0::1"), "removed traddr=::1;transport=tcp: was /etc/nvme/exclusions/user.conf:3\n")
 	d.expect(exclude("remove", "-e", "colour=red"), "removed colour=red: was /etc/nvme/exclusions/user.conf:3\n")
 	d.expect(exclude("remove", "-e", "rubbish"), "removed rubbish: was /etc/nvme/exclusions/user.conf:3\n")
-	d.holds(userList, "# mine\nexclusion = nqn=a\nexclusion = nqn=b\n")
+	d.holds(userList, "# mine\nexclusion = nqn=nqn.2024-01.a\nexclusion = nqn=nqn.2024-01.b\n")
 
-	const shown = "!     1  nqn=a\n    2  nqn=b\nNumber of the entry to remove (empty for none): "
+	const shown = "!     1  nqn=nqn.2024-01.a\n    2  nqn=nqn.2024-01.b\nNumber of the entry to remove (empty for none): "
 	for typed, want := range map[string]string{
 		"":     shown + "nothing was changed\nstatus 1\n",
 		"\n":   shown + "nothing was changed\nstatus 1\n",
 		"0\n":  shown + "cannot remove entry 0: give a number from 1 to 2\nstatus 1\n",
 		"3\n":  shown + "cannot remove entry 3: give a number from 1 to 2\nstatus 1\n",
 		"b\n":  shown + "cannot remove entry b: give a number from 1 to 2\nstatus 1\n",
-		" 2\n": "removed nqn=b: was /etc/nvme/exclusions/user.conf:3\n" + shown,
+		" 2\n": "removed nqn=nqn.2024-01.b: was /etc/nvme/exclusions/user.conf:3\n" + shown,
 	} {
-		d.write(userList, "# mine\nexclusion = nqn=a\nexclusion = nqn=b\n")
+		d.write(userList, "# mine\nexclusion = nqn=nqn.2024-01.a\nexclusion = nqn=nqn.2024-01.b\n")
 		d.typed = typed
 		d.expect(exclude("remove"), want)
 	}
@@ -246,16 +249,38 @@ func (d *desk) drafts() map[string]string {
 	return left
 }
 
+// TestExclusionAddMistyped: what can exclude nothing is refused, but for a name that a controller really has.
+func TestExclusionAddMistyped(t *testing.T) {
+	const help = ": see nvme-discoverctl exclusion add --help\nstatus 2\n"
+	const form = "is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse"
+	d := newDesk(t)
+	d.expect(exclude("add", "-e", "nqn=foo"), "! cannot use exclusion \"nqn=foo\": nqn \"foo\" "+form+help)
+	d.expect(exclude("add", "-e", "transport=tcp;hostnqn=foo"), "! cannot use exclusion \"transport=tcp;hostnqn=foo\": hostnqn \"foo\" "+form+help)
+	d.expect(exclude("add", "-e", "hostid=xyz"), "! cannot use exclusion \"hostid=xyz\": hostid \"xyz\" must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6"+help)
+	d.holds(userList, "")
+	d.controller(tcp("nvme1", "192.0.2.1", "foo"), "")
+	d.expect(exclude("add", "-e", "nqn=foo"), "excluded nqn=foo: /etc/nvme/exclusions/user.conf:5\n! warning: /etc/nvme/exclusions/user.conf:5: exclusion \"nqn=foo\" excludes nothing but what has just this name: nqn \"foo\" "+form+"\n")
+}
+
 func TestExclusionEdit(t *testing.T) {
 	d := newDesk(t)
 	d.edits(header, nil)
+	d.expect(exclude("edit"), "! cannot edit exclusion list user without a terminal: use exclusion add and exclusion remove\nstatus 1\n")
+	if len(d.programs)+len(d.drafts()) > 0 {
+		t.Errorf("without a terminal: ran %q, left %v", d.programs, d.drafts())
+	}
+	d.typed = ""
 	d.expect(exclude("edit"), "exclusion list user stays as it is\n")
 	d.holds(userList, "")
-	d.edits("exclusion = nqn=a\n", nil)
+	d.edits("exclusion = nqn=nqn.2024-01.a\n", nil)
 	d.expect(exclude("edit"), "saved exclusion list user\n")
-	d.holds(userList, "[exclusions]\nexclusion = nqn=a\n")
-	d.edits("[exclusions]\nexclusion = nqn=a\n", nil)
+	d.holds(userList, "[exclusions]\nexclusion = nqn=nqn.2024-01.a\n")
+	d.edits("[exclusions]\nexclusion = nqn=nqn.2024-01.a\n", nil)
 	d.expect(exclude("edit"), "exclusion list user stays as it is\n")
+	d.edits("exclusion = nqn=vol1\n", nil)
+	const doubt = "exclusion \"nqn=vol1\" excludes nothing but what has just this name: nqn \"vol1\" is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse\n"
+	d.expect(exclude("edit"), "saved exclusion list user\n! warning: /etc/nvme/exclusions/user.conf:2: "+doubt)
+	d.expect(exclude("list"), "user  /etc/nvme/exclusions/user.conf\n    2  nqn=vol1\n! warning: /etc/nvme/exclusions/user.conf:2: "+doubt)
 	d.edits("", nil)
 	d.expect(exclude("edit"), "saved exclusion list user\n")
 	d.holds(userList, "")
@@ -291,27 +316,28 @@ func TestExclusionEditKept(t *testing.T) {
 		list      string
 	}{
 		{
-			"bad line", "exclusion = nqn=a\nexclusion = traddr=array1\n", "",
-			"! DRAFT:2: cannot use exclusion \"traddr=array1\": traddr \"array1\" is no address; a host name cannot be excluded; the line excludes nothing\n", "exclusion = nqn=a\n",
+			"bad line", "exclusion = nqn=nqn.2024-01.a\nexclusion = traddr=array1\n", "",
+			"! DRAFT:2: cannot use exclusion \"traddr=array1\": traddr \"array1\" is not an address; a host name cannot be excluded; the line excludes nothing\n", "exclusion = nqn=nqn.2024-01.a\n",
 		},
 		{
-			"changed meanwhile", "exclusion = nqn=b\n", "exclusion = nqn=c\n",
-			"! cannot save exclusion list user: somebody else has changed it meanwhile\n", "exclusion = nqn=c\n",
+			"changed meanwhile", "exclusion = nqn=nqn.2024-01.b\n", "exclusion = nqn=nqn.2024-01.c\n",
+			"! cannot save exclusion list user: somebody else has changed it meanwhile\n", "exclusion = nqn=nqn.2024-01.c\n",
 		},
 		{
-			"deleted meanwhile", "exclusion = nqn=b\n", "gone",
+			"deleted meanwhile", "exclusion = nqn=nqn.2024-01.b\n", "gone",
 			"! cannot save exclusion list user: somebody else has changed it meanwhile\n", "",
 		},
 		{
-			"the firmware's", "exclusion = nqn=a\nexclusion = transport=tcp\n", "",
-			"! cannot save exclusion list user without being sure: nvme1 (tcp, 192.0.2.1, 4420, " + nqn + ") is of the boot firmware and would not be connected again; without a terminal to ask on, --yes says so\n",
-			"exclusion = nqn=a\n",
+			"the firmware's", "exclusion = nqn=nqn.2024-01.a\nexclusion = transport=tcp\n", "",
+			"! nvme1 (tcp, 192.0.2.1, 4420, " + nqn + ") is of the boot firmware and would not be connected again. Save exclusion list user? [y/N] nothing was changed\n",
+			"exclusion = nqn=nqn.2024-01.a\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newDesk(t)
+			d.typed = ""
 			d.controller(tcp("nvme1", "192.0.2.1", nqn), "nbft")
-			d.write(userList, "exclusion = nqn=a\n")
+			d.write(userList, "exclusion = nqn=nqn.2024-01.a\n")
 			d.edits(test.edit, func() {
 				switch test.meanwhile {
 				case "":
@@ -374,15 +400,18 @@ func TestExclusionTest(t *testing.T) {
 				"  /etc/nvme/exclusions/user.conf:4: nqn=nqn.2014-08.org.nvmexpress.discovery\n",
 		},
 		{
-			"nqn=" + nqn + ";transport=rdma;traddr=2001:DB8::1;", "excluded: transport=rdma;traddr=2001:db8::1;trsvcid=4420;nqn=" + nqn + ";hostnqn=nqn.2014-08.org.nvmexpress:uuid:1\n" +
+			"nqn=" + nqn + ";transport=rdma;traddr=2001:DB8::1;", "excluded: transport=rdma;traddr=2001:db8::1;trsvcid=4420;nqn=" + nqn + ";hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;hostid=bcefaf7f-8657-4815-b428-5fa2664d8eb9\n" +
 				"  /etc/nvme/exclusions/user.conf:3: hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;trsvcid=4420\n",
 		},
-		{"transport=loop;nqn=x", "not excluded: transport=loop;nqn=x;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1\n"},
+		{"transport=loop;nqn=nqn.2024-01.x", "not excluded: transport=loop;nqn=nqn.2024-01.x;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;hostid=bcefaf7f-8657-4815-b428-5fa2664d8eb9\n"},
 		{"nvme9", "! cannot test nvme9: no such fabrics controller is connected: give its TID\nstatus 1\n"},
 		{"nvme-discoverd-000000000000.service", "! cannot test nvme-discoverd-000000000000.service: it has no controller on record: give the TID of its connection\nstatus 1\n"},
 		{"sshd.service", "! cannot use unit name \"sshd.service\": it must be that of an nvme-discoverd-….service\nstatus 1\n"},
 		{"array", "! cannot test array: give a TID such as \"transport=tcp;traddr=192.0.2.1;nqn=…\", a device nvmeN or a unit of nvme-discoverd: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
 		{"colour=red", "! cannot use TID colour=red: unknown key colour, the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
+		{"traddr=192.0.2.1", "! cannot test traddr=192.0.2.1 without a transport: give tcp, rdma, fc or loop: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
+		{"transport=tcp;traddr=192.0.2.1", "! cannot test transport=tcp;traddr=192.0.2.1 without the nqn of its subsystem: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
+		{"transport=loop;nqn=x;hostid=xyz", "! cannot use hostid \"xyz\": it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
 		{"transport=tcp;traddr=array1", "! cannot use traddr \"array1\": transport tcp needs an IP address: see nvme-discoverctl exclusion test --help\nstatus 2\n"},
 	} {
 		d.expect(exclude("test", test.what), test.want)
@@ -419,9 +448,9 @@ func TestExclusionTest(t *testing.T) {
 }
 `)
 	d.write(userList, "rubbish\n")
-	d.expect(exclude("test", "--json", "transport=loop;nqn=x"), `{
+	d.expect(exclude("test", "--json", "transport=loop;nqn=nqn.2024-01.x"), `{
   "tids": [
-    "transport=loop;nqn=x;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1"
+    "transport=loop;nqn=nqn.2024-01.x;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;hostid=bcefaf7f-8657-4815-b428-5fa2664d8eb9"
   ],
   "excluded": false,
   "entries": [],
@@ -441,13 +470,14 @@ func TestLongList(t *testing.T) {
 	}
 	d.write(userList, list.String())
 	d.expect(exclude("add", "-e", "nqn=nqn.2024-01.com.example:9999"), "exclusion list user has it already\n")
-	d.expect(exclude("add", "-e", "nqn=new"), "excluded nqn=new: /etc/nvme/exclusions/user.conf:10002\n")
-	d.expect(exclude("test", "transport=loop;nqn=new"), "excluded: transport=loop;nqn=new\n  /etc/nvme/exclusions/user.conf:10002: nqn=new\n")
+	d.expect(exclude("add", "-e", "nqn=nqn.2024-01.new"), "excluded nqn=nqn.2024-01.new: /etc/nvme/exclusions/user.conf:10002\n")
+	d.expect(exclude("test", "transport=loop;nqn=nqn.2024-01.new"), "excluded: transport=loop;nqn=nqn.2024-01.new\n  /etc/nvme/exclusions/user.conf:10002: nqn=nqn.2024-01.new\n")
+	d.typed = ""
 	d.program = func(argv []string) error {
 		path := argv[len(argv)-1]
 		data, err := os.ReadFile(path)
-		return errors.Join(err, os.WriteFile(path, append(data, "exclusion = nqn=newer\n"...), 0o600))
+		return errors.Join(err, os.WriteFile(path, append(data, "exclusion = nqn=nqn.2024-01.newer\n"...), 0o600))
 	}
 	d.expect(exclude("edit"), "saved exclusion list user\n")
-	d.expect(exclude("remove", "-e", "nqn=newer"), "removed nqn=newer: was /etc/nvme/exclusions/user.conf:10003\n")
+	d.expect(exclude("remove", "-e", "nqn=nqn.2024-01.newer"), "removed nqn=nqn.2024-01.newer: was /etc/nvme/exclusions/user.conf:10003\n")
 }

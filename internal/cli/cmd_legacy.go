@@ -15,7 +15,7 @@ import (
 
 func (a *app) legacyCommand() *cobra.Command {
 	return group("legacy", "Show, disable and enable nvme-cli's own automatic connects",
-		`nvme-cli installs a udev rule and units that connect controllers by themselves.
+		`nvme-cli installs a udev rule and units that connect controllers on their own.
 Beside nvme-discoverd they connect a second time what it connects, and connect
 again what was disconnected on purpose: they know no exclusion list and no owner.`,
 		a.legacyStatusCommand(), a.legacyDisableCommand(), a.legacyEnableCommand())
@@ -57,9 +57,11 @@ func (a *app) legacyStatusCommand() *cobra.Command {
 			if asJSON {
 				return failed(a.printJSON(map[string]any{"pieces": pieces}))
 			}
+			t := table{}
 			for _, p := range pieces {
-				fmt.Fprintf(a.Stdout, "%-8s  %-31s  %s\n", p.State, p.Name, p.What)
+				t.rows = append(t.rows, []string{fmt.Sprint(p.State), p.Name, p.What})
 			}
+			a.printTable(t)
 			if inForce {
 				fmt.Fprintln(a.Stdout, "\nWhat is in force races with nvme-discoverd: nvme-discoverctl legacy disable masks it.")
 			}

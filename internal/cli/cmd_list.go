@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +17,8 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List the controllers that this host should be connected to",
 		Long: `List the controllers that this host should be connected to, one in each line, for
 grep and awk: state, device, what the kernel says of it, transport, address,
-NQN and unit; "-" is none.
+NQN and unit; "-" is none. Only on a terminal that is too narrow for that, NQN and
+unit follow below.
 
 --json prints {"controllers": […]}, objects of type Controller of the varlink
 interface org.nvmexpress.discoverd.`,
@@ -31,20 +32,33 @@ interface org.nvmexpress.discoverd.`,
 				case asJSON:
 					return a.printJSON(controllersJSON{controllers})
 				case len(controllers) == 0:
-					fmt.Fprintln(a.Stderr, "no controller is configured or discovered")
-					return nil
+					return a.explainEmpty(cmd.Context(), c)
 				}
 				rows := [][]string{{"STATE", "DEVICE", "KERNEL", "TRANSPORT", "ADDRESS", "NQN", "UNIT"}}
 				for _, c := range controllers {
 					rows = append(rows, []string{c.State, value(c.Device), value(c.DeviceState), c.Transport, place(c), c.Nqn, value(c.Unit)})
 				}
-				a.printTable(rows)
+				a.printTable(table{rows: rows, heading: true})
 				return nil
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
 	return cmd
+}
+
+// explainEmpty says why there is nothing to list.
+func (a *app) explainEmpty(ctx context.Context, c *client.Client) error {
+	status, err := c.Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !status.Ready:
+		fmt.Fprintln(a.Stderr, "nvme-discoverd has just started and has not compared its configuration with the controllers yet")
+	default:
+		fmt.Fprintln(a.Stderr, "no controller is configured or discovered")
+	}
+	return nil
 }
 
 // controllersJSON is what --json prints of controllers.
@@ -72,28 +86,4 @@ func hostPort(host, port string) string {
 		host += ":" + port
 	}
 	return host
-}
-
-// printTable prints rows in columns, a heading first; an empty cell is "-". Nothing is cut: this is for programs too.
-func (a *app) printTable(rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell), 1)
-		}
-	}
-	for n, row := range rows {
-		line := ""
-		for i, cell := range row {
-			if cell == "" {
-				cell = "-"
-			}
-			line += pad(cell, widths[i]+2)
-		}
-		line = strings.TrimRight(line, " ")
-		if n == 0 {
-			line = a.screen().paint(bold, line)
-		}
-		fmt.Fprintln(a.Stdout, line)
-	}
 }

@@ -22,7 +22,7 @@ Entries that are not connected although they name a connection follow with the r
 --json prints {"logs": […]}, objects of type DiscoveryLog of the varlink interface
 org.nvmexpress.discoverd.`,
 		Args:              takes(0, 1),
-		ValidArgsFunction: a.completeTarget,
+		ValidArgsFunction: a.completeDC,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := ""
 			if len(args) == 1 {
@@ -75,8 +75,8 @@ func (a *app) printLog(l client.DiscoveryLog) {
 			skipped = append(skipped, fmt.Sprintf("the entry for %s is skipped: %s", e.Nqn, *e.Skipped))
 		}
 	}
-	fmt.Fprintf(a.Stdout, "%s%s\n  %s%s, read %s ago\n", value(l.Device), prefixed(" ", l.Tid, l.Device != nil),
-		plural(len(l.Entries), "entry", "entries"), prefixed(", ", fmt.Sprintf("%d skipped", len(skipped)), skipped != nil), a.ago(l.Read))
+	a.printFolded("", value(l.Device)+prefixed(" ", l.Tid, l.Device != nil), plain)
+	fmt.Fprintf(a.Stdout, "  %s%s, read %s ago\n", plural(len(l.Entries), "entry", "entries"), prefixed(", ", fmt.Sprintf("%d skipped", len(skipped)), skipped != nil), a.ago(l.Read))
 	rows := [][]string{{"SUBTYPE", "TRANSPORT", "ADDRESS", "PORT", "CNTLID", "FLAGS", "NQN"}}
 	for _, e := range l.Entries {
 		flags := ""
@@ -99,10 +99,10 @@ func (a *app) printLog(l client.DiscoveryLog) {
 		})
 	}
 	if len(l.Entries) > 0 {
-		a.printTable(rows)
+		a.printTable(table{rows: rows, heading: true})
 	}
 	for _, line := range slices.Concat(skipped, l.Flaws) {
-		fmt.Fprintln(a.Stdout, "  "+line)
+		a.printFolded("  ", line, plain)
 	}
 }
 

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -199,7 +197,8 @@ func (a *app) nbftView(t nbft.Table) nbftView {
 
 // printNBFT writes one table for people.
 func (a *app) printNBFT(v nbftView) {
-	fmt.Fprintf(a.Stdout, "%s, %d bytes\nhost NQN  %s\n", v.File, v.Size, v.Host.NQN)
+	fmt.Fprintf(a.Stdout, "%s, %d bytes\n", v.File, v.Size)
+	a.printFolded("host NQN  ", v.Host.NQN, plain)
 	if v.Host.ID != "" {
 		fmt.Fprintf(a.Stdout, "host ID   %s\n", v.Host.ID)
 	}
@@ -240,7 +239,7 @@ func (a *app) printNBFT(v nbftView) {
 		fmt.Fprintln(a.Stdout)
 	}
 	for _, w := range v.Warnings {
-		fmt.Fprintln(a.Stdout, "warning:", w)
+		a.printFolded("warning: ", w, plain)
 	}
 }
 
@@ -251,20 +250,7 @@ func (a *app) printColumns(rows [][]string) {
 		return
 	}
 	fmt.Fprintln(a.Stdout)
-	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		var cells []string
-		for i, cell := range row {
-			if slices.ContainsFunc(rows[1:], func(r []string) bool { return r[i] != "" }) {
-				if cell == "" {
-					cell = "-"
-				}
-				cells = append(cells, cell)
-			}
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	_ = w.Flush() // as every other write to stdout
+	a.printTable(table{rows: rows, heading: true, dense: true})
 }
 
 // decimal returns n, or "" for 0, which stands for none.

@@ -56,7 +56,8 @@ func (a *app) registryListCommand() *cobra.Command {
 				fmt.Fprintln(a.Stderr, "no controller is in the registry")
 			default:
 				for _, e := range entries {
-					fmt.Fprintln(a.Stdout, e.line())
+					key, rest := fmt.Sprintf("%-8s ", e.Device), e.line()
+					a.printFolded(key, strings.TrimPrefix(rest, key), plain)
 				}
 			}
 			return failed(err)

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON, asDot, all bool
+	var asJSON, asDot, asSVG, all, check bool
 	cmd := &cobra.Command{
 		Use:   "status [TARGET]",
 		Short: "Show what should be connected, and what is wrong first",
@@ -18,17 +19,32 @@ func (a *app) statusCommand() *cobra.Command {
 comes from, the discovery controllers, what their log pages name. Of many that
 are alike only the number is shown, unless --all is given.
 
-TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one.
+TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one. Why it
+is as it is, and what to do, tells "explain".
+
+With --check only what is down is shown, and the exit status is 1 if anything is that
+should be connected, or TARGET; what is excluded, stopped, polled or belongs to
+another program is not down.
 
 --json prints {"status": {…}, "controllers": […]}: the reply of GetStatus and the
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
-TARGET the controllers alone. --dot prints the topology for dot(1): host, discovery
-controllers, subsystems and the paths to them.`,
+TARGET the controllers alone. --svg draws the topology as an SVG picture: the ports of
+the host and of the targets, discovery controllers, subsystems and the paths to them;
+--dot prints it for dot(1).`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if asJSON && asDot {
-				return errors.New("cannot print --json and --dot at once: give one of them")
+			formats := []string{}
+			for _, f := range []struct {
+				given bool
+				name  string
+			}{{asJSON, "--json"}, {asDot, "--dot"}, {asSVG, "--svg"}} {
+				if f.given {
+					formats = append(formats, f.name)
+				}
+			}
+			if len(formats) > 1 {
+				return fmt.Errorf("cannot print %s at once: give one of them", strings.Join(formats, " and "))
 			}
 			return a.withDaemon(cmd.Context(), func(c *client.Client) error {
 				if len(args) == 1 {
@@ -37,13 +53,18 @@ controllers, subsystems and the paths to them.`,
 					case err != nil:
 						return err
 					case asJSON:
-						return a.printJSON(controllersJSON{found})
+						err = a.printJSON(controllersJSON{found})
 					case asDot:
 						a.printDot(found)
+					case asSVG:
+						a.printSVG(found)
 					default:
 						a.printDetails(found)
 					}
-					return nil
+					if check && err == nil {
+						err = checked(found, func(client.Controller) bool { return true })
+					}
+					return err
 				}
 				status, err := c.Status(cmd.Context())
 				if err != nil {
@@ -54,44 +75,68 @@ controllers, subsystems and the paths to them.`,
 				case err != nil:
 					return err
 				case asJSON:
-					return a.printJSON(struct {
+					err = a.printJSON(struct {
 						Status      client.Status       `json:"status"`
 						Controllers []client.Controller `json:"controllers"`
 					}{status, controllers})
 				case asDot:
 					a.printDot(controllers)
+				case asSVG:
+					a.printSVG(controllers)
 				default:
-					p := statusPrinter{app: a, screen: a.screen(), all: all}
+					p := statusPrinter{app: a, screen: a.screen(), all: all, check: check}
 					p.print(status, controllers)
 				}
-				return nil
+				switch {
+				case !check || err != nil:
+					return err
+				case !status.Ready:
+					return errors.New("nvme-discoverd has not compared its configuration with the controllers yet: see nvme-discoverctl wait")
+				}
+				return checked(controllers, wanted)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "show every controller, however many there are")
+	cmd.Flags().BoolVar(&check, "check", false, "fail if anything is down that should be connected")
 	cmd.Flags().BoolVar(&asJSON, "json", false, jsonFlag)
+	cmd.Flags().BoolVar(&asSVG, "svg", false, "draw the topology: host, ports, discovery controllers, subsystems")
 	cmd.Flags().BoolVar(&asDot, "dot", false, "print the topology for dot(1)")
 	return cmd
 }
 
+// checked is an error if any of the controllers that match is not there.
+func checked(controllers []client.Controller, match func(client.Controller) bool) error {
+	all, down := 0, 0
+	for _, c := range controllers {
+		if !match(c) {
+			continue
+		}
+		all++
+		if !present(c) {
+			down++
+		}
+	}
+	if down == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %s not connected", down, plural(all, "controller that should be is", "controllers that should be are"))
+}
+
 // printDetails prints everything about few controllers.
 func (a *app) printDetails(controllers []client.Controller) {
-	s := a.screen()
+	p := pairs{app: a, screen: a.screen(), width: 14}
 	for i, c := range controllers {
 		if i > 0 {
 			fmt.Fprintln(a.Stdout)
 		}
-		fmt.Fprintln(a.Stdout, s.paint(bold, title(c)))
-		line := func(key, text string) {
-			if text != "" {
-				fmt.Fprintf(a.Stdout, "%14s  %s\n", key, text)
-			}
-		}
+		p.title(title(c))
+		line := func(key, text string) { p.line(key, text, plain) }
 		state := c.State
 		if c.State == "reconnecting" || c.State == "foreign" {
 			state = a.stateOf(c)
 		}
-		line("state", s.paint(colorOf(c), state)+" for "+a.ago(c.Since))
+		p.line("state", state+" for "+a.ago(c.Since), colorOf(c))
 		if c.Attempts > 0 {
 			line("attempts", fmt.Sprintf("%d failed", c.Attempts))
 		}
@@ -102,7 +147,7 @@ func (a *app) printDetails(controllers []client.Controller) {
 		line("unit", value(c.Unit))
 		line("owner", printable(value(c.Owner)))
 		if c.LastError != nil {
-			line("last error", s.paint(bad, *c.LastError))
+			p.line("last error", *c.LastError, bad)
 			if c.ErrorSince != nil && c.ErrorCount != nil {
 				line("", fmt.Sprintf("%s, first %s ago", plural(int(*c.ErrorCount), "time", "times"), a.ago(*c.ErrorSince)))
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,32 +21,25 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch [TARGET]",
 		Short: "Print every change as it happens",
 		Long: `Print what is not connected now, and then every change of a controller as it
-happens, until interrupted. TARGET is as with status: changes of that one only,
-as long as it is called so.
+happens, until interrupted or until nobody reads it any more. TARGET is as with
+status: changes of that one only, as long as it is called so. When the service
+restarts, watch says so, connects again and goes on.
 
 --json prints one reply of Monitor of the varlink interface
 org.nvmexpress.discoverd in each line: {"snapshot": true, "controllers": […], …},
-and then those that changed.`,
+and then those that changed. After a restart of the service another snapshot comes.`,
 		Args:              takes(0, 1),
 		ValidArgsFunction: a.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM)
+			// With SIGPIPE caught, a pipe that nobody reads is the same end whether a write or the wait finds it.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM, unix.SIGPIPE)
 			defer stop()
-			err := a.withDaemon(ctx, func(c *client.Client) error {
-				w := watcher{app: a, screen: a.screen(), asJSON: asJSON, titles: map[string]string{}}
-				if len(args) == 1 {
-					found, err := c.Controllers(ctx, args[0])
-					if err != nil {
-						return err
-					}
-					w.only = map[string]bool{}
-					for _, c := range found {
-						w.only[c.Tid] = true
-					}
-				}
-				return c.Monitor(ctx, w.show)
-			})
-			if errors.Is(err, context.Canceled) || ctx.Err() != nil && cmd.Context().Err() == nil {
+			ctx, done := untilUnread(ctx, a.out.to)
+			defer done()
+			w := watcher{app: a, screen: a.screen(), asJSON: asJSON, titles: map[string]string{}}
+			err := w.run(ctx, strings.Join(args, ""))
+			if ctx.Err() != nil && cmd.Context().Err() == nil || errors.Is(err, unix.EPIPE) {
+				a.out.err = nil
 				return nil // that is how it ends
 			}
 			return err
@@ -62,6 +56,56 @@ type watcher struct {
 	asJSON bool
 	only   map[string]bool   // canonical TIDs; nil: all
 	titles map[string]string // of canonical TIDs
+}
+
+// run watches until ctx ends or the output takes no more. It outlives the daemon that it began with.
+func (w *watcher) run(ctx context.Context, target string) error {
+	for watched := false; ; {
+		err := w.withDaemon(ctx, func(c *client.Client) error {
+			if target != "" {
+				if err := w.look(ctx, c, target); err != nil && !watched {
+					return err
+				}
+			}
+			return c.Monitor(ctx, func(change client.Change) error {
+				watched = true
+				return w.show(change)
+			})
+		})
+		if !watched || ctx.Err() != nil || !interrupted(err) {
+			return err
+		}
+		if err := w.tell("nvme-discoverd ended the connection: waiting for it to come back"); err != nil {
+			return failed(err)
+		}
+		if err := w.awaitDaemon(ctx); err != nil {
+			return err
+		}
+		if err := w.tell("nvme-discoverd is back"); err != nil {
+			return failed(err)
+		}
+	}
+}
+
+// tell tells about the watching itself, where it is not in the way of a program that reads JSON.
+func (w *watcher) tell(text string) error {
+	if w.asJSON {
+		fmt.Fprintln(w.Stderr, text)
+		return nil
+	}
+	return w.say(bold, text)
+}
+
+// look adds to what is watched what target names now.
+func (w *watcher) look(ctx context.Context, c *client.Client, target string) error {
+	found, err := c.Controllers(ctx, target)
+	if w.only == nil {
+		w.only = map[string]bool{}
+	}
+	for _, c := range found {
+		w.only[c.Tid] = true
+	}
+	return err
 }
 
 func (w *watcher) show(change client.Change) error {
@@ -104,7 +148,12 @@ func (w *watcher) show(change client.Change) error {
 }
 
 func (w *watcher) say(color, text string) error {
-	_, err := fmt.Fprintln(w.Stdout, w.now().Format("15:04:05"), w.paint(color, text))
+	time := w.now().Format("15:04:05 ")
+	lines := w.folded(text, len(time))
+	for i := range lines {
+		lines[i] = w.paint(color, lines[i])
+	}
+	_, err := fmt.Fprintln(w.Stdout, time+strings.Join(lines, "\n"+strings.Repeat(" ", len(time))))
 	return err
 }
 
@@ -117,7 +166,8 @@ func (w *watcher) phaseOf(c client.Controller) string {
 }
 
 func (w *watcher) filter(change client.Change) client.Change {
-	kept := client.Change{Snapshot: change.Snapshot, Status: change.Status, Controllers: []client.Controller{}, Removed: []string{}}
+	kept := change
+	kept.Controllers, kept.Removed = []client.Controller{}, []string{}
 	for _, c := range change.Controllers {
 		if w.only[c.Tid] {
 			kept.Controllers = append(kept.Controllers, c)

@@ -139,3 +139,70 @@ func plural(n int, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// pairs writes lines of a key and a text, which is broken where the screen ends.
+type pairs struct {
+	*app
+	screen
+	width int // of the keys
+}
+
+func (p pairs) title(text string) {
+	for i, line := range p.folded(text, 2) {
+		p.write("", strings.Repeat("  ", min(i, 1)), line, bold)
+	}
+}
+
+// line writes a text behind its key; "" is the key of one that continues. Without a text there is no line.
+func (p pairs) line(key, text, color string) {
+	if text == "" {
+		return
+	}
+	for i, line := range p.folded(text, p.width+2) {
+		p.write(pad("", p.width-utf8.RuneCountInString(key))+heading(key, i), "  ", line, color)
+		if i == 0 {
+			key = ""
+		}
+	}
+}
+
+func (p pairs) write(key, gap, text, color string) {
+	fmt.Fprintln(p.Stdout, strings.TrimRight(key+gap+p.paint(color, text), " "))
+}
+
+// folded breaks a text so that it fits behind so many columns: between words, and words that are too long, as NQNs are, behind one of
+// their marks.
+func (s screen) folded(text string, behind int) []string {
+	room := s.columns - behind
+	if s.columns == 0 || room < 16 {
+		return []string{text}
+	}
+	var lines []string
+	for _, line := range s.broken(text, behind) {
+		for {
+			head, rest := s.split(line, room)
+			lines = append(lines, head)
+			if rest == "" {
+				break
+			}
+			line = rest
+		}
+	}
+	return lines
+}
+
+// split cuts a line that is longer than room where an NQN or a path has a mark, or where the room ends if there is none.
+func (screen) split(line string, room int) (head, rest string) {
+	runes := []rune(line)
+	if len(runes) <= room {
+		return line, ""
+	}
+	at := room
+	for i := room; i > room/2; i-- {
+		if strings.ContainsRune(" :;.,/-=&", runes[i-1]) {
+			at = i
+			break
+		}
+	}
+	return string(runes[:at]), string(runes[at:])
+}

@@ -29,7 +29,8 @@ var details = []detail{{math.MaxInt, math.MaxInt}, {2, math.MaxInt}, {0, math.Ma
 type statusPrinter struct {
 	*app
 	screen
-	all bool
+	all   bool
+	check bool // only what is down
 }
 
 func (p *statusPrinter) line(format string, args ...any) {
@@ -38,20 +39,40 @@ func (p *statusPrinter) line(format string, args ...any) {
 
 func (p *statusPrinter) print(status client.Status, controllers []client.Controller) {
 	text := fmt.Sprintf("nvme-discoverd %s, up %s: %s", status.Version, p.ago(status.Since), status.Status)
-	used := p.wrapped("", text, bold) + p.printTrouble(controllers)
-	used += p.printStrays(status)
-	if len(controllers) == 0 {
-		p.line("\nNo controller is configured or discovered: see discoverd.conf(5).")
+	used := p.wrapped("", text, bold)
+	if p.check {
+		p.printDown(controllers)
+		return
+	}
+	used += p.printTrouble(controllers) + p.printStrays(status)
+	switch {
+	case len(controllers) == 0 && !status.Ready:
+		p.line("")
+		p.wrapped("", "It has just started and has not compared its configuration with the controllers yet.", plain)
+		return
+	case len(controllers) == 0:
+		p.line("")
+		p.wrapped("", "No controller is configured or discovered: see discoverd.conf(5).", plain)
 		return
 	}
 	p.printTree(controllers, screenLines-used)
+}
+
+// printDown prints what should be connected and is not.
+func (p *statusPrinter) printDown(controllers []client.Controller) {
+	for _, c := range controllers {
+		if !wanted(c) || healthy(c) {
+			continue
+		}
+		p.wrapped(p.mark()+" ", title(c)+": "+p.downBecause(c), colorOf(c))
+	}
 }
 
 // wrapped prints a text, broken between words where the screen ends, and returns the number of lines. Those after the first
 // are indented.
 func (p *statusPrinter) wrapped(mark, text, color string) int {
 	const indent = "  "
-	lines := p.broken(text, len(indent))
+	lines := p.folded(strings.TrimSpace(text), len(indent))
 	for i, line := range lines {
 		if i > 0 {
 			mark = indent
@@ -62,11 +83,11 @@ func (p *statusPrinter) wrapped(mark, text, color string) int {
 }
 
 // broken breaks a text between words so that it fits behind so many columns.
-func (p *statusPrinter) broken(text string, behind int) []string {
+func (s screen) broken(text string, behind int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {
-		if line != "" && p.columns > 0 && behind+utf8.RuneCountInString(line+" "+word) > p.columns {
+		if line != "" && s.columns > 0 && behind+utf8.RuneCountInString(line+" "+word) > s.columns {
 			lines = append(lines, line)
 			line = ""
 		}
@@ -310,6 +331,9 @@ func (p *statusPrinter) printTree(controllers []client.Controller, room int) {
 		if name == "" {
 			name = "named by nothing any more"
 		}
+		if p.columns > 0 {
+			name = p.clip(name, p.columns)
+		}
 		p.line("\n%s", p.paint(bold, name))
 		p.printRows(trees[i], lines+len(controllers) <= room)
 	}
@@ -458,7 +482,9 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 	const unit = len("nvme-discoverd-0123456789ab.service")
 	units := p.columns == 0 || total+unit <= p.columns
 	if over := total - 2 - p.columns; p.columns > 0 && !units && over > 0 {
-		widths[0] = max(widths[0]-over, tree+16)
+		name := max(widths[0]-over, min(widths[0], tree+16))
+		over -= widths[0] - name
+		widths[0], widths[1] = name, max(widths[1]-over, min(widths[1], 12))
 	}
 	for _, r := range rows {
 		if r.node == nil {
@@ -475,7 +501,7 @@ func (p *statusPrinter) printRows(rows []row, double bool) {
 			cell = pad(cell, widths[i+1])
 			switch i {
 			case 0:
-				cell = p.paint(r.color, cell)
+				cell = p.paint(r.color, pad(p.clip(strings.TrimRight(cell, " "), widths[1]), widths[1]))
 			case 2:
 				cell = p.paint(colorOf(r.Controller), cell)
 			}

@@ -3,12 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -36,9 +35,9 @@ func tidFlag(key string) (short, help string) {
 	case "host-iface":
 		return "f", "network interface to connect through (tcp)"
 	case "hostnqn":
-		return "q", "NVMe qualified name of this host (default from /etc/nvme/hostnqn)"
+		return "q", "NVMe qualified name of this host (default: what hostnqn shows)"
 	case "hostid":
-		return "I", "identifier of this host, a UUID (default from /etc/nvme/hostid)"
+		return "I", "identifier of this host, a UUID (default: what hostnqn shows)"
 	}
 	return "", ""
 }
@@ -48,6 +47,9 @@ func (f *tidFlags) add(flags *pflag.FlagSet) {
 		short, help := tidFlag(key)
 		flags.VarP(&field{&f.tid, key}, key, short, help)
 	}
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-")) // nvme-cli has --fast_io_fail_tmo
+	})
 	flags.BoolVar(&f.discovery, "discovery", false, "it is a discovery controller, whatever its NQN")
 }
 
@@ -81,25 +83,45 @@ func (f *tidFlags) kind() tid.Kind {
 }
 
 // read returns the TID as it was given, normalised.
-func (f *tidFlags) read() (tid.TID, error) { return tid.New(f.tid, f.kind()) }
+func (f *tidFlags) read() (tid.TID, error) {
+	if id := f.tid.HostID; id != "" && !tid.IsUUID(id) {
+		return tid.TID{}, fmt.Errorf("cannot use hostid %q: it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6", id)
+	}
+	return tid.New(f.tid, f.kind())
+}
 
-// readWithHost returns the TID with the host's identity where none was given.
+// readWithHost returns the TID with the identity of this host where none was given, as the service connects with it.
 func (f *tidFlags) readWithHost(a *app) (tid.TID, error) {
-	for _, identity := range []struct {
-		value *string
-		path  string
-	}{{&f.tid.HostNQN, a.root.HostNQN()}, {&f.tid.HostID, a.root.HostID()}} {
-		if *identity.value != "" {
-			continue
+	if f.tid.HostNQN == "" {
+		known, err := config.HostIdentity(a.root)
+		if err != nil {
+			return tid.TID{}, failed(err)
 		}
-		data, err := os.ReadFile(identity.path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without the file the kernel has an identity of its own
-			return tid.TID{}, failed(fmt.Errorf("cannot read the identity of this host: %w", err))
+		f.tid.HostNQN = known.NQN
+		if f.tid.HostID == "" {
+			f.tid.HostID = known.ID
 		}
-		line, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")), "\n") // as the service reads it
-		*identity.value = strings.TrimSpace(line)
+	}
+	if f.tid.HostID == "" && f.tid.HostNQN != "" {
+		known, err := config.HostIdentity(a.root)
+		switch {
+		case err != nil:
+			return tid.TID{}, failed(err)
+		case tid.SameNQN(f.tid.HostNQN, known.NQN):
+			f.tid.HostID = known.ID
+		default: // this host's own belongs to its own NQN
+			f.tid.HostID = config.HostIDOf(f.tid.HostNQN)
+		}
 	}
 	return f.read()
+}
+
+// without returns err in the words of a command if it says that the TID lacks something: "cannot VERB without …".
+func without(verb string, err error) error {
+	if field := (*tid.FieldError)(nil); errors.As(err, &field) && field.Lacks != "" {
+		return fmt.Errorf("cannot %s without %s", verb, field.Lacks)
+	}
+	return err
 }
 
 // wishFlags are all options of a connection: wish.Wish.Args is the inverse.
@@ -115,7 +137,7 @@ func (f *wishFlags) add(flags *pflag.FlagSet) {
 		info := p.Info()
 		s := &setting{form: info.Form}
 		f.params[p] = s
-		flags.Var(s, info.Name, info.Usage())
+		flags.VarP(s, info.Name, info.Letter, info.Usage())
 		if info.Form == param.Switch {
 			flags.Lookup(info.Name).NoOptDefVal = "true"
 		}

@@ -163,6 +163,8 @@ type Config struct {
 
 	// Warnings are one sentence each, with the place in the file before it: "file:line:column: unknown key …".
 	Warnings []string
+	// Ignored counts what some of the warnings say.
+	Ignored Ignored
 }
 
 // maxSize bounds a configuration file in bytes: a thousand connections need a quarter of it.
@@ -221,16 +223,20 @@ func completeOver(last *lastGood, root paths.Root, sources []*source, err error)
 	explained, next := resolveOver(last, sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
 		return secret.ReadFile(k, root.Join(file), readable)
 	})
+	if known.odd != "" {
+		explained.Warnings = append(explained.Warnings, known.odd)
+	}
 	errs := []error{err, unknown}
 	for _, s := range sources {
 		if unknown != nil { // every lack of an identity follows from this
-			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity(known) })
+			s.found.errors = slices.DeleteFunc(s.found.errors, func(f finding) bool { return f.text == noIdentity })
 		}
 		if s.stale { // what is to tell is about the file as it is now
 			s.found = s.foundNow
 		}
 		errs = append(errs, s.found.err(s.file))
 		explained.Warnings = append(explained.Warnings, s.found.warnings.lines(s.file)...)
+		s.found.warnings.count(&explained.Ignored)
 	}
 	err = errors.Join(errs...)
 	if err != nil {

@@ -222,7 +222,7 @@ func must(c Config, err string) Config {
 func TestPrecedence(t *testing.T) {
 	got := must(load(t, `
 [[subsystem]]
-nqn = "nqn.s"
+nqn = "nqn.2024-01.s"
 queue-size = 64
 nr-io-queues = ""
 controller = [
@@ -231,7 +231,7 @@ controller = [
   { transport = "rdma", traddr = "192.0.2.3", tos = "" },
 ]
 [[discovery-controller]]
-nqn = "nqn.d"
+nqn = "nqn.2024-01.d"
 controller = [{ transport = "fc", traddr = "nn-0x0000000000000001:pn-0x0000000000000002", host-traddr = "nn-0x0000000000000003:pn-0x0000000000000004", keep-alive-tmo = "" }]
 [host]
 nr-io-queues = 8
@@ -246,13 +246,13 @@ tos = 2
 `))
 	host := " --hostnqn=" + testNQN + " --hostid=" + testID
 	diff(t, "connections", []string{
-		"/etc/nvme/discoverd.conf:7 I/O discoverd --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.s" + host +
+		"/etc/nvme/discoverd.conf:7 I/O discoverd --transport=tcp --traddr=192.0.2.1 --trsvcid=4420 --nqn=nqn.2024-01.s" + host +
 			" --ctrl-loss-tmo=600 --queue-size=64 --tos=4 --data-digest",
-		"/etc/nvme/discoverd.conf:8 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.s" + host +
+		"/etc/nvme/discoverd.conf:8 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.2024-01.s" + host +
 			" --queue-size=32 --tos=4",
-		"/etc/nvme/discoverd.conf:9 I/O discoverd --transport=rdma --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.s" + host +
+		"/etc/nvme/discoverd.conf:9 I/O discoverd --transport=rdma --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.2024-01.s" + host +
 			" --ctrl-loss-tmo=600 --queue-size=64 --data-digest",
-		"/etc/nvme/discoverd.conf:13 Discovery discoverd --transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.d" + host +
+		"/etc/nvme/discoverd.conf:13 Discovery discoverd --transport=fc --traddr=nn-0x0000000000000001:pn-0x0000000000000002 --nqn=nqn.2024-01.d" + host +
 			" --host-traddr=nn-0x0000000000000003:pn-0x0000000000000004 --nr-io-queues=8 --tos=4 --data-digest --discovery",
 	}, connections(got))
 
@@ -304,11 +304,11 @@ nvme-path = "nvme"
 		{"parameters, each once", "[host]\ntos = 256\n[io-controller-defaults]\nqueue-size = true\n[discovery-controller-defaults]\ntls = \"ja\"\n", `2:1: cannot set tos to "256": it must be a number from 0 to 255
 4:1: cannot set queue-size to "true": it must be a number from 16 to 1024
 6:1: cannot set tls to "ja": it must be true or false`},
-		{"host identity", "[host]\nhostnqn = \"nqn.a,traddr=b\"\nhostid = \"a-b\"", `2:1: cannot set hostnqn: cannot use NQN "nqn.a,traddr=b": it contains a comma`},
+		{"host identity", "[host]\nhostnqn = \"nqn.2024-01.a,traddr=b\"\nhostid = \"a-b\"", `2:1: cannot set hostnqn: cannot use NQN "nqn.2024-01.a,traddr=b": it contains a comma`},
 		{"host ID", "[host]\nhostid = \"a-b\"", `2:1: cannot set hostid to "a-b": it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6`},
 
 		{"every controller", `[[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [
   { transport = "tcp", traddr = "array_1.example.com" }, { traddr = "192.0.2.1" },
   { transport = "tcp" }, { transport = "roce", traddr = "192.0.2.1" },
@@ -319,7 +319,7 @@ controller = [
   { transport = "fc" },
 ]
 [[subsystem]]
-nqn = "nqn.b"
+nqn = "nqn.2024-01.b"
 [[subsystem.controller]]
 transport = "tcp"
 traddr = "host..name"
@@ -328,18 +328,18 @@ transport = "tcp"
 traddr = "192.0.2.256"
 `, `4:24: cannot use traddr "array_1.example.com": transport tcp needs an IP address or the name of a host
 4:58: cannot connect without a transport: give tcp, rdma, fc or loop
-5:3: cannot use traddr "": transport tcp needs an IP address or the name of a host
+5:3: cannot connect without a traddr: transport tcp needs an IP address or the name of a host
 5:28: cannot use transport "roce": it must be tcp, rdma, fc or loop
 6:47: cannot use trsvcid "65536": a port is a number from 1 to 65535
 7:46: cannot use host-traddr "eth0": transport tcp needs an IP address
 8:46: cannot use host-iface "a/b": it is no name of a network interface
 9:24: cannot use traddr "192.0.2.1,x=y": it contains a comma
 9:50: cannot set keep-alive-tmo to "-1": it must be whole seconds from 0 to 2147483647, as a number or a span of time such as 10min
-10:3: cannot use transport fc without a traddr such as nn-0x…:pn-0x…
+10:3: cannot connect without a traddr: transport fc needs one such as nn-0x…:pn-0x…
 16:1: cannot use traddr "host..name": transport tcp needs an IP address or the name of a host
 19:1: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host`},
 		{"sources", `[[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [
   { transport = "fc", traddr = "nn-0x0000000000000001:pn-0x0000000000000002" },
   { transport = "tcp", traddr = "192.0.2.1", host-traddr = "fe80::1" },
@@ -359,12 +359,12 @@ controller = [{ transport = "tcp", traddr = "192.0.2.1", host-iface = "a/b" }]
 nqn = "nqn.2014-08.org.nvmexpress.discovery"
 controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 [[discovery-controller]]
-  nqn = "nqn.a b"
+  nqn = "nqn.2024-01.a b"
 `, `1:1: cannot connect a [[subsystem]] without its name: add nqn = "nqn.…"
 2:58: cannot use host-iface "a/b": it is no name of a network interface
 4:1: cannot use nqn "nqn.2014-08.org.nvmexpress.discovery" in [[subsystem]]: it is that of discovery controllers, which belong in [[discovery-controller]]
-7:3: cannot use NQN "nqn.a b": it contains a control character or white space`},
-		{"wrong shapes", "global = 1\ncontroller = []\n[subsystem]\nnqn = \"nqn.a\"\n[[host]]\n[[discovery-controller]]\ncontroller = { transport = \"tcp\" }\n", `1:1: cannot use global like this: it is one section, which begins with a line [global]
+7:3: cannot use NQN "nqn.2024-01.a b": it contains a control character or white space`},
+		{"wrong shapes", "global = 1\ncontroller = []\n[subsystem]\nnqn = \"nqn.2024-01.a\"\n[[host]]\n[[discovery-controller]]\ncontroller = { transport = \"tcp\" }\n", `1:1: cannot use global like this: it is one section, which begins with a line [global]
 2:1: cannot use controller in the beginning of the file, before the first section: it belongs in [[discovery-controller]] or [[subsystem]]
 3:1: cannot use subsystem like this: each one begins with a line [[subsystem]]
 5:1: cannot use host like this: it is one section, which begins with a line [host]
@@ -372,16 +372,16 @@ controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 		{"keys out of place", `nbft = false
 [global]
 tos = 1
-hostnqn = "nqn.a"
+hostnqn = "nqn.2024-01.a"
 [host]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 log-level = "info"
 [io-controller-defaults]
 traddr = "192.0.2.1"
 [[discovery-controller]]
 transport = "tcp"
 hostid = "` + testID + `"
-controller = [{ nqn = "nqn.a", transport = "tcp", traddr = "192.0.2.1" }]
+controller = [{ nqn = "nqn.2024-01.a", transport = "tcp", traddr = "192.0.2.1" }]
 `, `1:1: cannot use nbft in the beginning of the file, before the first section: it belongs in [global]
 3:1: cannot use tos in [global]: it belongs in [host], a section of defaults, an endpoint or a controller table
 4:1: cannot use hostnqn in [global]: it belongs in [host]
@@ -409,7 +409,7 @@ fast_io_fail_tmo = 5
 [host]
 [io-controler-defaults]
 [[subsystems]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 [[discovery-controller]]
 "controller" = [
   { transport = "fc", traddr = "nn-0x000000000000000A:pn-0x000000000000000B", host-traddr = "nn-0x0000000000000001:pn-0x0000000000000002" },
@@ -418,9 +418,9 @@ nqn = "nqn.a"
 [[discovery-controller]]
 controller = []
 [[subsystem]]
-nqn = "nqn.none"
+nqn = "nqn.2024-01.none"
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [
   { transport = "tcp", traddr = "::ffff:192.0.2.1" }, { transport = "tcp", traddr = "192.0.2.1", trsvcid = 4420, tos = 1 },
 ]
@@ -430,18 +430,19 @@ controller = [
 		`1:1: key colour in the beginning of the file, before the first section is unknown and ignored`,
 		`3:1: key zeroconff in [global] is unknown and ignored: did you mean zeroconf?`,
 		`4:1: key NBFT in [global] is unknown and ignored: did you mean nbft?`,
-		`5:1: key fast_io_fail_tmo in [global] is unknown and ignored`,
+		`5:1: key fast_io_fail_tmo in [global] is unknown and ignored: did you mean fast-io-fail-tmo? It belongs in [host], a section of defaults, an endpoint or a controller table`,
 		`7:1: section io-controler-defaults is unknown and ignored: did you mean io-controller-defaults?`,
 		`8:1: section subsystems is unknown and ignored: did you mean subsystem?`,
 		`13:3: connection (fc, nn-0x000000000000000a:pn-0x000000000000000b, nqn.2014-08.org.nvmexpress.discovery, nn-0x0000000000000001:pn-0x0000000000000002) is configured already at /etc/nvme/discoverd.conf:12: the first one counts, this one is ignored`,
 		`15:1: [[discovery-controller]] lists no controller: nothing of it is connected`,
 		`17:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]`,
-		`22:55: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:22: the first one counts, this one is ignored`,
+		`22:55: connection (tcp, 192.0.2.1, 4420, nqn.2024-01.a) is configured already at /etc/nvme/discoverd.conf:22: the first one counts, this one is ignored`,
 	}
 	for i := range want {
 		want[i] = "/etc/nvme/discoverd.conf:" + want[i]
 	}
 	diff(t, "warnings", want, got.Warnings)
+	diff(t, "ignored", Ignored{Sections: 2, Keys: 4, Connections: 2}, got.Ignored)
 	diff(t, "connections", 2, len(got.Connections))
 	diff(t, "settings", Defaults(), got.Settings)
 }

@@ -104,25 +104,72 @@ type position struct{ line, column int }
 
 // finding is one thing to tell about a file.
 type finding struct {
-	at   position
-	text string
+	at      position
+	text    string
+	ignores ignored
 }
+
+// ignored is what a warning says is ignored.
+type ignored int
+
+// What is ignored.
+const (
+	ignoredNothing ignored = iota
+	ignoredSection
+	ignoredKey
+	ignoredConnection
+)
+
+// Ignored counts what the configuration says and the service ignores.
+type Ignored struct {
+	Sections    int // unknown ones
+	Keys        int // unknown ones of known sections
+	Connections int // that are configured twice
+}
+
+// Any tells whether anything is ignored.
+func (i Ignored) Any() bool { return i != Ignored{} }
 
 // list holds findings in any order, possibly repeated.
 type list []finding
 
 func (l *list) add(at position, format string, args ...any) {
-	*l = append(*l, finding{at, fmt.Sprintf(format, args...)})
+	l.ignore(ignoredNothing, at, format, args...)
 }
 
-// lines returns the findings in the order of the file, each once.
-func (l list) lines(file string) []string {
+// ignore adds a warning that something is ignored.
+func (l *list) ignore(what ignored, at position, format string, args ...any) {
+	*l = append(*l, finding{at, fmt.Sprintf(format, args...), what})
+}
+
+// sorted returns the findings in the order of the file, each once.
+func (l list) sorted() list {
 	sorted := slices.Clone(l)
 	slices.SortFunc(sorted, func(a, b finding) int {
 		return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column), cmp.Compare(a.text, b.text))
 	})
+	return slices.Compact(sorted)
+}
+
+// count adds what the findings say is ignored to sum.
+func (l list) count(sum *Ignored) {
+	for _, f := range l.sorted() {
+		switch f.ignores {
+		case ignoredNothing:
+		case ignoredSection:
+			sum.Sections++
+		case ignoredKey:
+			sum.Keys++
+		case ignoredConnection:
+			sum.Connections++
+		}
+	}
+}
+
+// lines returns the findings in the order of the file, each once.
+func (l list) lines(file string) []string {
 	var lines []string
-	for _, f := range slices.Compact(sorted) {
+	for _, f := range l.sorted() {
 		lines = append(lines, fmt.Sprintf("%s:%d:%d: %s", file, f.at.line, f.at.column, f.text))
 	}
 	return lines

@@ -21,6 +21,8 @@ func (r *resolver) endpoint(s *source, t table, kind tid.Kind, own persona, base
 	if err := s.dialect.checkNQN(nqn, kind); err != nil {
 		faults, unsure = append(faults, s.wrong(t.place("nqn"), "", true, "%v", err)), true
 		nqn = tid.DiscoveryNQN // stands in, so that the controllers are looked at nevertheless
+	} else if err := tid.CheckForm(nqn); nqn != "" && err != nil {
+		s.found.warnings.add(t.place("nqn"), "nqn %v; the connection is tried all the same", err)
 	}
 	switch {
 	case !t.listed:

@@ -32,7 +32,7 @@ func put(t *testing.T, root paths.Root, name, text string) {
 
 // TestFaults: what an error costs. The connections that can be made are listed by their addresses.
 func TestFaults(t *testing.T) {
-	const two = "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1%s\n[Subsystem]\nnqn = nqn.b\ncontroller = transport=tcp;traddr=192.0.2.2\n"
+	const two = "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1%s\n[Subsystem]\nnqn = nqn.2024-01.b\ncontroller = transport=tcp;traddr=192.0.2.2\n"
 	one := func(at1 string) string { return fmt.Sprintf(two, at1) }
 	const where = "/etc/nvme/nvme-fabrics.conf:"
 	for _, test := range []struct{ name, text, err, connected string }{
@@ -42,15 +42,15 @@ func TestFaults(t *testing.T) {
 		{"a value", one(";queue-size=1"), where + `3:45: cannot set queue-size to "1": it must be a number from 16 to 1024`, "2"},
 		{"the same key twice", one(";tls=false;tls=true"), where + "3:55: cannot set tls twice in a controller line: it is at column 45 already", "2"},
 		{"TLS twice in an endpoint", strings.Replace(one(""), "controller", "tls = true\ntls =\ncontroller", 1), where + "4:1: cannot set tls twice in [Subsystem]: it is at line 3 already", "2"},
-		{"another host in the host", "[Host]\nhostnqn = nqn.x\nhostnqn = nqn.y\n" + one(""), where + "3:1: cannot set hostnqn twice in [Host]: it is at line 2 already", ""},
+		{"another host in the host", "[Host]\nhostnqn = nqn.2024-01.x\nhostnqn = nqn.2024-01.y\n" + one(""), where + "3:1: cannot set hostnqn twice in [Host]: it is at line 2 already", ""},
 		{"TLS twice in two sections of defaults", "[I/O Controller Defaults]\ntls = true\n[I/O Controller Defaults]\ntls = false\n" + one(""), where + "4:1: cannot set tls twice in [I/O Controller Defaults]: it is at line 2 already", ""},
 		{"twice the same", strings.Replace(one(""), "controller", "tls = true\ntls = true\ncontroller", 1), "", "1 2"},
 		{"no value", one(";host-iface"), where + "3:45: cannot parse this part of the controller line: it must be key=value", "2"},
 		{"a slip in an endpoint", strings.Replace(one(""), "controller", "kxchap-secert = x\ncontroller", 1), where + "3:1: cannot use kxchap-secert in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean kxchap-secret?", "2"},
 		{"a credential, which is not supported", strings.Replace(one(""), "controller", "dhchap-secret-credential = x\ncontroller", 1), where + "3:1: cannot use dhchap-secret-credential in [Subsystem]: it is unknown, so nothing that it may hold for is connected", "2"},
 		{"a slip in the host", "[Host]\npsk = x\n" + one(""), where + "2:1: cannot use psk in [Host]: it is unknown, so nothing that it may hold for is connected", ""},
-		{"an interface in an endpoint", strings.Replace(one(""), "controller", "host_iface = eth0\ncontroller", 1), where + "3:1: cannot use host_iface in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean host-iface?", "2"},
-		{"another tool's name of it", strings.Replace(one(""), "controller", "src-addr = 192.0.2.7\ncontroller", 1), where + "3:1: cannot use src-addr in [Subsystem]: it is unknown, so nothing that it may hold for is connected", "2"},
+		{"an interface in an endpoint", strings.Replace(one(""), "controller", "host_iface = eth0\ncontroller", 1), where + "3:1: cannot use host_iface in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean host-iface? It belongs in a controller line, controller = transport=…;traddr=…", "2"},
+		{"another tool's name of it", strings.Replace(one(""), "controller", "src-addr = 192.0.2.7\ncontroller", 1), where + "3:1: cannot use src-addr in [Subsystem]: it is unknown, so nothing that it may hold for is connected: did you mean host-traddr? It belongs in a controller line, controller = transport=…;traddr=…", "2"},
 		{"a TLS key over RDMA", strings.Replace(one(";tls-key-identity=x"), "tcp", "rdma", 1), where + "3:46: cannot use tls-key-identity with transport rdma, which does not take it", "2"},
 		{"a slip in the defaults", "[I/O Controller Defaults]\ntsl = true\n" + one(""), where + "2:1: cannot use tsl in [I/O Controller Defaults]: it is unknown, so nothing that it may hold for is connected: did you mean tls?", ""},
 		{"a slip in the defaults of the other kind", "[Discovery Controller Defaults]\ntsl = true\n" + one(""), where + "2:1: cannot use tsl in [Discovery Controller Defaults]: it is unknown, so nothing that it may hold for is connected: did you mean tls?", "1 2"},
@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 		{"a port of FC", strings.Replace(one(""), "transport=tcp;traddr=192.0.2.1", "transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=4420", 1), where + "3:134: cannot use trsvcid with transport fc, which does not take it", "2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			const mine = "[[subsystem]]\nnqn = \"nqn.c\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.9\" }]\n"
+			const mine = "[[subsystem]]\nnqn = \"nqn.2024-01.c\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.9\" }]\n"
 			root := write(t, host(map[string]string{mainFile: mine, fabricsFile: ""}))
 			put(t, root, fabricsFile, test.text)
 			got, err := loadRoot(t, root)
@@ -88,7 +88,7 @@ func TestFaults(t *testing.T) {
 
 // TestFaultsInTables: a table of TOML that is unknown may hold what has to do with security, however deep.
 func TestFaultsInTables(t *testing.T) {
-	const one = "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	const one = "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
 	for _, test := range []struct{ name, text, err string }{
 		{"of the endpoint", one + "[subsystem.policy]\ntls = true\n", `4:1: cannot use tls below policy in [[subsystem]]: policy is unknown, so nothing that it may hold for is connected`},
 		{"of the host", "[host]\npolicy = { all = [{ dhchap-secret = \"x\" }] }\n" + one, `2:1: cannot use dhchap-secret below policy in [host]: policy is unknown, so nothing that it may hold for is connected`},
@@ -111,14 +111,14 @@ func TestFaultsInTables(t *testing.T) {
 
 // TestNoneAsPort: log pages, and what is made of them, have "none" where a transport has no port.
 func TestNoneAsPort(t *testing.T) {
-	got := must(loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\ncontroller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=none\n"}))))
+	got := must(loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=fc;traddr=nn-0x0000000000000001:pn-0x0000000000000002;host-traddr=nn-0x0000000000000003:pn-0x0000000000000004;trsvcid=none\n"}))))
 	diff(t, "port", "", got.Connections[0].Wish.TID.Trsvcid)
 }
 
 // TestLinkLocal: an address that needs a zone has none.
 func TestLinkLocal(t *testing.T) {
 	got, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: `[Subsystem]
-nqn = nqn.a
+nqn = nqn.2024-01.a
 controller = transport=tcp;traddr=fe80::1
 controller = transport=rdma;traddr=fe80::2
 controller = transport=tcp;traddr=fe80::3%eth0
@@ -136,8 +136,8 @@ controller = transport=tcp;traddr=169.254.0.1
 // way, and says why it is not made.
 func TestFaultStaysKnown(t *testing.T) {
 	root := write(t, host(map[string]string{
-		fabricsFile:                "[Subsystem]\nnqn = nqn.a\nkxchap-secret = x\ncontroller = transport=tcp;traddr=192.0.2.1\n",
-		fabricsDrop + "later.conf": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+		fabricsFile:                "[Subsystem]\nnqn = nqn.2024-01.a\nkxchap-secret = x\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+		fabricsDrop + "later.conf": "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
 	}))
 	got, _ := loadRoot(t, root)
 	diff(t, "connections", 1, len(got.Connections))
@@ -150,12 +150,12 @@ func TestFaultStaysKnown(t *testing.T) {
 func TestTwice(t *testing.T) {
 	const at = "/etc/nvme/nvme-fabrics.conf"
 	ini := func(endpoint, path string) string {
-		return "[Subsystem]\nnqn = nqn.a\n" + endpoint + "controller = transport=tcp;traddr=192.0.2.1" + path + "\n"
+		return "[Subsystem]\nnqn = nqn.2024-01.a\n" + endpoint + "controller = transport=tcp;traddr=192.0.2.1" + path + "\n"
 	}
-	const plain = "[[subsystem]]\nnqn = \"nqn.a\"\n%scontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	const plain = "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\n%scontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
 	const secretOfA = "dhchap-secret-file = /etc/nvme/keys/a\n"
 	again := func(first, second int) string {
-		return fmt.Sprintf("%s:%d:14: connection (tcp, 192.0.2.1, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:%d: the first one counts, this one is ignored", at, second, first)
+		return fmt.Sprintf("%s:%d:14: connection (tcp, 192.0.2.1, 4420, nqn.2024-01.a) is configured already at /etc/nvme/discoverd.conf:%d: the first one counts, this one is ignored", at, second, first)
 	}
 	for _, test := range []struct {
 		name, first, second string
@@ -164,8 +164,8 @@ func TestTwice(t *testing.T) {
 		from                string // of the connection, "" if it is not made
 	}{
 		{"alike", "", ini("", ""), nil, again(3, 3), "discoverd.conf:3"},
-		{"the second with TLS", "", ini("tls = true\n", ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.a) with tls: it is configured at /etc/nvme/discoverd.conf:3 too, without tls: make the two alike, or leave one of them out"}, "", ""},
-		{"the second with a secret", "", ini(secretOfA, ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.a) with dhchap-secret: it is configured at /etc/nvme/discoverd.conf:3 too, without dhchap-secret: make the two alike, or leave one of them out"}, "", ""},
+		{"the second with TLS", "", ini("tls = true\n", ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.a) with tls: it is configured at /etc/nvme/discoverd.conf:3 too, without tls: make the two alike, or leave one of them out"}, "", ""},
+		{"the second with a secret", "", ini(secretOfA, ""), []string{at + ":4:14: cannot connect (tcp, 192.0.2.1, 4420, nqn.2024-01.a) with dhchap-secret: it is configured at /etc/nvme/discoverd.conf:3 too, without dhchap-secret: make the two alike, or leave one of them out"}, "", ""},
 		{"the first with TLS", "tls = true\n", ini("", ""), nil, again(4, 3), "discoverd.conf:4"},
 		{"a secret of the second that cannot be used", "", ini("dhchap-secret-file = /none\n", ""), []string{at + ":3:1: cannot use dhchap-secret-file: /none: no such file or directory"}, again(3, 4), ""},
 		{"another path of the second", "", ini("", ";host_iface=eth0"), []string{at + ":3:45: cannot use host_iface in a controller line: it is unknown, so this controller is not connected: did you mean host-iface?"}, again(3, 3), "discoverd.conf:3"},
@@ -204,7 +204,7 @@ func TestFaultsOfFound(t *testing.T) {
 		{"unreadable lines", "[Host]\nkxchap-secret = x\nwhat\n", true},
 		{"unreadable lines without harm", "[Host]\ntos = 1\nwhat\n", false},
 		{"a queue", "[Host]\nqueue-size = 1\n", false},
-		{"an endpoint", "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;tls=maybe\n", false},
+		{"an endpoint", "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;tls=maybe\n", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: test.text})))
@@ -217,7 +217,7 @@ func TestFaultsOfFound(t *testing.T) {
 
 // TestFaultsOfDefaults: a drop-in does not inherit less than the main file has, nor does what a discovery controller names.
 func TestFaultsOfDefaults(t *testing.T) {
-	const connect = "[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.2\" }]\n"
+	const connect = "[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.2\" }]\n"
 	for _, test := range []struct {
 		name, main string
 		connected  []string
@@ -263,10 +263,10 @@ func TestLoader(t *testing.T) {
 	}
 	l := NewLoader(root, "")
 	mine := func(settings, endpoint string) string {
-		return "[global]\n" + settings + "[[subsystem]]\nnqn = \"nqn.m\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.9\" }]\n" + endpoint
+		return "[global]\n" + settings + "[[subsystem]]\nnqn = \"nqn.2024-01.m\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.9\" }]\n" + endpoint
 	}
 	theirs := func(endpoint, path string) string {
-		return "[Subsystem]\nnqn = nqn.a\n" + endpoint + "controller = transport=tcp;traddr=192.0.2.1" + path + "\n"
+		return "[Subsystem]\nnqn = nqn.2024-01.a\n" + endpoint + "controller = transport=tcp;traddr=192.0.2.1" + path + "\n"
 	}
 	var loaded Config
 	load := func(what string, main, fabrics string, wrong int, want ...string) {
@@ -358,12 +358,12 @@ func TestLoader(t *testing.T) {
 // TestCrossFileErrors: they cost the later file.
 func TestCrossFileErrors(t *testing.T) {
 	connect := func(nqn, at string) string {
-		return "[host]\nhostnqn = \"" + nqn + "\"\n[[subsystem]]\nnqn = \"nqn.s\"\ncontroller = [{ transport = \"tcp\", traddr = \"" + at + "\" }]\n"
+		return "[host]\nhostnqn = \"" + nqn + "\"\n[[subsystem]]\nnqn = \"nqn.2024-01.s\"\ncontroller = [{ transport = \"tcp\", traddr = \"" + at + "\" }]\n"
 	}
 	got, err := loadRoot(t, write(t, host(map[string]string{
-		dropIn + "a.conf": connect("nqn.a", "192.0.2.1"), dropIn + "b.conf": connect("nqn.a", "192.0.2.2"), dropIn + "c.conf": connect("nqn.c", "192.0.2.3"),
+		dropIn + "a.conf": connect("nqn.2024-01.a", "192.0.2.1"), dropIn + "b.conf": connect("nqn.2024-01.a", "192.0.2.2"), dropIn + "c.conf": connect("nqn.2024-01.c", "192.0.2.3"),
 	})))
-	diff(t, "error", `/etc/nvme/discoverd.conf.d/b.conf:2:1: cannot use hostnqn "nqn.a" in two files: it is at /etc/nvme/discoverd.conf.d/a.conf:2 already; put what it connects into that file`, err)
+	diff(t, "error", `/etc/nvme/discoverd.conf.d/b.conf:2:1: cannot use hostnqn "nqn.2024-01.a" in two files: it is at /etc/nvme/discoverd.conf.d/a.conf:2 already; put what it connects into that file`, err)
 	diff(t, "connected", []string{"192.0.2.1", "192.0.2.3"}, usable(got))
 }
 
@@ -372,10 +372,10 @@ func TestWindowsFiles(t *testing.T) {
 	strange := func(text string) string { return "\ufeff" + strings.ReplaceAll(text, "\n", "\r\n") }
 	root := write(t, map[string]string{
 		"etc/nvme/hostnqn": strange(testNQN + "\n"), "etc/nvme/hostid": strange(strings.ToUpper(testID) + "\n"),
-		mainFile:               strange("[global]\nnbft = false\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [\n  { transport = \"tcp\", traddr = \"192.0.2.1\" }, # a comment\n]\n"),
-		dropIn + "a.conf":      strange("[[subsystem]]\nnqn = \"nqn.b\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.2\" }]\n"),
-		fabricsFile:            strange("[Host]\n; a comment\ntos = 1\n[Subsystem]\nnqn = nqn.c\ncontroller = transport=tcp;traddr=192.0.2.3;tls=false\n"),
-		fabricsDrop + "b.conf": strange("[Subsystem]\nnqn = nqn.d # comment\ncontroller = transport=tcp;traddr=192.0.2.4\n"),
+		mainFile:               strange("[global]\nnbft = false\n[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [\n  { transport = \"tcp\", traddr = \"192.0.2.1\" }, # a comment\n]\n"),
+		dropIn + "a.conf":      strange("[[subsystem]]\nnqn = \"nqn.2024-01.b\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.2\" }]\n"),
+		fabricsFile:            strange("[Host]\n; a comment\ntos = 1\n[Subsystem]\nnqn = nqn.2024-01.c\ncontroller = transport=tcp;traddr=192.0.2.3;tls=false\n"),
+		fabricsDrop + "b.conf": strange("[Subsystem]\nnqn = nqn.2024-01.d # comment\ncontroller = transport=tcp;traddr=192.0.2.4\n"),
 	})
 	got := must(loadRoot(t, root))
 	diff(t, "connected", []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}, usable(got))
@@ -398,12 +398,12 @@ func TestCIntegers(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", text, got, ok, want)
 		}
 	}
-	got := must(loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;keep-alive-tmo=0x1E;ctrl-loss-tmo=-1;reconnect-delay=030;fast-io-fail-tmo=1min;tos=010\n"}))))
+	got := must(loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1;keep-alive-tmo=0x1E;ctrl-loss-tmo=-1;reconnect-delay=030;fast-io-fail-tmo=1min;tos=010\n"}))))
 	args := strings.Join(got.Connections[0].Wish.Args(), " ")
 	if !strings.HasSuffix(args, " --keep-alive-tmo=30 --ctrl-loss-tmo=-1 --reconnect-delay=24 --fast-io-fail-tmo=60 --tos=8") {
 		t.Error(args)
 	}
-	_, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.a\nqueue-size = 017\ncontroller = transport=tcp;traddr=192.0.2.1\n"})))
+	_, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: "[Subsystem]\nnqn = nqn.2024-01.a\nqueue-size = 017\ncontroller = transport=tcp;traddr=192.0.2.1\n"})))
 	diff(t, "octal, and too small", `/etc/nvme/nvme-fabrics.conf:3:1: cannot set queue-size to "15": it must be a number from 16 to 1024`, err)
 }
 
@@ -416,7 +416,7 @@ keyring = ".nvme"
 tls = true
 tls-key-identity = "NVMe1R01 a"
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 tls-key-identity = "NVMe1R01 b"
 controller = [
   { transport = "tcp", traddr = "192.0.2.1" },
@@ -430,9 +430,9 @@ tls-key-file = /etc/nvme/keys/tls
 tls = true
 keyring = .nvme
 [Subsystem]
-nqn = nqn.b
+nqn = nqn.2024-01.b
 controller = transport=tcp;traddr=192.0.2.4
-controller = transport=tcp;traddr=192.0.2.5;tls-key-identity=NVMe1R01 nqn.a nqn.b c2VjcmV0=;keyring=
+controller = transport=tcp;traddr=192.0.2.5;tls-key-identity=NVMe1R01 nqn.2024-01.a nqn.2024-01.b c2VjcmV0=;keyring=
 `}))
 	hide(t, root, map[string]string{"etc/nvme/keys/tls": tlsKeyA})
 	got := must(loadRoot(t, root))
@@ -447,7 +447,7 @@ controller = transport=tcp;traddr=192.0.2.5;tls-key-identity=NVMe1R01 nqn.a nqn.
 		"192.0.2.2 --keyring=mine --tls-key-identity=NVMe1R01 c ",
 		"192.0.2.3 --keyring=.nvme " + key,
 		"192.0.2.4 --keyring=.nvme " + key,
-		"192.0.2.5 --tls-key-identity=NVMe1R01 nqn.a nqn.b c2VjcmV0= ",
+		"192.0.2.5 --tls-key-identity=NVMe1R01 nqn.2024-01.a nqn.2024-01.b c2VjcmV0= ",
 	}, lines)
 }
 

@@ -59,7 +59,7 @@ tls = true
 `,
 		dropIn + "10-more.conf": `
 [[subsystem]]
-nqn = "nqn.more"
+nqn = "nqn.2024-01.more"
 controller = [{ transport = "tcp", traddr = "192.0.2.2" }]
 `,
 		dropIn + "ignored.conf.bak": "[", dropIn + ".ignored.conf": "[",
@@ -76,28 +76,28 @@ hostsymname = lab-1
 data-digest = ON
 
 [Subsystem]
-nqn = nqn.shared
+nqn = nqn.2024-01.shared
 controller = transport=tcp;traddr=192.0.2.3;host-iface=eth0
 controller = transport=tcp; traddr=192.0.2.4 ;queue-size=
 `,
 		fabricsDrop + "red.conf": `
 [Host]
-hostnqn = nqn.red
+hostnqn = nqn.2024-01.red
 [Discovery Controller]
-nqn = nqn.cdc
+nqn = nqn.2024-01.cdc
 controller = transport=rdma;traddr=2001:DB8::1;tos=3
 `,
 	}))))
 	plain := " --hostnqn=" + testNQN + " --hostid=" + testID
 	blue := " --hostnqn=" + blueNQN + " --hostid=" + blueID
-	red := " --hostnqn=nqn.red --hostid=" + hostIDOf("nqn.red")
+	red := " --hostnqn=nqn.2024-01.red --hostid=" + hostIDOf("nqn.2024-01.red")
 	diff(t, "connections", []string{
 		"/etc/nvme/discoverd.conf:8 Discovery discoverd --transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery" + plain + " --keep-alive-tmo=30 --tos=9",
-		"/etc/nvme/discoverd.conf.d/10-more.conf:4 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.more" + plain + " --ctrl-loss-tmo=600 --nr-io-queues=2 --queue-size=64",
+		"/etc/nvme/discoverd.conf.d/10-more.conf:4 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.2024-01.more" + plain + " --ctrl-loss-tmo=600 --nr-io-queues=2 --queue-size=64",
 		"/etc/nvme/discoverd.conf.d/20-blue.conf:3 Discovery discoverd --transport=tcp --traddr=192.0.2.1 --trsvcid=8009 --nqn=nqn.2014-08.org.nvmexpress.discovery" + blue + " --keep-alive-tmo=30 --tls",
-		"/etc/nvme/nvme-fabrics.conf:15 I/O discoverd --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.shared" + plain + " --host-iface=eth0 --ctrl-loss-tmo=600 --fast-io-fail-tmo=90 --queue-size=256 --data-digest",
-		"/etc/nvme/nvme-fabrics.conf:16 I/O discoverd --transport=tcp --traddr=192.0.2.4 --trsvcid=4420 --nqn=nqn.shared" + plain + " --ctrl-loss-tmo=600 --fast-io-fail-tmo=90 --data-digest",
-		"/etc/nvme/nvme-fabrics.conf.d/red.conf:6 Discovery discoverd --transport=rdma --traddr=2001:db8::1 --trsvcid=4420 --nqn=nqn.cdc" + red + " --keep-alive-tmo=45 --tos=3 --discovery",
+		"/etc/nvme/nvme-fabrics.conf:15 I/O discoverd --transport=tcp --traddr=192.0.2.3 --trsvcid=4420 --nqn=nqn.2024-01.shared" + plain + " --host-iface=eth0 --ctrl-loss-tmo=600 --fast-io-fail-tmo=90 --queue-size=256 --data-digest",
+		"/etc/nvme/nvme-fabrics.conf:16 I/O discoverd --transport=tcp --traddr=192.0.2.4 --trsvcid=4420 --nqn=nqn.2024-01.shared" + plain + " --ctrl-loss-tmo=600 --fast-io-fail-tmo=90 --data-digest",
+		"/etc/nvme/nvme-fabrics.conf.d/red.conf:6 Discovery discoverd --transport=rdma --traddr=2001:db8::1 --trsvcid=4420 --nqn=nqn.2024-01.cdc" + red + " --keep-alive-tmo=45 --tos=3 --discovery",
 	}, connections(got))
 
 	var below []Discovered
@@ -126,12 +126,12 @@ func TestFabricsConfigOff(t *testing.T) {
 
 // TestFabricsPersona proves that what is found by itself is found as the one whom a main file names.
 func TestFabricsPersona(t *testing.T) {
-	files := host(map[string]string{fabricsFile: "[Host]\nhostnqn = nqn.red"})
+	files := host(map[string]string{fabricsFile: "[Host]\nhostnqn = nqn.2024-01.red"})
 	got := must(loadRoot(t, write(t, files)))
-	diff(t, "nvme-fabrics.conf", []string{"nqn.red", hostIDOf("nqn.red")}, []string{got.HostNQN, got.HostID})
-	files[mainFile] = "[host]\nhostnqn = \"nqn.blue\""
+	diff(t, "nvme-fabrics.conf", []string{"nqn.2024-01.red", hostIDOf("nqn.2024-01.red")}, []string{got.HostNQN, got.HostID})
+	files[mainFile] = "[host]\nhostnqn = \"nqn.2024-01.blue\""
 	got = must(loadRoot(t, write(t, files)))
-	diff(t, "discoverd.conf", []string{"nqn.blue", hostIDOf("nqn.blue")}, []string{got.HostNQN, got.HostID})
+	diff(t, "discoverd.conf", []string{"nqn.2024-01.blue", hostIDOf("nqn.2024-01.blue")}, []string{got.HostNQN, got.HostID})
 }
 
 func TestErrorsOfFiles(t *testing.T) {
@@ -162,19 +162,19 @@ func TestErrorsOfFiles(t *testing.T) {
 		},
 		{
 			"one hostnqn in two files",
-			map[string]string{mainFile: "[host]\nhostnqn = \"nqn.a\"", dropIn + "a.conf": "[host]\n\nhostnqn = \"nqn.a\"", fabricsDrop + "b.conf": "[Host]\nhostnqn = nqn.a"},
-			`/etc/nvme/discoverd.conf.d/a.conf:3:1: cannot use hostnqn "nqn.a" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file
-/etc/nvme/nvme-fabrics.conf.d/b.conf:2:1: cannot use hostnqn "nqn.a" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file`,
+			map[string]string{mainFile: "[host]\nhostnqn = \"nqn.2024-01.a\"", dropIn + "a.conf": "[host]\n\nhostnqn = \"nqn.2024-01.a\"", fabricsDrop + "b.conf": "[Host]\nhostnqn = nqn.2024-01.a"},
+			`/etc/nvme/discoverd.conf.d/a.conf:3:1: cannot use hostnqn "nqn.2024-01.a" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file
+/etc/nvme/nvme-fabrics.conf.d/b.conf:2:1: cannot use hostnqn "nqn.2024-01.a" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file`,
 		},
 		{
 			"one hostid under two hostnqns",
-			map[string]string{dropIn + "a.conf": "[host]\nhostnqn = \"nqn.a\"\nhostid = \"" + blueID + "\"", dropIn + "b.conf": "[host]\nhostnqn = \"nqn.b\"\nhostid = \"" + strings.ToUpper(blueID) + "\""},
-			`/etc/nvme/discoverd.conf.d/b.conf:3:1: cannot use hostid "` + blueID + `" for hostnqn "nqn.b": it is that of hostnqn "nqn.a" of /etc/nvme/discoverd.conf.d/a.conf:2, and targets would take both for one host`,
+			map[string]string{dropIn + "a.conf": "[host]\nhostnqn = \"nqn.2024-01.a\"\nhostid = \"" + blueID + "\"", dropIn + "b.conf": "[host]\nhostnqn = \"nqn.2024-01.b\"\nhostid = \"" + strings.ToUpper(blueID) + "\""},
+			`/etc/nvme/discoverd.conf.d/b.conf:3:1: cannot use hostid "` + blueID + `" for hostnqn "nqn.2024-01.b": it is that of hostnqn "nqn.2024-01.a" of /etc/nvme/discoverd.conf.d/a.conf:2, and targets would take both for one host`,
 		},
 		{
 			"the host's own hostid under another hostnqn",
-			map[string]string{mainFile: "", dropIn + "b.conf": "[host]\nhostnqn = \"nqn.b\"\nhostid = \"" + testID + "\""},
-			`/etc/nvme/discoverd.conf.d/b.conf:3:1: cannot use hostid "` + testID + `" for hostnqn "nqn.b": it is that of hostnqn "` + testNQN + `" of /etc/nvme/hostnqn, and targets would take both for one host`,
+			map[string]string{mainFile: "", dropIn + "b.conf": "[host]\nhostnqn = \"nqn.2024-01.b\"\nhostid = \"" + testID + "\""},
+			`/etc/nvme/discoverd.conf.d/b.conf:3:1: cannot use hostid "` + testID + `" for hostnqn "nqn.2024-01.b": it is that of hostnqn "` + testNQN + `" of /etc/nvme/hostnqn, and targets would take both for one host`,
 		},
 		{
 			"two hostids of one hostnqn",
@@ -193,13 +193,13 @@ func TestErrorsOfFiles(t *testing.T) {
 		},
 		{
 			"the host has no identity",
-			map[string]string{"etc/nvme/hostnqn": "", "etc/nvme/hostid": "", dropIn + "a.conf": controller, dropIn + "b.conf": controller + "[host]\nhostnqn = \"nqn.b\""},
-			`/etc/nvme/discoverd.conf.d/a.conf:1:1: cannot connect anything without a host NQN: create it with "nvme gen-hostnqn > /etc/nvme/hostnqn" or set hostnqn in [host]`,
+			map[string]string{"etc/nvme/hostnqn": "", "etc/nvme/hostid": "", dropIn + "a.conf": controller, dropIn + "b.conf": controller + "[host]\nhostnqn = \"nqn.2024-01.b\""},
+			`/etc/nvme/discoverd.conf.d/a.conf:1:1: cannot connect anything without a host NQN: create one with nvme-discoverctl hostnqn --write, or set hostnqn in [host]`,
 		},
 		{
 			"the host has a bad identity",
-			map[string]string{"etc/nvme/hostnqn": "nqn.a b", mainFile: controller + "[host]\ntos = 300"},
-			`/etc/nvme/hostnqn:1:1: cannot use NQN "nqn.a b": it contains a control character or white space
+			map[string]string{"etc/nvme/hostnqn": "nqn.2024-01.a b", mainFile: controller + "[host]\ntos = 300"},
+			`/etc/nvme/hostnqn:1:1: cannot use NQN "nqn.2024-01.a b": it contains a control character or white space
 /etc/nvme/discoverd.conf:4:1: cannot set tos to "300": it must be a number from 0 to 255`,
 		},
 		{
@@ -234,13 +234,13 @@ func TestFabricsErrors(t *testing.T) {
 3:2: cannot parse this line: it must be a [section] or key = value
 5:3: cannot parse this line: it must be a [section] or key = value`},
 		{"not UTF-8", "[Host]\n# \xff", "2:3: cannot parse the file: it is not UTF-8"},
-		{"second host", "[Host]\ntos = 1\n [Host]\nhostnqn = nqn.a", "3:2: cannot use a second [Host]: the one at line 1 holds for the whole file; another host goes into a drop-in of its own"},
+		{"second host", "[Host]\ntos = 1\n [Host]\nhostnqn = nqn.2024-01.a", "3:2: cannot use a second [Host]: the one at line 1 holds for the whole file; another host goes into a drop-in of its own"},
 		{"controller line", "[Subsystem]\nnqn = nqn.ä\ncontroller = transport=tcp;;traddr ; =x; traddr=192.0.2.1;transport=rdma;tos=q", `3:29: cannot parse this part of the controller line: it must be key=value
 3:38: cannot parse this part of the controller line: it must be key=value
 3:59: cannot set transport twice in a controller line: it is at column 14 already
 3:74: cannot set tos to "q": it must be a number from 0 to 255`},
 		{"addresses", `[Subsystem]
-nqn = nqn.a
+nqn = nqn.2024-01.a
   controller = transport=tcp;traddr=192.0.2.256
 controller = traddr=192.0.2.1
 controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use traddr "192.0.2.256": transport tcp needs an IP address or the name of a host
@@ -248,7 +248,7 @@ controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use t
 5:45: cannot use host-iface "a/b": it is no name of a network interface`},
 		{"endpoints", "[Subsystem]\n[Discovery Controller]\nnqn =\n[Subsystem]\nnqn = nqn.2014-08.org.nvmexpress.discovery\ncontroller = transport=tcp;traddr=192.0.2.1", `1:1: cannot connect a [Subsystem] without its name: add nqn = nqn.…
 5:1: cannot use nqn "nqn.2014-08.org.nvmexpress.discovery" in [Subsystem]: it is that of discovery controllers, which belong in [Discovery Controller]`},
-		{"keys out of place", "tos = 1\n[Host]\nnqn = nqn.a\nnbft = true\n[I/O Controller Defaults]\nhostnqn = nqn.a\ntraddr = 192.0.2.1\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;hostid=x", `1:1: cannot use tos in the beginning of the file, before the first section: it belongs in [Host], a section of defaults, an endpoint or a controller line
+		{"keys out of place", "tos = 1\n[Host]\nnqn = nqn.2024-01.a\nnbft = true\n[I/O Controller Defaults]\nhostnqn = nqn.2024-01.a\ntraddr = 192.0.2.1\n[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1;hostid=x", `1:1: cannot use tos in the beginning of the file, before the first section: it belongs in [Host], a section of defaults, an endpoint or a controller line
 3:1: cannot use nqn in [Host]: it belongs in [Discovery Controller] or [Subsystem]
 4:1: cannot use nbft in [Host]: it belongs in [global] of discoverd.conf
 6:1: cannot use hostnqn in [I/O Controller Defaults]: it belongs in [Host]
@@ -269,7 +269,7 @@ controller = transport=tcp;traddr=192.0.2.1;host-iface=a/b`, `3:30: cannot use t
 func TestFabricsWarnings(t *testing.T) {
 	got, err := loadRoot(t, write(t, host(map[string]string{fabricsFile: `; comment
 [Subsystems]
-nqn = nqn.ignored
+nqn = nqn.2024-01.ignored
 [Future Section]
 [Host]
 hostsymnam = x
@@ -280,7 +280,7 @@ queue-size = 16
 [I/O Controller Defaults]
 queue-size = 32
 [Subsystem]
-nqn = nqn.a
+nqn = nqn.2024-01.a
 controller = transport=tcp;traddr=192.0.2.1
 controller =
 controller = transport=tcp;traddr=192.0.2.2
@@ -288,7 +288,7 @@ controller = transport=tcp;traddr=::ffff:192.0.2.2
 [Discovery Controller]
 controller =
 [Subsystem]
-nqn = nqn.none
+nqn = nqn.2024-01.none
 `})))
 	diff(t, "error", "", err)
 	want := []string{
@@ -298,7 +298,7 @@ nqn = nqn.none
 		`8:1: key tos in [Host] is set at line 7 already: this one counts`,
 		`11:1: section [I/O Controller Defaults] is at line 9 already: both count, and this one where both set a key`,
 		`12:1: key queue-size in [I/O Controller Defaults] is set at line 10 already: this one counts`,
-		`18:14: connection (tcp, 192.0.2.2, 4420, nqn.a) is configured already at /etc/nvme/nvme-fabrics.conf:17: the first one counts, this one is ignored`,
+		`18:14: connection (tcp, 192.0.2.2, 4420, nqn.2024-01.a) is configured already at /etc/nvme/nvme-fabrics.conf:17: the first one counts, this one is ignored`,
 		`19:1: [Discovery Controller] lists no controller: nothing of it is connected`,
 		`21:1: [Subsystem] has no controller: nothing of it is connected; add controller = transport=…;traddr=…`,
 	}
@@ -307,14 +307,14 @@ nqn = nqn.none
 	}
 	diff(t, "warnings", want, got.Warnings)
 	diff(t, "connections", []string{
-		"/etc/nvme/nvme-fabrics.conf:17 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.a --hostnqn=" + testNQN + " --hostid=" + testID + " --ctrl-loss-tmo=600 --queue-size=32 --tos=2",
+		"/etc/nvme/nvme-fabrics.conf:17 I/O discoverd --transport=tcp --traddr=192.0.2.2 --trsvcid=4420 --nqn=nqn.2024-01.a --hostnqn=" + testNQN + " --hostid=" + testID + " --ctrl-loss-tmo=600 --queue-size=32 --tos=2",
 	}, connections(got))
 }
 
 func TestHostNames(t *testing.T) {
 	got, err := load(t, `
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [
   { transport = "tcp", traddr = "Array-1.Example.com" },
   { transport = "tcp", traddr = "array-1.example.COM", trsvcid = 4420 },
@@ -323,17 +323,17 @@ controller = [
 `)
 	diff(t, "error", "", err)
 	diff(t, "warnings", []string{
-		"/etc/nvme/discoverd.conf:6:3: connection (tcp, array-1.example.com, 4420, nqn.a) is configured already at /etc/nvme/discoverd.conf:5: the first one counts, this one is ignored",
+		"/etc/nvme/discoverd.conf:6:3: connection (tcp, array-1.example.com, 4420, nqn.2024-01.a) is configured already at /etc/nvme/discoverd.conf:5: the first one counts, this one is ignored",
 	}, got.Warnings)
 	tcp, rdma := got.Connections[0], got.Connections[1]
 	diff(t, "names", []string{"array-1.example.com", "array."}, []string{tcp.Host, rdma.Host})
 	diff(t, "addresses", []string{"", ""}, []string{tcp.Wish.TID.Traddr, rdma.Wish.TID.Traddr})
 	w, problem := tcp.Wish.At(tcp.Host, netip.MustParseAddr("::ffff:192.0.2.1"))
-	diff(t, "wish", "(tcp, 192.0.2.1, 4420, nqn.a)", w.TID.String())
+	diff(t, "wish", "(tcp, 192.0.2.1, 4420, nqn.2024-01.a)", w.TID.String())
 	diff(t, "parameters", tcp.Wish.Params, w.Params)
 	diff(t, "error", nil, problem)
 	w, problem = tcp.Wish.At(tcp.Host, netip.MustParseAddr("fe80::1%eth0"))
-	diff(t, "wish", "(tcp, fe80::1%eth0, 4420, nqn.a)", w.TID.String())
+	diff(t, "wish", "(tcp, fe80::1%eth0, 4420, nqn.2024-01.a)", w.TID.String())
 	diff(t, "error", nil, problem)
 	_, problem = rdma.Wish.At(rdma.Host, netip.MustParseAddr("2001:db8::1"))
 	diff(t, "error", "cannot connect array. at 2001:db8::1: host-traddr 192.0.2.7 is of the other IP version", problem.Error())
@@ -342,11 +342,11 @@ controller = [
 	for _, name := range []string{
 		"-a", "a-", "a..b", ".", ".a", "a_b", "ä", "a." + label + "a", strings.Repeat(label+".", 4) + "a", "1.2.3", "a.1", "1", "[::1]",
 	} {
-		_, got := load(t, "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \""+name+"\" }]\n")
+		_, got := load(t, "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \""+name+"\" }]\n")
 		diff(t, name, "/etc/nvme/discoverd.conf:3:36: cannot use traddr \""+name+"\": transport tcp needs an IP address or the name of a host", got)
 	}
 	for _, name := range []string{"a", "1a", "a.1.b2", label, "3com.com"} {
-		diff(t, name, name, must(load(t, "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \""+name+"\" }]\n")).Connections[0].Host)
+		diff(t, name, name, must(load(t, "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \""+name+"\" }]\n")).Connections[0].Host)
 	}
 }
 
@@ -355,8 +355,8 @@ func TestCheck(t *testing.T) {
 		mainFile: "[", fabricsFile: "[", // neither is looked at
 		"new/a.conf":        "[global]\nnbft = false\n[io-controller-defaults]\ntos = 1",
 		"new/b.conf":        "[global]",
-		"new/x.d/c.conf":    "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]",
-		"new/fabrics":       "# x\n\n  [Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.2\n",
+		"new/x.d/c.conf":    "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]",
+		"new/fabrics":       "# x\n\n  [Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.2\n",
 		"new/fabrics.other": "[Host]\nhostid = " + blueID,
 	}))
 	check := func(files ...string) (Config, string) {
@@ -382,17 +382,17 @@ func TestCheck(t *testing.T) {
 // TestCheckDialects: a file is read as the service would read it, whatever is wrong in it.
 func TestCheckDialects(t *testing.T) {
 	const (
-		fabrics = "; comment\n[Host]  # this host\ntos = 1\n[Subsystem] # x\nnqn = nqn.a\ncontroller = transport=loop\n"
-		slip    = "[Host]\ntos = 1\n[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"loop\" }]\n"
+		fabrics = "; comment\n[Host]  # this host\ntos = 1\n[Subsystem] # x\nnqn = nqn.2024-01.a\ncontroller = transport=loop\n"
+		slip    = "[Host]\ntos = 1\n[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"loop\" }]\n"
 		unknown = "%s:1:1: section Host is unknown and ignored: did you mean host?"
 	)
 	for _, test := range []struct{ file, text, warning, err string }{
 		{"x/nvme-fabrics.conf", fabrics, "", ""},
-		{"x/nvme-fabrics.conf", "[host]\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
+		{"x/nvme-fabrics.conf", "[host]\n[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
 		{"x/nvme-fabrics.conf.d/discoverd.conf", fabrics, "", ""},
 		{"x/new.conf", fabrics, "", ""},
 		{"x/new.conf", "\ufeff" + fabrics[len("; comment\n"):], "", ""},
-		{"x/new.conf", "[host]\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
+		{"x/new.conf", "[host]\n[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=loop\n", "%s:1:1: section [host] is unknown and ignored: did you mean Host?", ""},
 		{"x/discoverd.conf", slip, unknown, ""},
 		{"x/discoverd.conf.d/nvme-fabrics.conf", slip, unknown, ""},
 		{"x/new.conf", slip, unknown, ""},
@@ -421,7 +421,7 @@ func TestCheckDialects(t *testing.T) {
 // TestConfigFlag proves that the drop-ins of another main file are those beside it.
 func TestConfigFlag(t *testing.T) {
 	root := write(t, host(map[string]string{
-		"x/my.conf": "[global]\nfabrics-config = false", "x/my.conf.d/a.conf": "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"loop\" }]",
+		"x/my.conf": "[global]\nfabrics-config = false", "x/my.conf.d/a.conf": "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"loop\" }]",
 		dropIn + "a.conf": "[",
 	}))
 	got, err := Load(root, root.Join("x/my.conf"))

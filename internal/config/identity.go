@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -28,6 +29,50 @@ const FromMachineID = "derived from the machine ID"
 // errNoUUID says how a host ID looks.
 var errNoUUID = errors.New("it must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
 
+// Identity is who the host is to its targets where no [host] of the configuration says otherwise.
+type Identity struct {
+	NQN, ID         string // both or neither, the latter where the host has neither a file nor a machine ID
+	NQNFrom, IDFrom string // for people: the file, or what the value is derived from
+	NQNGiven        bool   // by its file
+	IDGiven         bool   // by its file
+}
+
+// HostIdentity returns the identity of the host itself. An error is that of a file that cannot be read or used.
+func HostIdentity(root paths.Root) (Identity, error) {
+	known, err := readIdentity(root)
+	if err != nil {
+		return Identity{}, err
+	}
+	return known.exported(), nil
+}
+
+// NewIdentity returns the identity of a host without identity files: the one that is derived from its machine ID, or of a
+// host without such an ID one made at random.
+func NewIdentity(root paths.Root) (Identity, error) {
+	id, err := machineUUID(root)
+	if err != nil {
+		return Identity{}, err
+	}
+	fresh := identity{id: id, nqnFile: root.HostNQN(), idFile: root.HostID(), derived: true}
+	if id != "" {
+		return fresh.completed().exported(), nil
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	fresh.id = derivedUUID(random, []byte(appID))
+	out := fresh.completed().exported()
+	out.NQNFrom, out.IDFrom = "made at random", "made at random"
+	return out, nil
+}
+
+// HostIDOf returns the host ID that goes with a host NQN other than the host's own.
+func HostIDOf(nqn string) string { return hostIDOf(nqn) }
+
+// exported returns an identity for other packages.
+func (i identity) exported() Identity {
+	return Identity{NQN: i.nqn, ID: i.id, NQNFrom: i.nqnFrom(), IDFrom: i.idFrom(), NQNGiven: i.nqnGiven, IDGiven: i.idGiven}
+}
+
 // identity is who the host is to its targets.
 type identity struct {
 	nqn, id string
@@ -36,6 +81,8 @@ type identity struct {
 	derived bool   // from the machine ID: neither file is there
 
 	nqnGiven, idGiven bool // by its file
+
+	odd string // warning that the NQN of its file is not in the form of one, "" if it is
 }
 
 // readIdentity returns the identity of the host itself. One of the files hostnqn and hostid is enough: the other value
@@ -58,8 +105,11 @@ func readIdentity(root paths.Root) (identity, error) {
 		if err := tid.CheckNQN(nqn); err != nil {
 			return identity{}, fmt.Errorf("%s:1:1: %v", root.HostNQN(), err)
 		}
+		if err := tid.CheckForm(nqn); err != nil {
+			known.odd = fmt.Sprintf("%s:1:1: %v", root.HostNQN(), err)
+		}
 	}
-	if id != "" && !isUUID(known.id) {
+	if id != "" && !tid.IsUUID(known.id) {
 		return identity{}, fmt.Errorf("%s:1:1: cannot use host ID %q: %v", root.HostID(), id, errNoUUID)
 	}
 	if nqn == "" && id == "" {
@@ -85,7 +135,7 @@ func (i identity) completed() identity {
 // hostIDOf returns the host ID that goes with a host NQN: the UUID in it, or else one derived from it. The kernel wants one
 // host ID for each host NQN, and another for another (drivers/nvme/host/fabrics.c, nvmf_host_add).
 func hostIDOf(nqn string) string {
-	if id, ok := strings.CutPrefix(nqn, uuidNQN); ok && isUUID(strings.ToLower(id)) {
+	if id, ok := strings.CutPrefix(nqn, uuidNQN); ok && tid.IsUUID(id) {
 		return strings.ToLower(id)
 	}
 	return derivedUUID([]byte(appID), []byte(nqn))
@@ -112,26 +162,6 @@ func derivedUUID(key, message []byte) string {
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
-// isUUID tells whether s is a UUID in lower case.
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		switch i {
-		case 8, 13, 18, 23:
-			if s[i] != '-' {
-				return false
-			}
-		default:
-			if !strings.Contains("0123456789abcdef", s[i:i+1]) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // readLine returns the first line of a small file without the white space around it, "" if there is no such file.
@@ -172,6 +202,9 @@ func (r *resolver) identityOf(s *source) persona {
 			own.refuse(s.wrong(host.place("hostnqn"), "hostnqn", true, "cannot set hostnqn: %v", err))
 			return own
 		}
+		if err := tid.CheckForm(nqn); err != nil {
+			s.found.warnings.add(host.place("hostnqn"), "hostnqn %v", err)
+		}
 		own.explicit, own.where = true, s.place(host.place("hostnqn"))
 		own.nqnFrom = own.where
 		if nqn != r.known.nqn {
@@ -181,7 +214,7 @@ func (r *resolver) identityOf(s *source) persona {
 	if id := host.text("hostid"); id != "" {
 		at := host.place("hostid")
 		switch own.id = strings.ToLower(id); {
-		case !isUUID(own.id) || own.id == "00000000-0000-0000-0000-000000000000":
+		case !tid.IsUUID(own.id) || own.id == "00000000-0000-0000-0000-000000000000":
 			own.refuse(s.wrong(at, "hostid", true, "cannot set hostid to %q: %v", id, errNoUUID))
 			own.id = ""
 		case s.dropIn && !own.explicit:
@@ -198,7 +231,7 @@ func (r *resolver) persona(s *source) persona {
 	own := r.identityOf(s)
 	connects := slices.ContainsFunc(s.doc.tables, func(t table) bool { return sections[t.name] })
 	if connects && own.nqn == "" {
-		own.refuse(s.wrong(position{1, 1}, "hostnqn", true, "%s", noIdentity(r.known)))
+		own.refuse(s.wrong(position{1, 1}, "hostnqn", true, "%s", noIdentity))
 	}
 	if !own.unknowing && (connects || own.explicit || s.dialect == tomlDialect && !s.dropIn) {
 		r.use(&own, s)
@@ -212,9 +245,7 @@ func (p *persona) refuse(f fault) {
 }
 
 // noIdentity is what is wrong when there is something to connect and no host NQN.
-func noIdentity(known identity) string {
-	return fmt.Sprintf("cannot connect anything without a host NQN: create it with \"nvme gen-hostnqn > %s\" or set hostnqn in [host]", known.nqnFile)
-}
+const noIdentity = "cannot connect anything without a host NQN: create one with nvme-discoverctl hostnqn --write, or set hostnqn in [host]"
 
 // use adds a persona, and reports it when it cannot be one beside the others. The kernel allows one host ID for a host NQN
 // (drivers/nvme/host/fabrics.c, nvmf_host_add), and targets take two host NQNs with one host ID for one host (NVMe Base

@@ -18,6 +18,7 @@ func TestIdentity(t *testing.T) {
 
 		nqnFile, idFile, machineFile, configFile = "etc/nvme/hostnqn", "etc/nvme/hostid", "etc/machine-id", "etc/nvme/discoverd.conf"
 	)
+	const oddName = `"nqn.h" is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse`
 	for _, test := range []struct {
 		name     string
 		files    map[string]string
@@ -29,6 +30,7 @@ func TestIdentity(t *testing.T) {
 			name:  "both files",
 			files: map[string]string{nqnFile: "nqn.h\n", idFile: "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE\n", machineFile: machine},
 			nqn:   "nqn.h", id: otherID,
+			warnings: []string{"/etc/nvme/hostnqn:1:1: " + oddName},
 		},
 		{
 			name:  "hostnqn in capitals",
@@ -41,7 +43,13 @@ func TestIdentity(t *testing.T) {
 			nqn:   uuidNQN + otherID, id: testID,
 		},
 		{name: "hostnqn alone", files: map[string]string{nqnFile: testNQN}, nqn: testNQN, id: testID},
-		{name: "hostnqn alone, no UUID in it", files: map[string]string{nqnFile: "nqn.h"}, nqn: "nqn.h", id: fromName},
+		{name: "hostnqn alone, no UUID in it", files: map[string]string{nqnFile: "nqn.h"}, nqn: "nqn.h", id: fromName, warnings: []string{"/etc/nvme/hostnqn:1:1: " + oddName}},
+		{
+			name:  "hostnqn with half a UUID",
+			files: map[string]string{nqnFile: uuidNQN + "aaaaaaaa-bbbb", idFile: testID},
+			nqn:   uuidNQN + "aaaaaaaa-bbbb", id: testID,
+			warnings: []string{`/etc/nvme/hostnqn:1:1: "nqn.2014-08.org.nvmexpress:uuid:aaaaaaaa-bbbb" is not an NQN: what follows :uuid: must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6`},
+		},
 		{name: "hostid alone", files: map[string]string{idFile: testID}, nqn: testNQN, id: testID},
 		{
 			name:  "persona",
@@ -52,16 +60,19 @@ func TestIdentity(t *testing.T) {
 			name:  "persona without a UUID does not take the host's ID",
 			files: map[string]string{nqnFile: testNQN, idFile: testID, configFile: one + "[host]\nhostnqn = \"nqn.h\""},
 			nqn:   "nqn.h", id: fromName,
+			warnings: []string{"/etc/nvme/discoverd.conf:4:1: hostnqn " + oddName},
 		},
 		{
 			name:  "persona that is the host",
 			files: map[string]string{nqnFile: "nqn.h", idFile: testID, configFile: one + "[host]\nhostnqn = \"nqn.h\""},
 			nqn:   "nqn.h", id: testID,
+			warnings: []string{"/etc/nvme/hostnqn:1:1: " + oddName, "/etc/nvme/discoverd.conf:4:1: hostnqn " + oddName},
 		},
 		{
 			name:  "persona complete",
 			files: map[string]string{configFile: one + "[host]\nhostnqn = \"nqn.h\"\nhostid = \"" + testID + "\""},
 			nqn:   "nqn.h", id: testID,
+			warnings: []string{"/etc/nvme/discoverd.conf:4:1: hostnqn " + oddName},
 		},
 		{
 			name:  "derived from the machine ID",
@@ -72,7 +83,7 @@ func TestIdentity(t *testing.T) {
 		{
 			name:  "none",
 			files: map[string]string{configFile: one},
-			err:   `/etc/nvme/discoverd.conf:1:1: cannot connect anything without a host NQN: create it with "nvme gen-hostnqn > /etc/nvme/hostnqn" or set hostnqn in [host]`,
+			err:   `/etc/nvme/discoverd.conf:1:1: cannot connect anything without a host NQN: create one with nvme-discoverctl hostnqn --write, or set hostnqn in [host]`,
 		},
 		{
 			name:  "bad hostnqn",
@@ -116,7 +127,7 @@ func FuzzIdentity(f *testing.F) {
 		case err != nil && got != (identity{}):
 			t.Errorf("an identity beside an error: %+v, %v", got, err)
 		case err != nil || got.nqn == "" && got.id == "":
-		case tid.CheckNQN(got.nqn) != nil || !isUUID(got.id):
+		case tid.CheckNQN(got.nqn) != nil || !tid.IsUUID(got.id):
 			t.Errorf("got host NQN %q with ID %q", got.nqn, got.id)
 		}
 	})

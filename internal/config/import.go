@@ -282,7 +282,7 @@ func (i *importer) persona(at position, nqn, id string) *draft {
 			return nil
 		}
 	}
-	if host.id != "" && !isUUID(host.id) {
+	if host.id != "" && !tid.IsUUID(host.id) {
 		i.lose(at, "hostid is not imported: %v", errNoUUID)
 		host.id = ""
 	}
@@ -360,7 +360,7 @@ func (i *importer) parameters(entries []entry) (good []entry, bad *finding) {
 		}
 		set, err := param.Set{}.With(p, e.text)
 		if err != nil && isGuarded(e.key) {
-			bad = &finding{e.at, err.Error()}
+			bad = &finding{at: e.at, text: err.Error()}
 			continue
 		}
 		if err != nil {

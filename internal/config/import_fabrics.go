@@ -144,7 +144,7 @@ func (i *importer) fabricsEntries(t table) (good []entry, bad *finding) {
 		case isParam && slices.Contains(allowed, e.key):
 			set, err := param.Set{}.With(p, e.text)
 			if err != nil {
-				return nil, &finding{e.at, err.Error()}
+				return nil, &finding{at: e.at, text: err.Error()}
 			}
 			if e.text != "" {
 				value, on := set.Get(p)
@@ -157,7 +157,7 @@ func (i *importer) fabricsEntries(t table) (good []entry, bad *finding) {
 		case slices.Contains(allowed, e.key):
 			good = append(good, e)
 		case t.name == "controller", isGuarded(e.key):
-			return nil, &finding{e.at, fmt.Sprintf("nothing in discoverd.conf is like %s, which could say over which path or how it is to be connected", shown(e.key))}
+			return nil, &finding{at: e.at, text: fmt.Sprintf("nothing in discoverd.conf is like %s, which could say over which path or how it is to be connected", shown(e.key))}
 		}
 	}
 	return good, nil

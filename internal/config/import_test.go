@@ -106,9 +106,9 @@ func TestImportFrom(t *testing.T) {
 	root := write(t, host(map[string]string{
 		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1", "etc/stas/stafd.conf": "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2",
 		"a/old.json": "[]", "a/what": "# nothing", "a/bytes.json": "[\xff]", "a/cut.json": "[\n{", "a/x/config.json": "hello", "a/y/config.json": "\n\"hello\"", "a/lines": "-t tcp -a 192.0.2.3",
-		"a/stacd.conf.old":      "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.a",
-		"a/host/nvme-stas.conf": "[host]\nkxchap-secret = x\n[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
-		"a/line/nvme-stas.conf": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1\ntls\n",
+		"a/stacd.conf.old":      "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.4;subsysnqn=nqn.2024-01.a",
+		"a/host/nvme-stas.conf": "[host]\nkxchap-secret = x\n[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1\n",
+		"a/line/nvme-stas.conf": "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1\ntls\n",
 		"a/finder":              "[Global]\n[Service Discovery]\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.5",
 	}))
 	for _, test := range []struct {
@@ -148,12 +148,12 @@ cannot import /a/y/config.json: line 2: it is no list of hosts`},
 // TestCheckWith proves that a drop-in is checked against what is installed.
 func TestCheckWith(t *testing.T) {
 	root := write(t, host(map[string]string{
-		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1 -q nqn.red", mainFile: "[host]\nhostnqn = \"nqn.red\"", fabricsFile: "[Host]",
+		"etc/nvme/discovery.conf": "-t tcp -a 192.0.2.1 -q nqn.2024-01.red", mainFile: "[host]\nhostnqn = \"nqn.2024-01.red\"", fabricsFile: "[Host]",
 	}))
 	out, err := ImportFiles(root, nil)
 	diff(t, "error", nil, err)
 	err = CheckWith(root, out)
-	diff(t, "error", `/etc/nvme/discoverd.conf.d/imported-discovery.conf:4:1: cannot use hostnqn "nqn.red" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file`,
+	diff(t, "error", `/etc/nvme/discoverd.conf.d/imported-discovery.conf:4:1: cannot use hostnqn "nqn.2024-01.red" in two files: it is at /etc/nvme/discoverd.conf:2 already; put what it connects into that file`,
 		strings.ReplaceAll(err.Error(), string(root), ""))
 }
 
@@ -256,7 +256,7 @@ func TestImportNeighbours(t *testing.T) {
 // TestImportExclusions: what nvme-stas excludes is not lost; a line that cannot be used has nothing of its file imported.
 func TestImportExclusions(t *testing.T) {
 	for _, test := range []struct{ exclude, err string }{
-		{"transport=tcp;traddr=array.example.com", `line 3: cannot use exclusion "transport=tcp;traddr=array.example.com": traddr "array.example.com" is no address; a host name cannot be excluded`},
+		{"transport=tcp;traddr=array.example.com", `line 3: cannot use exclusion "transport=tcp;traddr=array.example.com": traddr "array.example.com" is not an address; a host name cannot be excluded`},
 		{"transport=tcp;adr=192.0.2.66", `line 3: cannot use exclusion "transport=tcp;adr=192.0.2.66": unknown key "adr", the keys are transport, traddr, trsvcid, nqn, host-traddr, host-iface, hostnqn, hostid`},
 		{"192.0.2.66", "line 3: a part of exclude is not key=value"},
 	} {

@@ -98,7 +98,7 @@ func (l *iniLoader) section(name string, at position) {
 			candidates = append(candidates, strings.Trim(title, "[]"))
 		}
 		slices.Sort(candidates)
-		l.found.warnings.add(at, "section [%s] is unknown and ignored%s", shownSection(name), suggest(name, candidates))
+		l.found.warnings.ignore(ignoredSection, at, "section [%s] is unknown and ignored%s", shownSection(name), suggest(name, candidates))
 		return
 	}
 	if before, again := l.singles[known]; again && !sections[known] {

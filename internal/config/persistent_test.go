@@ -23,7 +23,7 @@ controller = [
 persistent = "auto"
 controller = [{ transport = "tcp", traddr = "192.0.2.3" }]
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 `,
 		fabricsFile: `[Discovery Controller]
@@ -69,7 +69,7 @@ func TestPersistentErrors(t *testing.T) {
 		{"value", mainFile, "[[discovery-controller]]\n  persistent = \"always\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]", `2:3: cannot set persistent to "always": it must be no, auto or force`},
 		{"truth value", mainFile, "[[discovery-controller]]\npersistent = false\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]", `2:1: cannot set persistent to "false": it must be no, auto or force`},
 		{"list", mainFile, "[[discovery-controller]]\npersistent = [\"no\"]\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]", `2:1: cannot set persistent to an array: it must be a string, an integer or a truth value`},
-		{"in other sections", mainFile, "[global]\npersistent = \"no\"\n[discovery-controller-defaults]\npersistent = \"no\"\n[[subsystem]]\nnqn = \"nqn.a\"\npersistent = \"no\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\", persistent = \"no\" }]", `2:1: cannot use persistent in [global]: it belongs in [[discovery-controller]]
+		{"in other sections", mainFile, "[global]\npersistent = \"no\"\n[discovery-controller-defaults]\npersistent = \"no\"\n[[subsystem]]\nnqn = \"nqn.2024-01.a\"\npersistent = \"no\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\", persistent = \"no\" }]", `2:1: cannot use persistent in [global]: it belongs in [[discovery-controller]]
 4:1: cannot use persistent in [discovery-controller-defaults]: it belongs in [[discovery-controller]]
 7:1: cannot use persistent in [[subsystem]]: it belongs in [[discovery-controller]]
 8:58: cannot use persistent in a controller table: it belongs in [[discovery-controller]]`},

@@ -206,15 +206,15 @@ func (r *resolver) checkKeys(s *source, t table) (faults []fault) {
 		case t.name == "controller":
 			// Whatever it is to do, the connection without it is not the one that the file asks for.
 			faults = append(faults, s.wrong(e.at, meant(e.key), grave(e.key) || meant(e.key) == "",
-				"cannot use %s in %s: it is unknown, so this controller is not connected%s", shown(e.key), t.title, suggest(e.key, allowed)))
+				"cannot use %s in %s: it is unknown, so this controller is not connected%s", shown(e.key), t.title, s.dialect.hint(e.key, allowed)))
 		case grave(e.key) && (t.name != secGlobal || suggestion(e.key, allowed) == ""), isOfPath(e.key) && t.name != secGlobal:
 			faults = append(faults, s.wrong(e.at, meant(e.key), true,
-				"cannot use %s in %s: it is unknown, so nothing that it may hold for is connected%s", shown(e.key), t.title, suggest(e.key, append(allowed, graveKeys()...))))
+				"cannot use %s in %s: it is unknown, so nothing that it may hold for is connected%s", shown(e.key), t.title, s.dialect.hint(e.key, allowed)))
 		case e.inner != "":
 			faults = append(faults, s.wrong(e.at, meant(e.inner), true,
 				"cannot use %s below %s in %s: %[2]s is unknown, so nothing that it may hold for is connected", shown(e.inner), shown(e.key), t.title))
 		default:
-			s.found.warnings.add(e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, suggest(e.key, allowed))
+			s.found.warnings.ignore(ignoredKey, e.at, "key %s in %s is unknown and ignored%s", shown(e.key), t.title, s.dialect.hint(e.key, allowed))
 		}
 	}
 	return faults

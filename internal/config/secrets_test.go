@@ -54,7 +54,7 @@ func TestSecretLevels(t *testing.T) {
 [host]
 hostnqn = "` + blueNQN + `"
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [{ transport = "tcp", traddr = "192.0.2.5" }]
 `}))
 	hide(t, root, map[string]string{
@@ -66,7 +66,7 @@ tls-key = "` + tlsKeyA + `"
 dhchap-ctrl-secret = "` + secretB + `"
 controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 dhchap-secret = "` + secretB + `"
 tls-key = ""
 controller = [
@@ -79,7 +79,7 @@ controller = [
 [Host]
 dhchap-secret = ` + secretB + `
 [Subsystem]
-nqn = nqn.a
+nqn = nqn.2024-01.a
 controller = transport=tcp;traddr=192.0.2.6;tls=true;tls-key-file=/etc/nvme/keys/tls
 `,
 		"etc/nvme/keys/host": secretA + "\n",
@@ -119,7 +119,7 @@ func explained(t *testing.T, root paths.Root) Explanation {
 }
 
 func TestSecretErrors(t *testing.T) {
-	const endpoint = "[[subsystem]]\nnqn = \"nqn.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
+	const endpoint = "[[subsystem]]\nnqn = \"nqn.2024-01.a\"\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n"
 	const open = "lets others than its owner at the secret: chmod 600 it, or set allow-readable-secrets in [global]"
 	for _, test := range []struct {
 		name, text, want string
@@ -171,7 +171,7 @@ func TestUnusedTLSKey(t *testing.T) {
 [host]
 tls-key-file = "/etc/nvme/keys/tls"
 [[subsystem]]
-nqn = "nqn.a"
+nqn = "nqn.2024-01.a"
 controller = [
   { transport = "tcp", traddr = "192.0.2.1" },
   { transport = "tcp", traddr = "192.0.2.2", tls-key-file = "/etc/nvme/keys/tls" },
@@ -197,8 +197,8 @@ func TestSecretsInMessages(t *testing.T) {
 			"a colon":                 "[Host]\ndhchap-secret: " + secret + "\n",
 			"alone":                   "[Host]\n" + secret + "\n",
 			"as a section":            "[" + secret + "]\ntos = 1\n",
-			"in a controller line":    "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;" + secret + "\n",
-			"a colon in a controller": "[Subsystem]\nnqn = nqn.a\ncontroller = transport=tcp;traddr=192.0.2.1;dhchap-secret:" + secret + "\n",
+			"in a controller line":    "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1;" + secret + "\n",
+			"a colon in a controller": "[Subsystem]\nnqn = nqn.2024-01.a\ncontroller = transport=tcp;traddr=192.0.2.1;dhchap-secret:" + secret + "\n",
 		} {
 			for file, text := range map[string]string{fabricsFile: text, mainFile: strings.NewReplacer("[Host]", "[host]", "[Subsystem]", "[[subsystem]]").Replace(text)} {
 				got, err := loadRoot(t, write(t, host(map[string]string{file: text})))

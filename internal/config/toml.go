@@ -149,10 +149,15 @@ func (l tomlLoader) document(top map[string]any) document {
 			l.found.unparsed = true
 			l.found.errors.add(at, "cannot use %s like this: it is one section, which begins with a line [%s]", key, key)
 		case isTable, isTables && len(many) > 0:
-			l.found.warnings.add(at, "section %s is unknown and ignored%s", shown(key), suggest(key, sectionNames()))
-			l.unknownSection(key, p, one)
+			unknown := func(p path, values map[string]any) {
+				l.found.warnings.ignore(ignoredSection, l.index[p], "section %s is unknown and ignored%s", shown(key), suggest(key, sectionNames()))
+				l.unknownSection(key, p, values)
+			}
+			if isTable {
+				unknown(p, one)
+			}
 			for i, t := range many {
-				l.unknownSection(key, p.elem(i), t)
+				unknown(p.elem(i), t)
 			}
 		default:
 			loose.entries = append(loose.entries, l.entry(p, key, value))

@@ -52,7 +52,7 @@ func (r *resolver) claims(s *source, t table, now kept, faults []fault) bool {
 		more = append(more, s.wrong(t.at, lacks, true, "cannot connect %v with %s: it is configured at %s too, without %[2]s: make the two alike, or leave one of them out", id, lacks, first.connection.From))
 	}
 	if lacks == "" {
-		s.found.warnings.add(t.at, "connection %v is configured already at %s: the first one counts, this one is ignored", id, first.connection.From)
+		s.found.warnings.ignore(ignoredConnection, t.at, "connection %v is configured already at %s: the first one counts, this one is ignored", id, first.connection.From)
 	}
 	switch {
 	case at >= 0:

@@ -65,8 +65,14 @@ func TestDisconnectUnit(t *testing.T) {
 			outcome: "nothing disconnected: nvme3 is not on record as the controller of nvme-discoverd-0123456789ab.service",
 		},
 		{
-			name:    "recycled name: the record is old",
-			host:    func(h *host) { h.gone("nvme3"); h.controller("nvme3", otherTarget) },
+			name: "recycled name: the record is old, and of a build that wrote no instance",
+			host: func(h *host) {
+				h.gone("nvme3")
+				h.controller("nvme3", otherTarget)
+				if err := os.Remove(h.root.Join("run/nvme/discoverd/controllers/nvme3/instance")); err != nil {
+					h.t.Fatal(err)
+				}
+			},
 			outcome: "nothing disconnected: nvme3 is (tcp, 192.0.2.7, 4420, nqn.2024-01.com.example:vol1) in state live and does not serve (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1)",
 		},
 		{

@@ -416,7 +416,7 @@ func (m *Machine) lose(t *target, d *device) (forgotten bool) {
 		return false
 	}
 	m.emit(ForgetState{Unit: t.unit, Device: d.Name})
-	if !parked {
+	if !parked && m.unitOf(t.unit).foreign == "" { // else an administrator's job ended it, as far as is known
 		m.countEnd(t)
 	}
 	switch {

@@ -203,14 +203,15 @@ func (m *Machine) keep(readers []*target, reserved int) int {
 	return max((maxKept-others)/max(len(readers), 1), minKept)
 }
 
-// widenPages reads pages again that were cut for want of room, when others have left enough of it.
+// widenPages reads pages again that were cut for want of room, when others have left enough of it. One that could not be read is
+// read again in its time: its own failure leaves room too.
 func (m *Machine) widenPages() {
 	if !m.roomier {
 		return
 	}
 	m.roomier = false
 	for _, t := range m.inOrder(m.cut) {
-		if d := t.device; d != nil && d.reading.token == 0 && m.mayWiden(t) {
+		if d := t.device; d != nil && d.reading.token == 0 && d.reading.failed == 0 && m.mayWiden(t) {
 			m.readLog(t)
 		}
 	}

@@ -105,3 +105,52 @@ func TestPageReadAgainCostsItsChange(t *testing.T) {
 		t.Errorf("a page with one more entry: %d things are looked at, %d targets", n, h.m.Targets())
 	}
 }
+
+// A large page that was cut cannot be read again: it is tried after a pause that grows, although the failure itself leaves room that its
+// rest would fit into.
+func TestCutPageThatCannotBeRead(t *testing.T) {
+	dcs := []wish.Wish{dcAt(1), dcAt(2)}
+	s := newStage(t, configured(dcs...))
+	var reads []ReadLog
+	step := func(ev Event) (n int) {
+		for _, e := range s.m.Step(s.now, ev) {
+			if read, ok := e.(ReadLog); ok {
+				reads = append(reads, read)
+				n++
+			}
+		}
+		return n
+	}
+	for i, w := range dcs {
+		step(ProbeDone{Target: probe.Target{Traddr: w.TID.Traddr, Trsvcid: "8009"}})
+		d := deviceOf(w, fmt.Sprintf("nvme%d", i), 7)
+		d.Type = "discovery"
+		step(JobDone{Unit: w.TID.UnitName(), Op: OpStart, Outcome: Done, Device: &d})
+	}
+	answer := func(read ReadLog, n, dropped int) int {
+		return step(LogRead{Device: read.Device, Token: read.Token, Pages: JudgePages(discoverylog.Page{
+			Entries: make([]discoverylog.Entry, n), Dropped: dropped,
+		}, read.Readers)})
+	}
+	answer(reads[1], minKept, 5*minKept) // beside the first one, which has all the room
+	if n := answer(reads[0], 0, 0); n != 1 || reads[2].Device != "nvme1" {
+		t.Fatalf("the room of the other page is not used: %d reads", n)
+	}
+	for failed := 1; failed < 6; failed++ {
+		if n := step(LogFailed{Device: "nvme1", Token: reads[len(reads)-1].Token, Err: "the controller is not live"}); n != 0 {
+			t.Fatalf("after %d failures it is read again at once", failed)
+		}
+		next := s.m.devices.byName["nvme1"].reading.timer.when
+		if least := Exponential(failed, logRetryMax) * 8 / 10; next.Sub(s.now) < least {
+			t.Errorf("after %d failures it is read again after %v, want %v at least", failed, next.Sub(s.now), least)
+		}
+		s.now = next
+		if n := step(Tick{}); n != 1 {
+			t.Fatalf("%d reads when it is time for one", n)
+		}
+	}
+	answer(reads[len(reads)-1], 6*minKept, 0)
+	if got := len(s.m.targets.byTID[dcs[1].TID].page.Entries); got != 6*minKept {
+		t.Errorf("%d entries are kept at last", got)
+	}
+}

@@ -227,7 +227,7 @@ func (r *restorer) restoreTarget(s *SavedTarget) error {
 		unresponsive: s.Unresponsive, lastErr: s.LastError, errSince: s.ErrorSince, errLogged: s.ErrorLogged, errRepeated: s.ErrorCount, causes: s.Causes,
 		dc: dc{
 			pageRead: s.PageRead, found: s.Found, heard: s.Heard, readErr: s.ReadError, readErrLogged: s.ReadErrorLogged, persistence: s.Persistence,
-			missed: s.Missed, epcsd: s.EPCSD, unended: s.Unended, ended: s.Ended, sourced: s.Sourced, static: s.Static,
+			missed: s.Missed, epcsd: s.EPCSD, epcsdRead: s.EPCSDRead, unended: s.Unended, ended: s.Ended, sourced: s.Sourced, static: s.Static,
 		},
 	}
 	t.timer.owner, t.retention.owner = t, retention{t}

@@ -117,6 +117,7 @@ type SavedTarget struct {
 	Persistence     config.Persistence `json:",omitzero"`
 	Missed          bool               `json:",omitzero"`
 	EPCSD           bool               `json:",omitzero"`
+	EPCSDRead       bool               `json:",omitzero"`
 	Unended         bool               `json:",omitzero"`
 	Ended           []time.Time        `json:",omitzero"`
 	Retention       SavedTimer         `json:",omitzero"`
@@ -421,7 +422,9 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	s.Desired = m.saveDesired(at)
 	s.Audit = SavedAudit{
 		m.audited, m.busUp, m.unitsKnown, timerOf(&m.auditTimer), at(m.auditAsked), m.snapToken, m.snapAgain, m.reread, nil,
-		sortedKeys(m.unread), SavedRepeated{m.snapErr.text, at(m.snapErr.logged)}, SavedRepeated{m.unitsErr.text, at(m.unitsErr.logged)},
+		sortedKeys(m.unread),
+		SavedRepeated{m.snapErr.text, at(m.snapErr.logged)},
+		SavedRepeated{m.unitsErr.text, at(m.unitsErr.logged)},
 	}
 	for unit, device := range m.orphans {
 		setKey(&s.Audit.Orphans, unit, device)
@@ -441,7 +444,7 @@ func (m *Machine) saveTarget(t *target, at func(time.Time) time.Time, timerOf fu
 		ConnectedAt: at(t.connectedAt), Begun: t.begun, Attempts: t.attempts, NotBefore: at(t.notBefore), Unresponsive: t.unresponsive,
 		LastError: t.lastErr, ErrorSince: at(t.errSince), ErrorLogged: at(t.errLogged), ErrorCount: t.errRepeated,
 		PageRead: at(t.pageRead), Found: t.found, Heard: t.heard, ReadError: t.readErr, ReadErrorLogged: at(t.readErrLogged),
-		Persistence: t.persistence, Missed: t.missed, EPCSD: t.epcsd, Unended: t.unended, Retention: timerOf(&t.retention),
+		Persistence: t.persistence, Missed: t.missed, EPCSD: t.epcsd, EPCSDRead: t.epcsdRead, Unended: t.unended, Retention: timerOf(&t.retention),
 		Sourced: t.sourced, Static: t.static,
 	}
 	if p := t.attempt.probe; p != nil {

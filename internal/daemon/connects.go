@@ -20,6 +20,7 @@ type connects struct {
 	mu      sync.Mutex
 	running [tid.Discovery + 1]int
 	waiting map[string]*waiter // by controller
+	known   map[string]bool    // controllers that were read since nothing was running: no job brings them again
 	step    uint64             // counts the waiters and the readings
 }
 
@@ -45,6 +46,7 @@ func (c *connects) begin(kind tid.Kind) (end func()) {
 			w.covered <- false
 		}
 		clear(c.waiting)
+		clear(c.known)
 	}
 }
 
@@ -58,6 +60,10 @@ func (c *connects) read(read func() (*core.Device, error)) (*core.Device, error)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = map[string]bool{}
+	}
+	c.known[device.Name] = true
 	if w := c.waiting[device.Name]; w != nil && w.since < begun {
 		w.covered <- true
 		delete(c.waiting, device.Name)
@@ -95,7 +101,7 @@ func (c *connects) cover(ctx context.Context, name string) bool {
 func (c *connects) wait(name string) *waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running[tid.IO] == 0 || c.running[tid.Discovery] > 0 {
+	if c.running[tid.IO] == 0 || c.running[tid.Discovery] > 0 || c.known[name] {
 		return nil
 	}
 	if c.waiting == nil {

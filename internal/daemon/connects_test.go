@@ -60,6 +60,7 @@ func TestCover(t *testing.T) {
 					t.Errorf("got %t after %v, want %t after %v", got, took, test.want, test.after)
 				}
 				time.Sleep(time.Second)
+				synctest.Wait()
 				for _, end := range ends[test.ends:] {
 					end()
 				}
@@ -69,6 +70,28 @@ func TestCover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A controller that a job has brought already is not waited for: over Fibre Channel it is connected after its job.
+func TestCoverKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c connects
+		end := c.begin(tid.IO)
+		device := &core.Device{Controller: sysfs.Controller{Name: "nvme3"}}
+		if got, err := c.read(func() (*core.Device, error) { return device, nil }); got != device || err != nil {
+			t.Errorf("read: got %v, %v", got, err)
+		}
+		begun := time.Now()
+		if c.cover(t.Context(), "nvme3") || time.Since(begun) > 0 {
+			t.Error("it waits for a job that is done")
+		}
+		end()
+		end = c.begin(tid.IO)
+		defer end()
+		if c.cover(t.Context(), "nvme3") || time.Since(begun) != coverPatience {
+			t.Error("it does not wait for the next job")
+		}
+	})
 }
 
 // What was read before the uevent does not count, and the end of the daemon ends the wait.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -249,10 +250,27 @@ func (x *executor) resolve(ctx context.Context, e core.Resolve) {
 	answer := core.Resolved{Host: e.Host}
 	addrs, err := x.lookUp(limited, e.Host)
 	if err != nil {
-		answer.Err = "cannot resolve " + e.Host + ": " + err.Error()
+		answer.Err = "cannot resolve " + e.Host + ": " + lookupCause(err)
 	}
 	answer.Addrs = addrs
 	x.post(ctx, answer)
+}
+
+// lookupCause says why a look-up failed without the name that was looked up, which goes before, and who said so.
+func lookupCause(err error) string {
+	dns := (*net.DNSError)(nil)
+	if !errors.As(err, &dns) {
+		return err.Error()
+	}
+	cause := dns.Err
+	if dns.IsTimeout {
+		cause = "no answer in time"
+	}
+	server := strings.TrimSuffix(dns.Server, ":53")
+	if server == "" || strings.Contains(cause, dns.Server) {
+		return cause
+	}
+	return cause + " (name server " + server + ")"
 }
 
 // job is a job on a unit, with the settings of the moment at which it was wanted.

@@ -50,37 +50,39 @@ func (r *logReader) page(ctx context.Context, device string, most int) (discover
 	}
 	ctx, cancel := context.WithTimeout(ctx, logPatience)
 	defer cancel()
-	type answer struct {
-		page discoverylog.Page
-		err  error
-	}
-	came := make(chan answer, 1)
-	go func() {
-		defer r.end(device)
+	late := fmt.Sprintf("no answer within %v", logPatience)
+	read := func() (discoverylog.Page, error) {
 		select {
 		case r.places <- struct{}{}:
 		case <-ctx.Done():
-			return
+			return failed(late)
 		}
 		leave := sync.OnceFunc(func() { <-r.places })
 		defer leave()
 		select {
 		case r.threads <- struct{}{}:
 		default:
-			page, err := failed(fmt.Sprintf("%d reads have not come back from the kernel", maxLogReads))
-			came <- answer{page, err}
-			return
+			return failed(fmt.Sprintf("%d reads have not come back from the kernel", maxLogReads))
 		}
 		defer func() { <-r.threads }()
 		defer time.AfterFunc(slowLogRead, leave).Stop()
-		page, err := r.read(ctx, device, most)
+		return r.read(ctx, device, most)
+	}
+	type answer struct {
+		page discoverylog.Page
+		err  error
+	}
+	came := make(chan answer, 1)
+	go func() {
+		page, err := read()
+		r.end(device) // before the answer: who has it may ask again at once
 		came <- answer{page, err}
 	}()
 	select {
 	case a := <-came:
 		return a.page, a.err
 	case <-ctx.Done():
-		return failed(fmt.Sprintf("no answer within %v", logPatience))
+		return failed(late)
 	}
 }
 

@@ -110,3 +110,13 @@ func TestLogReadsAtTheEnd(t *testing.T) {
 		<-done
 	})
 }
+
+// Who has an answer may ask again at once, as the loop does for a page that changed while it was read.
+func TestReadAgainAtOnce(t *testing.T) {
+	r := newLogReader(func(context.Context, string, int) (discoverylog.Page, error) { return discoverylog.Page{}, nil })
+	for range 10000 {
+		if _, err := r.page(t.Context(), "nvme1", discoverylog.MaxRecords); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

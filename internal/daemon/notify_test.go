@@ -81,13 +81,13 @@ func TestNotifierStatusPace(t *testing.T) {
 			time.Sleep(12 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
-		want := []string{"0s STATUS=status 0", "180ms WATCHDOG=1", "250ms STATUS=status 20", "500ms STATUS=status 39"}
-		if diff := cmp.Diff(want, sent); diff != "" {
-			t.Errorf("sent (-want +got):\n%s", diff)
-		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		want := []string{"0s STATUS=status 0", "180ms WATCHDOG=1", "250ms STATUS=status 20", "500ms STATUS=status 39"}
+		if diff := cmp.Diff(want, sent); diff != "" {
+			t.Errorf("sent (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -155,6 +156,30 @@ func TestLookupsDelayNoProbe(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLookupCause: the message names what was looked up once, and the server without its port.
+func TestLookupCause(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&net.DNSError{Err: "no such host", Name: "array.example", Server: "192.0.2.53:53", IsNotFound: true}, "no such host (name server 192.0.2.53)"},
+		{&net.DNSError{Err: "no such host", Name: "array.example", IsNotFound: true}, "no such host"},
+		{&net.DNSError{Err: "server misbehaving", Name: "array.example", Server: "192.0.2.53:5353"}, "server misbehaving (name server 192.0.2.53:5353)"},
+		{&net.DNSError{Err: "read udp 192.0.2.1:40000->192.0.2.53:53: i/o timeout", Name: "array.example", Server: "192.0.2.53:53", IsTimeout: true}, "no answer in time (name server 192.0.2.53)"},
+		{&net.DNSError{Err: "dial udp 192.0.2.53:53: connect: network is unreachable", Name: "array.example", Server: "192.0.2.53:53"}, "dial udp 192.0.2.53:53: connect: network is unreachable"},
+		{context.DeadlineExceeded, "context deadline exceeded"},
+	} {
+		posted := make(chan core.Event, 1)
+		log, _ := lines()
+		x := newExecutor(tools{log: log, reader: newReader(""), post: func(_ context.Context, ev core.Event) { posted <- ev }})
+		x.lookUp = func(context.Context, string) ([]netip.Addr, error) { return nil, test.err }
+		x.resolve(t.Context(), core.Resolve{Host: "array.example"})
+		if got, want := (<-posted).(core.Resolved).Err, "cannot resolve array.example: "+test.want; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
 }
 
 // What is not urgent never takes all places, nor more than there are.

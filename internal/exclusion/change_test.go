@@ -241,7 +241,7 @@ func TestMeaning(t *testing.T) {
 		{"traddr=::ffff:192.0.2.1", "traddr=192.0.2.1", true},
 		{"trsvcid=04420", "trsvcid=4420", true},
 		{"transport=fc;traddr=nn-0x000000000000000A:pn-0x000000000000000B", "transport=fc;traddr=nn-0x000000000000000a:pn-0x000000000000000b", true},
-		{"hostid=AB", "hostid=ab", true},
+		{"hostid=F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6", "hostid=f81d4fae-7dec-11d0-a765-00a0c91e6bf6", true},
 		{"nqn=A", "nqn=a", false},
 		{"traddr=fe80::1", "traddr=fe80::1%eth0", false},
 		{"traddr=192.0.2.1", "host-traddr=192.0.2.1", false},

@@ -67,6 +67,7 @@ type Source struct {
 	File     string
 	Entries  []Entry
 	Problems []Problem
+	Doubts   []Problem // entries that hold, and seem to be mistyped; the first few of them
 }
 
 // Problem is something that excludes nothing although it was meant to.
@@ -105,6 +106,9 @@ func newSource(name, file string, rules []rule, problems []error) Source {
 	s := Source{Name: name, File: file}
 	for _, r := range rules {
 		s.Entries = append(s.Entries, r.entry)
+		if err := r.checkForm(func(string) bool { return false }); err != nil && len(s.Doubts) < maxProblems {
+			s.Doubts = append(s.Doubts, Problem{file, r.entry.Line, fmt.Sprintf("%s:%d: exclusion %s excludes nothing but what has just this name: %v", file, r.entry.Line, brief(r.entry.Text), err)})
+		}
 	}
 	for _, err := range problems {
 		var p Problem
@@ -267,7 +271,7 @@ func parseEntry(text string) (rule, error) {
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		switch old, known := r.want.Get(key); {
 		case !ok:
-			return rule{}, fmt.Errorf("%s is no key=value", brief(pair))
+			return rule{}, fmt.Errorf("%s is not key=value", brief(pair))
 		case !known:
 			return rule{}, fmt.Errorf("unknown key %s, the keys are %s", brief(key), strings.Join(tid.Keys(), ", "))
 		case value == "":
@@ -312,6 +316,9 @@ func (r *rule) normalise() (err error) {
 			return err
 		}
 	}
+	if w.HostID != "" && !tid.IsUUID(w.HostID) {
+		return fmt.Errorf("hostid %s must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6", brief(w.HostID))
+	}
 	w.NQN, w.HostNQN = tid.FoldNQN(w.NQN), tid.FoldNQN(w.HostNQN)
 	return nil
 }
@@ -331,7 +338,7 @@ func address(key, value, transport string) (string, netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(value)
 	if err != nil {
-		return "", netip.Addr{}, fmt.Errorf("%s %s is no address; a host name cannot be excluded", key, brief(value))
+		return "", netip.Addr{}, fmt.Errorf("%s %s is not an address; a host name cannot be excluded", key, brief(value))
 	}
 	return value, addr.Unmap(), nil
 }
@@ -347,6 +354,27 @@ func Parse(entry string) (List, error) {
 		return List{}, err
 	}
 	return List{[]rule{r}}, nil
+}
+
+// CheckForm tells which NQN in the list is not in the form of one (tid.CheckForm): most likely it is mistyped, though some targets
+// have such names. One that is known to be a target's or a host's passes.
+func (l List) CheckForm(known func(nqn string) bool) error {
+	for i := range l.rules {
+		if err := l.rules[i].checkForm(known); err != nil {
+			return fmt.Errorf("cannot use exclusion %s: %w", brief(l.rules[i].entry.Text), err)
+		}
+	}
+	return nil
+}
+
+func (r *rule) checkForm(known func(nqn string) bool) error {
+	for _, key := range []string{"nqn", "hostnqn"} {
+		nqn, _ := r.want.Get(key)
+		if err := tid.CheckForm(nqn); nqn != "" && err != nil && !known(nqn) {
+			return fmt.Errorf("%s %w", key, err)
+		}
+	}
+	return nil
 }
 
 // Match returns the first entry that excludes t, and whether there is one. Every key of the entry must match; one that is

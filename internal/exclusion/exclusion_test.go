@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestLoad(t *testing.T) {
 	put(t, root, "exclusions/a.conf.tmp.1", "exclusion = nqn=half\n")
 	put(t, root, "exclusions/README", "exclusion = nqn=prose\n")
 	put(t, root, "exclusions.conf", "exclusion = transport=fc\n")
-	put(t, root, "exclusions.conf.d/z.conf", "exclusion = hostid=1\n")
+	put(t, root, "exclusions.conf.d/z.conf", "exclusion = hostid=11111111-2222-3333-4444-555555555555\n")
 	list, errs := Load(root)
 	if diff := cmp.Diff([]string(nil), messages(errs)); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
@@ -62,7 +63,7 @@ func TestLoad(t *testing.T) {
 		{root.Join("etc/nvme/exclusions/b.conf"), 4, "transport=tcp;traddr=192.0.2.1"},
 		{root.Join("etc/nvme/exclusions/b.conf"), 5, "nqn=" + nqnA + "#1"},
 		{root.Join("etc/nvme/exclusions.conf"), 1, "transport=fc"},
-		{root.Join("etc/nvme/exclusions.conf.d/z.conf"), 1, "hostid=1"},
+		{root.Join("etc/nvme/exclusions.conf.d/z.conf"), 1, "hostid=11111111-2222-3333-4444-555555555555"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
@@ -98,7 +99,7 @@ func TestBadLines(t *testing.T) {
 		{"exclude = nqn=x", `cannot use "exclude = nqn=x": a line is exclusion = key=value;key=value…`},
 		{"exclusion =", `cannot use exclusion "": it is empty`},
 		{"exclusion = ;;", `cannot use exclusion ";;": it is empty`},
-		{"exclusion = nqn", `cannot use exclusion "nqn": "nqn" is no key=value`},
+		{"exclusion = nqn", `cannot use exclusion "nqn": "nqn" is not key=value`},
 		{"exclusion = nqn=", `cannot use exclusion "nqn=": nqn has no value`},
 		{"exclusion = nqn=a;nqn=b", `cannot use exclusion "nqn=a;nqn=b": nqn is there twice`},
 		{"exclusion = host_iface=eth0", `cannot use exclusion "host_iface=eth0": unknown key "host_iface", the keys are ` + keys},
@@ -108,21 +109,22 @@ func TestBadLines(t *testing.T) {
 			"exclusion = transport=tcp,traddr=192.0.2.1",
 			`cannot use exclusion "transport=tcp,traddr=192.0.2.1": transport "tcp,traddr=192.0.2.1" must be tcp, rdma, fc or loop`,
 		},
-		{"exclusion = traddr=192.0.2", `cannot use exclusion "traddr=192.0.2": traddr "192.0.2" is no address; a host name cannot be excluded`},
+		{"exclusion = traddr=192.0.2", `cannot use exclusion "traddr=192.0.2": traddr "192.0.2" is not an address; a host name cannot be excluded`},
 		{
 			"exclusion = transport=fc;traddr=nn-0x1:pn-0x2",
 			`cannot use exclusion "transport=fc;traddr=nn-0x1:pn-0x2": traddr: cannot use Fibre Channel address "nn-0x1:pn-0x2": "0x1" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
 		{
 			"exclusion = transport=tcp;traddr=nn-0x0000000000000001:pn-0x0000000000000002",
-			`cannot use exclusion "transport=tcp;traddr=nn-0x0000000000000001:pn-0x0000000000000002": traddr "nn-0x0000000000000001:pn-0x0000000000000002" is no address; a host name cannot be excluded`,
+			`cannot use exclusion "transport=tcp;traddr=nn-0x0000000000000001:pn-0x0000000000000002": traddr "nn-0x0000000000000001:pn-0x0000000000000002" is not an address; a host name cannot be excluded`,
 		},
 		{
 			"exclusion = nqn=a;host-traddr=array.example",
-			`cannot use exclusion "nqn=a;host-traddr=array.example": host-traddr "array.example" is no address; a host name cannot be excluded`,
+			`cannot use exclusion "nqn=a;host-traddr=array.example": host-traddr "array.example" is not an address; a host name cannot be excluded`,
 		},
 		{"exclusion = trsvcid=0", `cannot use exclusion "trsvcid=0": trsvcid "0" must be a number from 1 to 65535`},
 		{"exclusion = trsvcid=nvme", `cannot use exclusion "trsvcid=nvme": trsvcid "nvme" must be a number from 1 to 65535`},
+		{"exclusion = hostid=xyz", `cannot use exclusion "hostid=xyz": hostid "xyz" must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6`},
 		{"exclusion = nqn=a,b", `cannot use exclusion "nqn=a,b": cannot use NQN "a,b": it contains a comma`},
 		{
 			"exclusion = hostnqn=" + strings.Repeat("x", 224),
@@ -138,6 +140,34 @@ func TestBadLines(t *testing.T) {
 		if len(rules) != 1 || rules[0].entry.Line != 3 {
 			t.Errorf("%s: the line below it was not read: %+v", test.line, rules)
 		}
+	}
+}
+
+// TestForm: an entry whose NQN is none in form holds, is in doubt, and passes a check only if something is known to have the name.
+func TestForm(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	put(t, root, "exclusions/user.conf", "exclusion = nqn="+nqnA+"\nexclusion = nqn=vol1\nexclusion = transport=tcp;hostnqn=red\n")
+	list, errs := Load(root)
+	if _, ok := list.Match(tid.TID{NQN: "vol1"}); !ok || len(errs) > 0 {
+		t.Errorf("the entry does not hold, %v", errs)
+	}
+	const form = " is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse"
+	file := root.Join("etc/nvme/exclusions/user.conf")
+	want := []Problem{
+		{file, 2, file + `:2: exclusion "nqn=vol1" excludes nothing but what has just this name: nqn "vol1"` + form},
+		{file, 3, file + `:3: exclusion "transport=tcp;hostnqn=red" excludes nothing but what has just this name: hostnqn "red"` + form},
+	}
+	if diff := cmp.Diff(want, Sources(root)[0].Doubts); diff != "" {
+		t.Errorf("doubts (-want +got):\n%s", diff)
+	}
+	known := func(names ...string) func(string) bool {
+		return func(nqn string) bool { return slices.Contains(names, nqn) }
+	}
+	if err := list.CheckForm(known("vol1")); err == nil || err.Error() != `cannot use exclusion "transport=tcp;hostnqn=red": hostnqn "red"`+form {
+		t.Errorf("with vol1 known: %v", err)
+	}
+	if err := list.CheckForm(known("vol1", "red")); err != nil {
+		t.Errorf("with both known: %v", err)
 	}
 }
 
@@ -193,8 +223,8 @@ func TestMatch(t *testing.T) {
 		{"host-traddr=192.0.2.100", bare, false}, // unset in the connection
 		{"host-iface=eth0", bare, false},
 		{"hostnqn=" + nqnHost, bare, false},
-		{"hostid=1", bare, false},
-		{"transport=tcp;hostid=1", bare, false},
+		{"hostid=11111111-2222-3333-4444-555555555555", bare, false},
+		{"transport=tcp;hostid=11111111-2222-3333-4444-555555555555", bare, false},
 		{"traddr=192.0.2.1", tid.TID{Transport: "loop", NQN: nqnA}, false},
 
 		{"traddr=0:0:0:0:0:0:0:1", v6, true},
@@ -321,7 +351,7 @@ func BenchmarkMatch(b *testing.B) {
 			case "traddr":
 				fmt.Fprintf(&text, "exclusion = transport=tcp;traddr=2001:db8::%x\n", i+2)
 			case "transport":
-				fmt.Fprintf(&text, "exclusion = transport=tcp;hostid=%05d\n", i)
+				fmt.Fprintf(&text, "exclusion = transport=tcp;hostid=11111111-2222-3333-4444-5555555%05d\n", i)
 			}
 		}
 		rules, errs := parse("list.conf", text.String())

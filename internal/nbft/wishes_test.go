@@ -170,7 +170,7 @@ func TestWishes(t *testing.T) {
 				`discovery 4: it is not connected: cannot use URI "nvme+tcp://192.0.2.1:x/": invalid port ":x" after host`,
 				`discovery 5: it is not connected: cannot use URI "nvme+tcp://user@192.0.2.1/": it must be nvme+tcp://address:port/, an IPv6 address in brackets`,
 				`discovery 6: it is not connected: cannot use URI "nvme+tcp://2001:db8::1:8009/": it must be nvme+tcp://address:port/, an IPv6 address in brackets`,
-				`discovery 7 over HFI 1: it is not connected: cannot use traddr "": transport tcp needs an IP address`,
+				`discovery 7 over HFI 1: it is not connected: cannot connect without a traddr: transport tcp needs an IP address`,
 				`discovery 8: it is not connected: cannot use URI "192.0.2.1:8009": first path segment in URL cannot contain colon`,
 				`discovery 9 over HFI 3: it is not connected: cannot use traddr "fe80::1%eth0,tls": it contains a comma`,
 			},

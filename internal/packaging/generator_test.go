@@ -62,7 +62,7 @@ func TestUnitsVerify(t *testing.T) {
 	}
 	units, root := t.TempDir(), t.TempDir()
 	mustMake(t, "install", "BIN="+builds(t), "PREFIX="+root+"/usr", "UNITDIR="+units, "DESTDIR=", "SYSCONFDIR="+root+"/etc")
-	cmd := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", units+"/nvme-discoverd.service", units+"/nvme-fabrics-shutdown.service")
+	cmd := exec.CommandContext(t.Context(), "systemd-analyze", "verify", "--man=no", units+"/nvme-discoverd.service", units+"/nvme-discoverd-wait-online.service", units+"/nvme-fabrics-shutdown.service")
 	out, err := cmd.CombinedOutput()
 	if err != nil && strings.Contains(string(out), "Failed to initialize manager") {
 		t.Skipf("systemd-analyze cannot verify here: %s", out)

@@ -99,15 +99,16 @@ func TestInstall(t *testing.T) {
 
 			daemon, ctl := test.sbin+"/nvme-discoverd", test.bin+"/nvme-discoverctl"
 			for path, want := range map[string]string{
-				test.units + "/nvme-discoverd.service":        "\nExecStart=" + daemon + "\n",
-				test.units + "/nvme-fabrics-shutdown.service": "\nExecStart=@" + ctl + " @",
-				test.doc + "/examples/70-nvmet-heal.rules":    " " + ctl + " nvmet heal",
-				test.doc + "/metrics.md":                      "'" + ctl + " metrics >",
-				test.doc + "/filesystems.md":                  test.doc + "/examples/blk-availability.conf",
-				"/etc/nvme/discoverd.conf":                    "[global]",
-				daemon:                                        "nvme-discoverd",
-				ctl:                                           "nvme-discoverctl",
-				test.sbin + "/nvme-discoverctl":               "nvme-discoverctl", // a link, or the program itself
+				test.units + "/nvme-discoverd.service":             "\nExecStart=" + daemon + "\n",
+				test.units + "/nvme-discoverd-wait-online.service": "\nExecStart=" + ctl + " wait ",
+				test.units + "/nvme-fabrics-shutdown.service":      "\nExecStart=@" + ctl + " @",
+				test.doc + "/examples/70-nvmet-heal.rules":         " " + ctl + " nvmet heal",
+				test.doc + "/metrics.md":                           "'" + ctl + " metrics >",
+				test.doc + "/filesystems.md":                       test.doc + "/examples/blk-availability.conf",
+				"/etc/nvme/discoverd.conf":                         "[global]",
+				daemon:                                             "nvme-discoverd",
+				ctl:                                                "nvme-discoverctl",
+				test.sbin + "/nvme-discoverctl":                    "nvme-discoverctl", // a link, or the program itself
 			} {
 				text, err := os.ReadFile(filepath.Join(dest, path))
 				if err != nil || !strings.Contains(string(text), want) {

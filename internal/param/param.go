@@ -93,7 +93,7 @@ type Info struct {
 
 	Security Security
 
-	Letter  string // short option of `nvme discover` in nvme-cli 2.13 (fabrics.c, NVMF_ARGS), "" if it has none
+	Letter  string // short option of `nvme connect` and `nvme discover` in nvme-cli 2.13 (fabrics.c, NVMF_ARGS), "" if it has none
 	STAS    string // name in the files of nvme-stas where that is another
 	Ignored string // value that libnvme takes for none (its add_int_argument, add_int_or_minus_one_argument), "" if there is none
 

@@ -206,6 +206,9 @@ func (r Root) UdevRuns() string { return r.Join("run/udev/control") }
 // Systemctl is systemd's command line.
 func (r Root) Systemctl() string { return r.Join("usr/bin/systemctl") }
 
+// Journalctl shows the journal.
+func (r Root) Journalctl() string { return r.Join("usr/bin/journalctl") }
+
 // Udevadm is udev's command line.
 func (r Root) Udevadm() string { return r.Join("usr/bin/udevadm") }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -150,6 +151,19 @@ func TestRead(t *testing.T) {
 			},
 		},
 		{
+			"reconnecting for ten minutes",
+			attrs{"state": "connecting", "ctrl_loss_tmo": "600", "address": "traddr=192.0.2.1,trsvcid=4420"},
+			func(c *Controller) {
+				c.State, c.SrcAddr, c.SrcIface, c.LossTimeout = "connecting", "", "", 10*time.Minute
+			},
+		},
+		{
+			"reconnecting forever",
+			attrs{"state": "resetting", "ctrl_loss_tmo": "off", "address": "traddr=192.0.2.1,trsvcid=4420"},
+			func(c *Controller) { c.State, c.SrcAddr, c.SrcIface, c.LossTimeout = "resetting", "", "", -1 },
+		},
+		{"how long it would be reconnected does not matter while it is live", attrs{"ctrl_loss_tmo": "600"}, func(*Controller) {}},
+		{
 			"not up yet",
 			attrs{
 				"state": "new", "subsysnqn": "(efault)", "cntrltype": "reserved", "hostid": "none",
@@ -236,6 +250,20 @@ func TestReadWithoutAttributes(t *testing.T) {
 	}
 	if diff := cmp.Diff(Controller{Name: "nvme1", State: "deleting (no IO)"}, got); diff != "" {
 		t.Errorf("controller (-want +got):\n%s", diff)
+	}
+}
+
+// The state alone: of a controller, of one that is gone, and never of what is not called as one.
+func TestState(t *testing.T) {
+	tr := newTree(t)
+	tr.fabrics("nvme1", attrs{"state": "connecting"})
+	for _, test := range []struct {
+		name, want string
+		fails      bool
+	}{{"nvme1", "connecting", false}, {"nvme9", "", false}, {"../nvme1", "", true}} {
+		if got, err := tr.reader().State(test.name); got != test.want || (err != nil) != test.fails {
+			t.Errorf("%s: got %q, %v, want %q", test.name, got, err, test.want)
+		}
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -109,6 +111,7 @@ func (t *TID) Set(key, value string) bool {
 // FieldError says which field New refuses, for callers that know where its value was written.
 type FieldError struct {
 	Key     string // of the field, as Keys spells it
+	Lacks   string // what the TID lacks, "a transport: …"; "" if the field is there and no good
 	message string
 }
 
@@ -116,7 +119,11 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.message }
 
 func fieldErrorf(key, format string, args ...any) error {
-	return &FieldError{key, fmt.Sprintf(format, args...)}
+	return &FieldError{Key: key, message: fmt.Sprintf(format, args...)}
+}
+
+func lackingError(key, what, lacks string) error {
+	return &FieldError{Key: key, Lacks: lacks, message: "cannot connect " + what + "without " + lacks}
 }
 
 // New returns t normalised and with its defaults, or a *FieldError that says what is wrong with which field. A traddr of
@@ -133,6 +140,9 @@ func New(t TID, kind Kind) (TID, error) {
 	}
 	switch t.Transport {
 	case TCP, RDMA:
+		if t.Traddr == "" {
+			return TID{}, lackingError("traddr", "", "a traddr: transport "+t.Transport+" needs an IP address")
+		}
 		addr, err := netip.ParseAddr(t.Traddr)
 		if err != nil {
 			return TID{}, fieldErrorf("traddr", "cannot use traddr %q: transport %s needs an IP address", t.Traddr, t.Transport)
@@ -155,11 +165,11 @@ func New(t TID, kind Kind) (TID, error) {
 		t.Trsvcid = strconv.FormatUint(port, 10)
 	case FC:
 		if t.Traddr == "" {
-			return TID{}, fieldErrorf("traddr", "cannot use transport fc without a traddr such as nn-0x…:pn-0x…")
+			return TID{}, lackingError("traddr", "", "a traddr: transport fc needs one such as nn-0x…:pn-0x…")
 		}
 	case Loop:
 	case "":
-		return TID{}, fieldErrorf("transport", "cannot connect without a transport: give tcp, rdma, fc or loop")
+		return TID{}, lackingError("transport", "", "a transport: give tcp, rdma, fc or loop")
 	default:
 		return TID{}, fieldErrorf("transport", "cannot use transport %q: it must be tcp, rdma, fc or loop", t.Transport)
 	}
@@ -167,12 +177,12 @@ func New(t TID, kind Kind) (TID, error) {
 		t.NQN = DiscoveryNQN
 	}
 	if t.NQN == "" {
-		return TID{}, fieldErrorf("nqn", "cannot connect an I/O controller without the nqn of its subsystem")
+		return TID{}, lackingError("nqn", "an I/O controller ", "the nqn of its subsystem")
 	}
 	for _, key := range []string{"nqn", "hostnqn"} {
 		nqn, _ := t.Get(key)
 		if err := CheckNQN(nqn); nqn != "" && err != nil {
-			return TID{}, &FieldError{key, err.Error()}
+			return TID{}, &FieldError{Key: key, message: err.Error()}
 		}
 	}
 	// Not so NQN: targets compare it byte by byte (nvmet_find_get_subsys in the kernel's drivers/nvme/target/core.c), and it is
@@ -243,13 +253,35 @@ func CheckNQN(nqn string) error {
 	return nil
 }
 
+// uuidNQN begins an NQN that is made from a UUID.
+const uuidNQN = "nqn.2014-08.org.nvmexpress" + uuidMark
+
+// CheckForm tells how nqn departs from the form that the NVMe Base Specification 2.0, section 4.5, gives NQNs. That is no reason
+// not to connect: the kernel's own target takes any name. But whoever types one that departs has most likely mistyped it.
+func CheckForm(nqn string) error {
+	if id, ok := strings.CutPrefix(nqn, uuidNQN); ok {
+		if !IsUUID(id) {
+			return fmt.Errorf("%q is not an NQN: what follows :uuid: must be a UUID such as f81d4fae-7dec-11d0-a765-00a0c91e6bf6", nqn)
+		}
+		return nil
+	}
+	rest, ok := strings.CutPrefix(nqn, "nqn.")
+	date, rest, dotted := strings.Cut(rest, ".")
+	domain, _, _ := strings.Cut(rest, ":")
+	labels := strings.Split(strings.ToLower(domain), ".")
+	if _, err := time.Parse("2006-01", date); !ok || !dotted || err != nil || slices.Contains(labels, "") || strings.Trim(strings.Join(labels, ""), "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("%q is not an NQN: it must begin as nqn.2024-01.com.example does, with nqn, a year and month, and a domain name in reverse", nqn)
+	}
+	return nil
+}
+
 // uuidMark is in front of the UUID in an NQN that is made from one (NVMe Base Specification 2.0, section 4.5).
 const uuidMark = ":uuid:"
 
 // FoldNQN returns nqn with the UUID that ends it, if one does, in lower case. The rest of an NQN is case-sensitive.
 func FoldNQN(nqn string) string {
 	i := len(nqn) - len("00000000-0000-0000-0000-000000000000")
-	if i < len(uuidMark) || nqn[i-len(uuidMark):i] != uuidMark || !isUUID(nqn[i:]) {
+	if i < len(uuidMark) || nqn[i-len(uuidMark):i] != uuidMark || !IsUUID(nqn[i:]) {
 		return nqn
 	}
 	return nqn[:i] + strings.ToLower(nqn[i:])
@@ -258,8 +290,11 @@ func FoldNQN(nqn string) string {
 // SameNQN tells whether two NQNs are one: the case of a UUID in them does not matter.
 func SameNQN(a, b string) bool { return a == b || len(a) == len(b) && FoldNQN(a) == FoldNQN(b) }
 
-// isUUID tells whether s, of 36 bytes, is a UUID in any case.
-func isUUID(s string) bool {
+// IsUUID tells whether s is a UUID in any case, as the kernel takes them (lib/uuid.c, uuid_is_valid).
+func IsUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
 	for i := range len(s) {
 		dash := i == 8 || i == 13 || i == 18 || i == 23
 		if dash != (s[i] == '-') || !dash && !strings.Contains("0123456789abcdefABCDEF", s[i:i+1]) {

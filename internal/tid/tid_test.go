@@ -66,7 +66,7 @@ func TestNew(t *testing.T) {
 			name: "an option behind an fc address", in: TID{Transport: "fc", Traddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf", NQN: vol, HostTraddr: "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls"},
 			err: `cannot use host-traddr "nn-0x201700a09890f5bf:pn-0x201900a09890f5bf,tls": "0x201900a09890f5bf,tls" is not a World Wide Name of 16 hexadecimal digits; it must be like nn-0x20000090fa942779:pn-0x10000090fa942779`,
 		},
-		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot use transport fc without a traddr such as nn-0x…:pn-0x…`},
+		{name: "fc without address", in: TID{Transport: "fc", NQN: vol}, err: `cannot connect without a traddr: transport fc needs one such as nn-0x…:pn-0x…`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := New(tt.in, tt.kind)
@@ -198,4 +198,33 @@ func FuzzNew(f *testing.F) {
 			t.Errorf("New(%v) = %v, %v", id, again, err)
 		}
 	})
+}
+
+// TestCheckForm: the names that targets have in practice pass; what is mistyped or made up does not.
+func TestCheckForm(t *testing.T) {
+	for _, nqn := range []string{
+		DiscoveryNQN,
+		"nqn.2014-08.org.nvmexpress:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+		"nqn.2014-08.org.nvmexpress:uuid:F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6",
+		"nqn.2016-06.io.spdk:cnode1",
+		"nqn.1992-08.com.netapp:sn.d5a5b7c1a3a511ecb5fad039ea9bbd5c:subsystem.vol1",
+		"nqn.2010-06.com.purestorage:flasharray.1d3c6f1f3c7b1c2b",
+		"nqn.1988-11.com.dell:powerstore:00:60148e5b0e4d",
+		"nqn.2024-01.com.Example-1.2:x",
+		"nqn.2024-12.example",
+	} {
+		if err := CheckForm(nqn); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, nqn := range []string{
+		"", "vol1", "nqn", "nqn.", "nqn.vol1", "nqn.2024-01", "nqn.2024-01.", "nqn.2024-01.:vol1", "nqn.2024-13.com.example", "nqn.24-01.com.example",
+		"nqn.2024-1.com.example", "nqn.2024.01.com.example:vol1", "NQN.2024-01.com.example", "nqn.2024-01.com..example", "nqn.2024-01.com/example",
+		"iqn.2024-01.com.example:vol1", " nqn.2024-01.com.example", "eui.0123456789abcdef",
+		"nqn.2014-08.org.nvmexpress:uuid:", "nqn.2014-08.org.nvmexpress:uuid:f81d4fae-7dec-11d0-a765", "nqn.2014-08.org.nvmexpress:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6x",
+	} {
+		if CheckForm(nqn) == nil {
+			t.Errorf("%q passes", nqn)
+		}
+	}
 }

@@ -498,6 +498,7 @@ func TestForeignJobs(t *testing.T) {
 	f.wantEvent(ForeignJob{Unit: testUnit, Type: "stop", Removed: true})
 
 	f.systemd.endJob(f.systemd.newJob("ssh.service", "stop"), "ssh.service", "done")
+	f.systemd.endJob(f.systemd.newJob(waitOnline, "stop"), waitOnline, "done")
 	f.systemd.endJob(managerPath+"/job/99", testUnit, "done") // from before the connection
 	f.noEvents()
 }

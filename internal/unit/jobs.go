@@ -158,5 +158,8 @@ func (j *jobs) paths() []dbus.ObjectPath {
 
 // isConnection tells whether a unit has the name of one that holds a connection.
 func isConnection(unit string) bool {
-	return strings.HasPrefix(unit, "nvme-discoverd-") && strings.HasSuffix(unit, ".service")
+	return strings.HasPrefix(unit, "nvme-discoverd-") && strings.HasSuffix(unit, ".service") && unit != waitOnline
 }
+
+// waitOnline is a service of ours that is called like a connection's unit, as such services are, and holds none.
+const waitOnline = "nvme-discoverd-wait-online.service"

@@ -119,6 +119,17 @@ func (s *systemd) unit(i int) (u listed) {
 	return u
 }
 
+// The service that waits for connections is not one of their units.
+func TestListWithoutWaitOnline(t *testing.T) {
+	f := newFixture(t)
+	f.systemd.with(func(s *systemd) {
+		s.units = []listed{{Name: waitOnline, LoadState: "loaded", Active: "active", Sub: "exited", Path: managerPath + "/unit/wait", JobPath: "/"}}
+	})
+	if got, err := f.manager.List(t.Context()); err != nil || len(got) > 0 {
+		t.Errorf("got %v, %v, want no unit", got, err)
+	}
+}
+
 // What was read before an answer fails to come need not be read again: a slow systemd is listed in the end.
 func TestListGoesOn(t *testing.T) {
 	const units, answered = 300, 200

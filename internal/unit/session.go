@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -412,6 +413,7 @@ func (s *session) allUnits(ctx context.Context) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(u listed) bool { return !isConnection(u.Name) })
 	argvs, tokens := make([][]string, len(all)), make([]*int, len(all))
 	known := make(chan struct{})
 	s.do(func() {

@@ -63,6 +63,11 @@ func (e *SocketNotFoundError) Error() string {
 	return fmt.Sprintf("cannot reach nvme-discoverd: nobody answers on %s: see systemctl status nvme-discoverd", e.Path)
 }
 
+// HungUpError says that the daemon ended the connection: it ends or restarts, has too many clients, or its client does not read.
+type HungUpError struct{ message string }
+
+func (e *HungUpError) Error() string { return e.message }
+
 // Client is one connection. Its calls come one after the other.
 type Client struct {
 	path   string
@@ -201,7 +206,7 @@ func (c *Client) Monitor(ctx context.Context, f func(Change) error) error {
 			return err
 		}
 		if !more {
-			return errors.New("nvme-discoverd ended the monitoring")
+			return &HungUpError{"nvme-discoverd ended the monitoring"}
 		}
 	}
 }
@@ -277,7 +282,7 @@ func (c *Client) receive(method string, out any) (more bool, err error) {
 // hungUp says what the end of a connection in the middle of a call means.
 func (c *Client) hungUp(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return fmt.Errorf("nvme-discoverd hung up on %s: it ends, or has too many clients: try again", c.path)
+		return &HungUpError{fmt.Sprintf("nvme-discoverd hung up on %s: it ends, or has too many clients: try again", c.path)}
 	}
 	return fmt.Errorf("cannot talk to nvme-discoverd: %w", err)
 }

@@ -290,6 +290,49 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// A listing of thousands comes one element a reply, whole and in order, few bytes of it being held at a time; a client that does not
+// read it in time is told so, and hung up on.
+func TestLongListing(t *testing.T) {
+	state := twoTargets()
+	for i := range 5000 {
+		more := *state.Targets[1]
+		more.Wish.TID.NQN = fmt.Sprint("nqn.more", i)
+		state.Targets = append(state.Targets, &more)
+	}
+	const call = `{"method":"org.nvmexpress.discoverd.ListControllers","parameters":{"kind":"io"},"more":true}` + "\x00"
+	s, _ := testServer(&fake{state: state}, defaultLimits)
+	c := client(t, s, 1000)
+	if _, err := io.WriteString(c, call); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	for i := -1; i < 5000; i++ {
+		want := fmt.Sprint("nqn.more", i)
+		if i < 0 {
+			want = "nqn.vol1"
+		}
+		got := reply(t, r)
+		if !strings.Contains(got, `"nqn":"`+want+`"`) || strings.Contains(got, "continues") != (i < 4999) {
+			t.Fatalf("reply %d: got %s, want %s", i, got, want)
+		}
+	}
+
+	l := defaultLimits
+	l.list = -1
+	s, log := testServer(&fake{state: state}, l)
+	c = client(t, s, 1000)
+	if _, err := io.WriteString(c, call); err != nil {
+		t.Fatal(err)
+	}
+	r = bufio.NewReader(c)
+	if got, want := reply(t, r), `{"parameters":{},"error":"org.nvmexpress.discoverd.TooSlow"}`; got != want {
+		t.Errorf("too slow: got %s, want %s", got, want)
+	}
+	if got := reply(t, r); got != "" || s.dropped.Load() != 1 || !strings.Contains(log.String(), "does not read") {
+		t.Errorf("after that: got %q, %d dropped, log %q", got, s.dropped.Load(), log)
+	}
+}
+
 // The loop does not answer: the call ends with an error and the connection stays.
 func TestTimeout(t *testing.T) {
 	l := defaultLimits

@@ -27,7 +27,7 @@ type traced struct {
 }
 
 // whos are the rows of the table of processor time, in their order.
-var whos = []string{"nvme-discoverctl", "nvme-discoverd", "PID 1", "systemd-executor", "dbus-daemon", "journald", "udevd", "kernel threads", "this program", "all else"}
+var whos = []string{"nvme-discoverctl", "nvme-discoverd", "PID 1", "systemd-executor", "dbus-daemon", "journald", "udevd", "modprobe by the kernel", "kernel threads", "this program", "all else"}
 
 // who says whose processor time a task's is.
 func who(task sched.Task) string {
@@ -43,10 +43,12 @@ func who(task sched.Task) string {
 		return "nvme-discoverd"
 	case strings.HasPrefix(name, "systemd-udevd"), strings.HasPrefix(name, "(udev"):
 		return "udevd"
-	case name == "systemd", strings.HasPrefix(name, "systemd-executo"), strings.HasPrefix(name, "("), strings.HasPrefix(name, "sd-"), name == "true":
-		return "systemd-executor" // forked by PID 1, until it executes the unit's command
+	case name == "9", name == "systemd", strings.HasPrefix(name, "systemd-executo"), strings.HasPrefix(name, "("), strings.HasPrefix(name, "sd-"), name == "true":
+		return "systemd-executor" // forked by PID 1, which executes it by a descriptor, hence the 9, until it executes the unit's command
 	case strings.HasPrefix(name, "dbus"):
 		return "dbus-daemon"
+	case name == "modprobe":
+		return "modprobe by the kernel" // at every connect (drivers/nvme/host/fabrics.c, nvmf_create_ctrl)
 	case strings.HasPrefix(name, "systemd-journal"):
 		return "journald"
 	case strings.HasPrefix(name, "kworker"), strings.HasPrefix(name, "ksoftirqd"), strings.HasPrefix(name, "rcu"), strings.HasPrefix(name, "migration"), name == "kthreadd":
@@ -108,12 +110,13 @@ func (t *traced) finish(r *recorder) sched.Record {
 	record := r.stop()
 	t.used = record.Used(0, forever, who)
 	delete(t.used, "")
-	t.unnamed = record.Used(0, forever, func(task sched.Task) string { return task.Name })
-	for name := range t.unnamed {
-		if who(sched.Task{ID: 2, Name: name}) != "all else" {
-			delete(t.unnamed, name)
+	t.unnamed = record.Used(0, forever, func(task sched.Task) string {
+		if who(task) != "all else" {
+			return ""
 		}
-	}
+		return task.Name
+	})
+	delete(t.unnamed, "")
 	return record
 }
 

@@ -32,7 +32,8 @@ func TestExampleClients(t *testing.T) {
 		{"Python", []string{"python3", clientsDir + "discoverd.py"}, "3 connected\n"},
 		{"nvme-stas", []string{"python3", clientsDir + "stas.py", "--once"}, "mDNS: look after it\nNBFT: leave it to nvme-discoverd\n"},
 		{
-			"recipe", []string{"sh", "-c", `timeout 20 nvme-discoverctl watch --json |
+			"recipe",
+			[]string{"sh", "-c", `timeout 20 nvme-discoverctl watch --json |
 				jq -n -r 'first(inputs | select(.ready and .counts.connected == .counts.wanted)) | .status'`},
 			"3 of 3 controllers connected, 1 excluded\n",
 		},

@@ -97,9 +97,22 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// The configuration file that is installed parses and starts a service with nothing to do.
+// The configuration file that is installed parses, with nothing to warn of, and starts a service with nothing to do. One with
+// a misspelt section is valid, and config check says what of it is ignored and what was meant; --strict refuses it.
 func TestInstalledConfiguration(t *testing.T) {
 	guest.Begin(t)
+	if got, want := guest.Ctl(t, "config", "check", "--strict"), "The configuration is valid: 0 connections, 0 warnings.\n"; got != want {
+		t.Errorf("config check of what is installed: got %q, want %q", got, want)
+	}
+	const odd = "/run/e2e/odd.conf"
+	guest.Replace(t, odd, "[[discovery-controler]]\n[[discovery-controller]]\nport = 8009\ncontroller = [{ transport = \"tcp\", traddr = \"192.0.2.1\" }]\n")
+	for _, args := range [][]string{{"config", "check", odd}, {"config", "check", "--strict", odd}} {
+		out := guest.TryCtl(t, args...)
+		if want := "The configuration is valid, but 1 section and 1 key were ignored: 1 connection, 2 warnings.\n"; out.Status != len(args)-3 || out.Stdout != want ||
+			!strings.Contains(out.Stderr, "did you mean discovery-controller?") || !strings.Contains(out.Stderr, "did you mean trsvcid?") {
+			t.Errorf("%v: got status %d, %q and %q, want %d and %q", args, out.Status, out.Stdout, out.Stderr, len(args)-3, want)
+		}
+	}
 	guest.Start(t)
 	if got := len(guest.Units(t)); got != 0 {
 		t.Errorf("units: got %d, want none", got)

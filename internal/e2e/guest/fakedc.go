@@ -23,7 +23,9 @@ type FakeDC struct {
 	nqn      string
 	page     LogPage
 	sessions map[*session]bool
-	reads    int // of log pages
+	reads    int  // of log pages
+	silent   bool // connections that begin get no word
+	silenced int  // connections that have asked for one in vain
 }
 
 // NewFakeDC listens on a port of 127.0.0.1 until the scenario ends.
@@ -46,6 +48,11 @@ func NewFakeDCAt(t T, traddr string, port int) *FakeDC {
 	t.Cleanup(dc.close)
 	go dc.accept()
 	return dc
+}
+
+// Port is where the controller is reached.
+func (dc *FakeDC) Port() *Port {
+	return &Port{t: dc.t, Transport: "tcp", Traddr: dc.Traddr, Trsvcid: dc.Trsvcid}
 }
 
 // Rename makes the controller show a unique NQN in place of the well-known one, by which it is still reached.
@@ -81,14 +88,46 @@ func (dc *FakeDC) WaitRead(timeout time.Duration, reads int) {
 	})
 }
 
+// Silence has connections that begin from now on get no word, so that their initiators wait in the kernel, or has them
+// answered again.
+func (dc *FakeDC) Silence(silent bool) {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	dc.silent = silent
+}
+
+// Silenced tells how many connections have asked for a word so far and got none.
+func (dc *FakeDC) Silenced() int {
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	return dc.silenced
+}
+
+// WaitSilenced waits until another connection after so many gets no word.
+func (dc *FakeDC) WaitSilenced(timeout time.Duration, before int) {
+	dc.t.Helper()
+	eventually(dc.t, follow.Told, timeout, "a connection waits for a word", func() (bool, string) {
+		now := dc.Silenced()
+		return now > before, strconv.Itoa(now)
+	})
+}
+
+// silence notes that a connection gets no word.
+func (dc *FakeDC) silence() {
+	defer happen().Tell(follow.Told)
+	dc.mu.Lock()
+	defer dc.mu.Unlock()
+	dc.silenced++
+}
+
 func (dc *FakeDC) accept() {
 	for {
 		conn, err := dc.listen.Accept()
 		if err != nil {
 			return
 		}
-		s := &session{dc: dc, conn: conn}
 		dc.mu.Lock()
+		s := &session{dc: dc, conn: conn, silent: dc.silent}
 		dc.sessions[s] = true
 		dc.mu.Unlock()
 		go func() {

@@ -39,8 +39,9 @@ const (
 
 // session is one connection of the initiator, which is its admin queue: discovery controllers have no other.
 type session struct {
-	dc   *FakeDC
-	conn net.Conn
+	dc     *FakeDC
+	conn   net.Conn
+	silent bool // it gets no word
 
 	config uint32 // the property CC
 
@@ -56,10 +57,12 @@ func (s *session) serve() {
 		if err != nil {
 			return
 		}
-		switch unit.kind {
-		case pduICReq:
+		switch {
+		case s.silent:
+			s.dc.silence()
+		case unit.kind == pduICReq:
 			s.send(icResp())
-		case pduCapsuleCmd:
+		case unit.kind == pduCapsuleCmd:
 			if len(unit.header) < 72 || !s.command(unit.header[8:72]) {
 				return
 			}
@@ -169,11 +172,7 @@ func (s *session) getLogPage(id uint16, sqe []byte) bool {
 	case beyond && page.Torn:
 		s.complete(id, 0, statusInvalidField)
 	default:
-		data := make([]byte, length)
-		if text := page.bytes(); offset < uint64(len(text)) {
-			copy(data, text[offset:])
-		}
-		s.answer(id, data)
+		s.answer(id, page.part(offset, length))
 	}
 	return true
 }

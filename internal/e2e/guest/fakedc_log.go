@@ -34,20 +34,35 @@ type LogPage struct {
 	FromStart bool
 }
 
-// bytes is the page on the wire.
-func (p LogPage) bytes() []byte {
-	page := make([]byte, 1024*(1+len(p.Entries)))
+// block is the size of the header, and of each entry.
+const block = 1024
+
+// part is so many bytes of the page on the wire, from an offset on; there are zeroes behind its end. A whole page may have 64 MiB.
+func (p LogPage) part(offset uint64, length int) []byte {
+	first := offset / block
+	skipped := int(offset % block)
+	blocks := (skipped + length + block - 1) / block
+	part := make([]byte, blocks*block)
+	for i := range uint64(blocks) {
+		at := part[i*block : (i+1)*block]
+		switch n := first + i; {
+		case n == 0:
+			p.putHeader(at)
+		case n <= uint64(len(p.Entries)):
+			p.Entries[n-1].put(at)
+		}
+	}
+	return part[skipped : skipped+length]
+}
+
+func (p LogPage) putHeader(to []byte) {
 	records := p.Records
 	if records == 0 {
 		records = uint64(len(p.Entries))
 	}
-	le.PutUint64(page, p.Generation)
-	le.PutUint64(page[8:], records)
-	le.PutUint16(page[16:], p.Format)
-	for i, entry := range p.Entries {
-		entry.put(page[1024*(i+1):])
-	}
-	return page
+	le.PutUint64(to, p.Generation)
+	le.PutUint64(to[8:], records)
+	le.PutUint16(to[16:], p.Format)
 }
 
 // put writes the entry. Texts that are too long fill their fields to the last byte, without an end.

@@ -150,7 +150,7 @@ func TestConfigCheckBeforeReload(t *testing.T) {
 		})
 	}
 	guest.Replace(t, file, good)
-	if got, want := guest.Ctl(t, "config", "check"), "The configuration is right: 2 connections, 0 warnings.\n"; got != want {
+	if got, want := guest.Ctl(t, "config", "check"), "The configuration is valid: 2 connections, 0 warnings.\n"; got != want {
 		t.Errorf("config check: got %q, want %q", got, want)
 	}
 	guest.Reload(t)

@@ -3,7 +3,9 @@
 package guest_test
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -83,4 +85,85 @@ func TestBlackHole(t *testing.T) {
 		discoveryConfig(f.Port))
 	guest.Start(t)
 	f.WaitAllLive()
+}
+
+// Six hundred configured addresses lead nowhere, and the one discovery controller that is there is named behind them. It is
+// connected, with what is behind it, before most of the others have so much as failed, and no more peers are probed at one time than the
+// service has places. While they are tried again and again a lost controller comes back, and another discovery controller, whose first
+// attempt it is, is connected.
+//
+//e2e:crowded
+func TestDeadPeers(t *testing.T) {
+	const dead, places = 600, 256
+	f := guest.Scene(t, 3)
+	guest.Run(t, "ip", "link", "add", "hole", "type", "dummy")
+	t.Cleanup(func() { guest.Run(t, "ip", "link", "delete", "hole") })
+	guest.Run(t, "ip", "address", "add", "198.18.0.1/16", "dev", "hole")
+	guest.Run(t, "ip", "link", "set", "hole", "up")
+	config := ""
+	for i := range dead {
+		config += fmt.Sprintf("[[discovery-controller]]\ncontroller = [{ transport = \"tcp\", traddr = \"198.18.%d.%d\", trsvcid = 8009 }]\n", 1+i/250, 1+i%250)
+	}
+	config += discoveryConfig(f.Port)
+	guest.Configure(f, config)
+	mark := f.Mark()
+	guest.Start(f)
+	most := 0
+	guest.Eventually(f, connectTimeout, "everything else live", func() (bool, string) {
+		most = max(most, synSent(t))
+		ok, why := guest.Consistent(f, f.Wanted())
+		return ok, why
+	})
+	var failed, failedBefore int
+	for line := range strings.Lines(f.Journal(mark)) {
+		switch {
+		case strings.HasPrefix(line, "(tcp, 198.18.") && strings.Contains(line, "cannot connect"):
+			failed++
+		case strings.Contains(line, ": connected"):
+			failedBefore = failed
+		}
+	}
+	t.Logf("dead peers that had failed when all others were connected: %d of %d; probed at one time: %d at most", failedBefore, dead, most)
+	if failedBefore > dead/2 {
+		t.Errorf("dead peers that had failed before: got %d of %d, want fewer than half", failedBefore, dead)
+	}
+
+	guest.Eventually(f, connectTimeout, "all dead peers have failed", func() (bool, string) {
+		most = max(most, synSent(t))
+		n := strings.Count(f.Journal(mark), "cannot connect")
+		return n >= dead, fmt.Sprint(n)
+	})
+	comeBack(f, f.Subsystems[0].NQN)
+	second := f.Target.Port(8010)
+	second.Link(f.Subsystems[1])
+	guest.Configure(f, config+discoveryConfig(second))
+	guest.Reload(f)
+	wanted := append(f.Wanted(), second.TID(guest.DiscoveryNQN), second.TID(f.Subsystems[1].NQN))
+	guest.Eventually(f, connectTimeout, "the second discovery controller live", func() (bool, string) {
+		most = max(most, synSent(t))
+		return guest.Consistent(f, wanted)
+	})
+	if most > places {
+		t.Errorf("probes at one time: got %d, want at most %d", most, places)
+	}
+	if text := guest.Ctl(f, "status"); !strings.Contains(text, "6 of 606 controllers connected") {
+		t.Errorf("status: want 6 of 606 connected in\n%.1000s", text)
+	}
+}
+
+// synSent is how many TCP connections over IPv4 wait for a first answer.
+func synSent(t guest.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	const state, sent = 3, "02"
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > state && words[state] == sent {
+			n++
+		}
+	}
+	return n
 }

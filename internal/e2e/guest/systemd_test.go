@@ -19,7 +19,7 @@ import (
 func TestServiceOnThisSystemd(t *testing.T) {
 	f, devices := guest.Connected(t, 1)
 	t.Logf("%s", strings.SplitN(guest.Run(t, "systemctl", "--version"), "\n", 2)[0])
-	verified := guest.Try(t, "systemd-analyze", "verify", "--man=no", "--generators=yes", guest.Service, "nvme-fabrics-shutdown.service")
+	verified := guest.Try(t, "systemd-analyze", "verify", "--man=no", "--generators=yes", guest.Service, guest.WaitOnline, "nvme-fabrics-shutdown.service")
 	for line := range strings.Lines(verified.Stdout + verified.Stderr) {
 		if strings.Contains(line, "nvme-") {
 			t.Errorf("systemd-analyze verify: %s", line)

@@ -145,7 +145,7 @@ func TestExclusionsUnreadableOrMany(t *testing.T) {
 }
 
 // `exclusion edit` is open while somebody else adds an entry: what was added stays, the edit is kept beside the list and its
-// path told. Without that, the edit is saved; the daemon goes by it at once.
+// path told. Without a terminal no editor is started. Without either, the edit is saved; the daemon goes by it at once.
 //
 //e2e:crowded
 func TestExclusionEditBesideOthers(t *testing.T) {
@@ -155,15 +155,14 @@ func TestExclusionEditBesideOthers(t *testing.T) {
 		guest.Replace(t, "/run/e2e/editor", "#!/bin/sh\nset -e\n"+script)
 		guest.Run(t, "chmod", "+x", "/run/e2e/editor")
 	}
-	edit := func() guest.Outcome {
-		return guest.Try(t, "env", "EDITOR=/run/e2e/editor", "/usr/bin/nvme-discoverctl", "exclusion", "edit")
-	}
+	t.Setenv("EDITOR", "/run/e2e/editor")
+	edit := func() guest.Outcome { return guest.OnTerminal(t, "", "exclusion", "edit") }
 	mine := "echo 'exclusion = " + entryOf(f, nqn) + "' >> \"$1\"\n"
 	editor(mine + "nvme-discoverctl exclusion add --entry=nqn=nqn.2024-01.com.example:theirs\n")
 	out := edit()
-	_, draft, told := strings.Cut(strings.TrimSpace(out.Stderr), "your edit is in ")
-	if out.Status != 1 || !told || !strings.Contains(out.Stderr, "somebody else has changed it meanwhile") {
-		t.Fatalf("exclusion edit: got status %d and %q, want a refusal", out.Status, out.Stderr)
+	_, draft, told := strings.Cut(strings.TrimSpace(out.Stdout), "your edit is in ")
+	if out.Status != 1 || !told || !strings.Contains(out.Stdout, "somebody else has changed it meanwhile") {
+		t.Fatalf("exclusion edit: got status %d and %q, want a refusal", out.Status, out.Stdout)
 	}
 	if kept, err := os.ReadFile(draft); err != nil || !strings.Contains(string(kept), nqn) {
 		t.Errorf("the edit that was kept: got %v and %q", err, kept)
@@ -175,8 +174,12 @@ func TestExclusionEditBesideOthers(t *testing.T) {
 	guest.WaitConsistent(t, connectTimeout, f.Wanted())
 
 	editor(mine)
+	noTerminal := guest.TryCtl(t, "exclusion", "edit")
+	if noTerminal.Status != 1 || !strings.Contains(noTerminal.Stderr, "cannot edit exclusion list user without a terminal") {
+		t.Errorf("exclusion edit without a terminal: got status %d and %q, want a refusal", noTerminal.Status, noTerminal.Stderr)
+	}
 	if out := edit(); out.Status != 0 {
-		t.Fatalf("exclusion edit: got status %d and %q", out.Status, out.Stderr)
+		t.Fatalf("exclusion edit: got status %d and %q", out.Status, out.Stdout)
 	}
 	tested := guest.Ctl(t, "exclusion", "test", f.Unit(nqn))
 	if !strings.HasPrefix(tested, "excluded: ") || !strings.Contains(tested, "/etc/nvme/exclusions/user.conf:") {

@@ -14,6 +14,9 @@ import (
 // Service is the unit of the daemon.
 const Service = "nvme-discoverd.service"
 
+// WaitOnline is the service that waits until everything is connected. Its name looks like that of a connection's unit.
+const WaitOnline = "nvme-discoverd-wait-online.service"
+
 // Property asks systemd for one property of a unit.
 func Property(t T, unit, name string) string {
 	t.Helper()
@@ -37,7 +40,9 @@ func Units(t T) []string {
 	t.Helper()
 	var found []string
 	for _, u := range listUnits(t, "ListUnitsByPatterns", []string{}, []string{"nvme-discoverd-*.service"}) {
-		found = append(found, u.Name)
+		if u.Name != WaitOnline {
+			found = append(found, u.Name)
+		}
 	}
 	slices.Sort(found)
 	return found

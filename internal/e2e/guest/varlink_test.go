@@ -276,8 +276,12 @@ func TestDiscoverctlStatus(t *testing.T) {
 	if text := guest.Run(t, "nvme-discoverctl", "logs", devices[guest.DiscoveryNQN]); strings.Count(text, "\nnvm ") != 2 {
 		t.Errorf("logs: want 2 subsystems in\n%s", text)
 	}
-	if text := guest.Run(t, "nvme-discoverctl", "metrics"); !strings.Contains(text, "nvme_discoverd_connects_total{kind=\"io\"} 2\n") || !strings.HasSuffix(text, "# EOF\n") {
-		t.Errorf("metrics: want 2 connects and an end in\n%s", text)
+	const connects = "nvme_discoverd_connects_total{kind=\"io\"} 2\n"
+	if text := guest.Run(t, "nvme-discoverctl", "metrics"); !strings.Contains(text, "# TYPE nvme_discoverd_connects_total counter\n") || !strings.Contains(text, connects) {
+		t.Errorf("metrics: want 2 connects and what they are in\n%s", text)
+	}
+	if text := guest.Run(t, "nvme-discoverctl", "metrics", "--openmetrics"); !strings.Contains(text, connects) || !strings.HasSuffix(text, "# EOF\n") {
+		t.Errorf("metrics --openmetrics: want 2 connects and an end in\n%s", text)
 	}
 	guest.Stop(t)
 	out = guest.Try(t, "nvme-discoverctl", "status")

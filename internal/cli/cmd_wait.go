@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
+)
+
+// What wait can wait for.
+const (
+	untilConnected = "connected"
+	untilReady     = "ready"
+)
+
+func (a *app) waitCommand() *cobra.Command {
+	var timeout, until string
+	cmd := &cobra.Command{
+		Use:   "wait [TARGET]...",
+		Short: "Wait until everything is connected",
+		Long: `Wait until everything that this host should be connected to is connected, or every
+TARGET: a unit, nvmeN, an NQN (all paths to the subsystem) or a transport ID. A
+TARGET that the service does not know yet is waited for, as is the service itself.
+
+Without TARGET the log page of every connected discovery controller must have been
+read too, for it may name more. What is excluded, stopped, polled, or belongs to
+another program does not count, unless it is a TARGET. Nothing to connect is enough.
+
+--for=ready waits only until the service has read its configuration and compared it
+with the controllers that there are.
+
+The exit status is 0 when it is so, and 1 after --timeout; then standard error says
+what is missing and why.`,
+		Args:              takes(0, -1),
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case until != untilConnected && until != untilReady:
+				return fmt.Errorf("cannot wait for %q: --for takes connected or ready", until)
+			case until == untilReady && len(args) > 0:
+				return errors.New("cannot wait for a TARGET to be ready: --for=ready is about the service, leave out TARGET or --for")
+			case slices.Contains(args, ""):
+				return errors.New("cannot wait for an empty name: give a unit, nvmeN, NQN or TID")
+			}
+			most, err := timespan.Parse(timeout)
+			if err != nil {
+				return fmt.Errorf("cannot use --timeout=%s: %v: give a time such as 90 (seconds), 5min or infinity", timeout, err)
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, unix.SIGTERM)
+			defer stop()
+			if most != 0 && most != timespan.Infinity {
+				ctx, stop = context.WithTimeout(ctx, most)
+				defer stop()
+			}
+			w := waiter{app: a, targets: args, ready: until == untilReady, known: map[string]client.Controller{}}
+			return failed(w.run(ctx, most))
+		},
+	}
+	cmd.Flags().StringVar(&timeout, "timeout", "2min", "give up after this `TIME`; 0 or infinity: never")
+	cmd.Flags().StringVar(&until, "for", untilConnected, "`WHAT` to wait for: connected or ready")
+	return cmd
+}
+
+// waiter waits for controllers.
+type waiter struct {
+	*app
+	targets []string
+	ready   bool // the daemon's being ready is enough
+
+	known  map[string]client.Controller // by canonical TID, as last seen
+	status string                       // of the service
+	last   error                        // why the daemon could not be asked last; nil while it answers
+}
+
+// run waits until all is there or ctx ends; most is how long that may take, for the message.
+func (w *waiter) run(ctx context.Context, most time.Duration) error {
+	asked := false
+	for {
+		err := w.ask(ctx)
+		switch {
+		case err == nil:
+			fmt.Fprintln(w.Stdout, w.status)
+			return nil
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return w.late(most)
+		case ctx.Err() != nil:
+			return errors.New("interrupted before everything was there")
+		case !interrupted(err):
+			return err
+		}
+		if w.last = err; !asked && w.onTerminal() {
+			asked = true
+			fmt.Fprintln(w.Stderr, "waiting for nvme-discoverd, which does not answer yet")
+		}
+		if err := pause(ctx, redialPause); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// errEnough ends a Monitor call that has shown everything.
+var errEnough = errors.New("everything is there")
+
+// ask follows one daemon until all is there, which is no error.
+func (w *waiter) ask(ctx context.Context) error {
+	return w.withDaemon(ctx, func(c *client.Client) error {
+		for {
+			status, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if w.last, w.status = nil, status.Status; status.Ready {
+				break
+			}
+			if err := pause(ctx, redialPause); err != nil {
+				return err
+			}
+		}
+		if w.ready {
+			return nil
+		}
+		told := false
+		err := c.Monitor(ctx, func(change client.Change) error {
+			if change.Snapshot {
+				clear(w.known)
+			}
+			w.status = change.Status
+			for _, c := range change.Controllers {
+				w.known[c.Tid] = c
+			}
+			for _, tid := range change.Removed {
+				delete(w.known, tid)
+			}
+			missing := w.missing()
+			if len(missing) == 0 {
+				return errEnough
+			}
+			if !told && w.onTerminal() {
+				told = true
+				fmt.Fprintf(w.Stderr, "waiting for %s\n", plural(len(missing), "controller", "controllers"))
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
+	})
+}
+
+// missing says of each controller that is waited for and not there what it does.
+func (w *waiter) missing() []string {
+	var missing []string
+	add := func(c client.Controller, text string) { missing = append(missing, title(c)+": "+text) }
+	all := slices.SortedFunc(maps.Values(w.known), func(a, b client.Controller) int { return strings.Compare(a.Tid, b.Tid) })
+	for _, word := range w.targets {
+		found := false
+		for _, c := range all {
+			if !called(c, word) {
+				continue
+			}
+			found = true
+			if !present(c) {
+				add(c, w.downBecause(c))
+			}
+		}
+		if !found {
+			missing = append(missing, word+": nothing is called so")
+		}
+	}
+	if len(w.targets) > 0 {
+		return missing
+	}
+	for _, c := range all {
+		switch {
+		case wanted(c) && !healthy(c):
+			add(c, w.downBecause(c))
+		case healthy(c) && c.Kind == "discovery" && c.LogRead == nil:
+			add(c, "its log page is not read yet")
+		}
+	}
+	return missing
+}
+
+// downBecause is what a controller does instead of being connected, and the last error.
+func (a *app) downBecause(c client.Controller) string {
+	text := joined(" ", a.stateOf(c), value(c.Device))
+	if c.LastError != nil {
+		text += ": " + *c.LastError
+	}
+	return text
+}
+
+// late is the error of a wait that took too long.
+func (w *waiter) late(most time.Duration) error {
+	const few = 10
+	switch {
+	case w.last != nil:
+		return fmt.Errorf("gave up after %s: %w", timespan.Format(most), w.last)
+	case len(w.known) == 0 && len(w.targets) == 0:
+		return fmt.Errorf("gave up after %s: nvme-discoverd is not ready: see systemctl status nvme-discoverd", timespan.Format(most))
+	}
+	missing := w.missing()
+	text := fmt.Sprintf("gave up after %s: %s missing", timespan.Format(most), plural(len(missing), "controller is", "controllers are"))
+	for i, line := range missing {
+		if i == few-1 && len(missing) > few {
+			text += fmt.Sprintf("\nand %d more: see nvme-discoverctl status", len(missing)-i)
+			break
+		}
+		text += "\n" + line
+	}
+	return errors.New(text)
+}
+
+// called tells whether a word names a controller, as the service understands it.
+func called(c client.Controller, word string) bool {
+	unit := value(c.Unit)
+	return slices.Contains([]string{unit, strings.TrimSuffix(unit, ".service"), value(c.Device), c.Nqn, c.Tid}, word) && word != ""
+}
+
+// present tells whether a controller works, whoever looks after it.
+func present(c client.Controller) bool {
+	return healthy(c) || c.State == "foreign" && value(c.DeviceState) == "live"
+}
+
+// wanted tells whether a controller should be connected now. What is kept from it on purpose, and a discovery controller that nothing
+// names any more, is not wanted.
+func wanted(c client.Controller) bool {
+	switch c.State {
+	case "excluded", "foreign", "stopped", "parked":
+		return false
+	}
+	return c.RetainUntil == nil
+}

@@ -1,0 +1,69 @@
+package core
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
+)
+
+// Before the first comparison people see what is configured, waiting, and not that nothing is; after it the targets are in its place.
+func TestViewBeforeFirstComparison(t *testing.T) {
+	named := vol1
+	named.TID.NQN, named.TID.Traddr = "nqn.named", ""
+	loaded := ConfigLoaded{Config: config.Config{Settings: config.Defaults(), HostNQN: "nqn.host", Connections: []config.Connection{
+		{Wish: vol1, From: "discoverd.conf:1"}, {Wish: vol1, From: "discoverd.conf:2"}, {Wish: named, Host: "array.example", From: "discoverd.conf:3"},
+	}}}
+	m, now := New(1), time.Unix(1000, 0)
+	m.Step(now, loaded)
+	m.Step(now, BusUp{})
+	want := vol1.TID
+	want.NQN, want.Traddr = "nqn.named", "array.example"
+	var seen []tid.TID
+	for v := range m.View().Targets.All() {
+		seen = append(seen, v.Wish.TID)
+		if v.State != Waiting || v.Phase != "starting" || len(v.Sources) != 1 {
+			t.Errorf("%v: got %v, %s, from %v, want it waiting, starting", v.Wish.TID, v.State, v.Phase, v.Sources)
+		}
+	}
+	if v := m.View(); len(seen) != 2 || seen[0] != vol1.TID || seen[1] != want || v.Targets.Len() != 2 || v.Ready {
+		t.Errorf("before the first comparison: got %v, ready %v, want %v and %v", seen, v.Ready, vol1.TID, want)
+	}
+	if got := m.View().Counts; got != (Counts{Wanted: 2, Waiting: 2}) {
+		t.Errorf("counts before the first comparison: got %+v", got)
+	}
+	for m.snapToken != 0 {
+		m.Step(now, Snapshot{Token: m.snapToken, UnitsKnown: true})
+	}
+	v := m.View()
+	if got := v.Counts; !v.Ready || got.Wanted != 2 || got.Connecting != 1 || got.Unresolved != 1 {
+		t.Errorf("after it: got ready %v, %+v, want one that connects, one without an address", v.Ready, got)
+	}
+	for v := range v.Targets.All() {
+		if v.Phase == "starting" {
+			t.Errorf("after it: %v still starts", v.Wish.TID)
+		}
+	}
+}
+
+// Each state is counted in one field, and what is wanted is the sum of those that should be connected.
+func TestCounts(t *testing.T) {
+	m := New(1)
+	m.audited = true
+	for s := range stateCount {
+		if s != Reconnecting { // a target never is
+			m.targets.count[tally{counted: true, state: s}] = 1
+		}
+	}
+	m.targets.count[tally{counted: true, state: Waiting, retrying: true}] = 2
+	m.targets.count[tally{counted: true, state: Connected, down: true}] = 3
+	m.names.unresolved = 4
+	want := Counts{
+		Wanted: 13, Connected: 1, Reconnecting: 3, Connecting: 1, Waiting: 1, Retrying: 2, Unresolved: 4, Collision: 1,
+		Excluded: 1, Foreign: 1, Stopped: 1, Parked: 1,
+	}
+	if got := m.counted(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
