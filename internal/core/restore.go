@@ -24,6 +24,7 @@ func Restore(s *Saved) (*Machine, error) {
 		}
 	}
 	r.m.targets.index()
+	r.m.preview()
 	for _, check := range []func() string{r.m.checkTargets, r.m.checkGroups, r.m.checkDevices, r.m.checkUnits} {
 		if wrong := check(); wrong != "" {
 			return nil, fmt.Errorf("cannot restore the state: it contradicts itself: %s", wrong)

@@ -290,7 +290,10 @@ func (c *Client) hungUp(err error) error {
 // failure is the error that a call was answered with, in words, with the typed one behind it.
 func failure(method, name string, parameters json.RawMessage) error {
 	if name == "org.varlink.service.PermissionDenied" {
-		return &Error{"PermissionDenied", fmt.Sprintf("cannot %s: only root may", strings.ToLower(method))}
+		if method = strings.ToLower(method); method == "getrecording" {
+			method = "take the recording"
+		}
+		return &Error{"PermissionDenied", fmt.Sprintf("cannot %s: only root may", method)}
 	}
 	kind, ours := strings.CutPrefix(name, "org.nvmexpress.discoverd.")
 	if !ours {

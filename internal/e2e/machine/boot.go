@@ -259,6 +259,9 @@ func (w *watch) readProgram(line string) {
 		w.status = &status
 		return
 	}
+	if w.machine.takePiece(line) {
+		return
+	}
 	w.leaving = w.leaving || line == LeaveMarker
 	w.machine.Line(line)
 }

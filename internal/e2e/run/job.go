@@ -17,6 +17,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/firmware"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/machine"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 )
 
 // errReported says that the output has told already what failed.
@@ -204,6 +205,7 @@ func (j job) runComputer(ctx context.Context, m *machine.Machine, c computer, ou
 			break
 		}
 	}
+	err = errors.Join(err, replayRecordings(m, out))
 	if j.keep != "" {
 		to := filepath.Join(j.keep, c.name)
 		err = errors.Join(err, keepConsoles(m, to))
@@ -237,12 +239,36 @@ func command(ctx context.Context, environment []string, name string, args ...str
 	return nil
 }
 
-// keepConsoles copies what the machine's boots printed on their consoles.
+// replayRecordings replays, on the outside, the recordings that scenarios have handed out: each has to give the recorded decisions.
+func replayRecordings(m *machine.Machine, out *voice) error {
+	var all error
+	for _, file := range m.Files("*" + recording.Suffix) {
+		name := filepath.Base(file)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("cannot replay: %w", err)
+		}
+		timeline, err := recording.NewTimeline(data)
+		if err != nil {
+			all = errors.Join(all, fmt.Errorf("cannot replay %s: %w", name, err))
+			continue
+		}
+		for _, line := range timeline.Lines {
+			if line.Difference != nil {
+				all = errors.Join(all, fmt.Errorf("replay of %s differs at %q: %s", name, line.What, strings.Join(line.Difference.Words(), "; ")))
+			}
+		}
+		out.host(fmt.Sprintf("%s replayed on the outside: %d bytes, %d events", name, len(data), timeline.Steps))
+	}
+	return all
+}
+
+// keepConsoles copies what the machine's boots printed on their consoles, and what scenarios have handed out.
 func keepConsoles(m *machine.Machine, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return fmt.Errorf("cannot keep console: %w", err)
 	}
-	for _, file := range m.Consoles() {
+	for _, file := range append(m.Consoles(), m.Files("*")...) {
 		text, err := os.ReadFile(file)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, filepath.Base(file)), text, 0o644)
