@@ -150,7 +150,7 @@ func TestNumberGivenAway(t *testing.T) {
 	guest.Eventually(t, connectTimeout, "controller deleted", func() (bool, string) { return len(guest.Live(nqn)) == 0, "" })
 	guest.Run(t, "nvme", "connect", "-t", "tcp", "-a", f.Port.Traddr, "-s", f.Port.Trsvcid, "-n", nqn,
 		"--hostnqn="+guest.HostNQN, "--hostid="+guest.HostID)
-	if got := guest.WaitLive(t, connectTimeout, nqn)[nqn]; got != device {
+	if got := guest.WaitOneLive(t, nqn, "connected by hand"); got != device {
 		t.Fatalf("device of %s connected by hand: got %s, want the number that was free, %s", nqn, got, device)
 	}
 	unit := f.Unit(nqn)
