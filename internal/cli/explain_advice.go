@@ -76,7 +76,7 @@ func (e *explainer) adviseFailure(c client.Controller, name string, say func(str
 			found = found || strings.Contains(text, has)
 		}
 		if found {
-			say(strings.ReplaceAll(r.look, "%s", place(c)))
+			say("%s", strings.ReplaceAll(r.look, "%s", place(c)))
 			break
 		}
 	}

@@ -111,6 +111,8 @@ func (k *watch) tell(ev core.Event) {
 		devices = ev.Devices
 	case core.DeviceSeen:
 		devices = []core.Device{ev.Device}
+	case core.DeviceNoticed:
+		devices = []core.Device{ev.Device}
 	case core.DeviceRemoved:
 		delete(k.told, ev.Name)
 	case core.JobDone:
