@@ -160,12 +160,6 @@ func RootControllers(root paths.Root) ([]string, error) {
 	return h.RootControllers(), nil
 }
 
-// isFabrics tells by its link alone: nothing of a local disk is opened.
-func (h Host) isFabrics(controller string) bool {
-	target, err := os.Readlink(filepath.Join(h.root.SysClassNVMe(), controller))
-	return err == nil && strings.Contains(target, "/nvme-fabrics/")
-}
-
 // leadingTo returns the fabrics controllers of those block devices that are namespaces. Where the kernel keeps a namespace tells
 // whose it is: in the directory of its one controller or, under native multipath, of the subsystem, which links to all of
 // its controllers (drivers/nvme/host/core.c, nvme_init_subsystem).
@@ -180,12 +174,12 @@ func (h Host) leadingTo(devices []string) []string {
 			continue
 		}
 		owner := filepath.Join(filepath.Dir(h.root.SysClassBlock(device)), filepath.Dir(target))
-		controllers := []string{filepath.Base(owner)}
+		controllers := []string{filepath.Base(owner)} // whose directory is not opened: it may be a local disk's
 		if paths.CheckDevice(controllers[0]) != nil { // a subsystem
 			controllers = names(owner)
 		}
 		for _, controller := range controllers {
-			if paths.CheckDevice(controller) == nil && h.isFabrics(controller) && slices.Contains(h.Namespaces(controller), device) {
+			if paths.CheckDevice(controller) == nil && slices.Contains(h.Namespaces(controller), device) {
 				found = append(found, controller)
 			}
 		}

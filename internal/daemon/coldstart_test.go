@@ -13,7 +13,6 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/uevent"
@@ -153,5 +152,3 @@ func BenchmarkColdStart(b *testing.B) {
 		})
 	}
 }
-
-var _ paths.Root

@@ -17,6 +17,7 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/binary"
 	"errors"
@@ -155,12 +156,7 @@ func split(file []byte) ([]segment, error) {
 		}
 		rest = rest[min(uint64(room), uint64(len(rest))):]
 	}
-	slices.SortFunc(segments, func(a, b segment) int {
-		if a.number < b.number {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
 	return segments, nil
 }
 

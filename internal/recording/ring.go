@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -128,7 +129,7 @@ func Leave(dir, stem string, file []byte, keep int) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cannot keep a recording: %w", err)
 	}
-	path = dir + "/" + stem + Suffix
+	path = filepath.Join(dir, stem+Suffix)
 	if err := atomicfile.Write(path, file, 0o600); err != nil {
 		return "", err
 	}
@@ -151,8 +152,8 @@ func Left(dir string) ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if name := e.Name(); len(name) > len(Suffix) && name[len(name)-len(Suffix):] == Suffix && name[0] != '.' {
-			files = append(files, dir+"/"+name)
+		if name := e.Name(); strings.HasSuffix(name, Suffix) && name[0] != '.' {
+			files = append(files, filepath.Join(dir, name))
 		}
 	}
 	slices.Sort(files)

@@ -540,7 +540,7 @@ func (k *watch) nothingIsLeft() {
 	})
 	// What another orchestrator has lost it has a minute to connect again. A DC among that is read after it, and what it wants
 	// is not known before.
-	if len(left) > 0 && k.kernel.lastGone < k.now-2*time.Minute {
+	if len(left) > 0 && k.kernel.foreignGone < k.now-2*time.Minute {
 		k.violate("nothingIsLeft", "%d units are active and nobody knows what for, %s first", len(left), short(left[0]))
 	}
 	for t := range view.Targets.All() {

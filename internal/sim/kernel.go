@@ -49,12 +49,13 @@ func (c *controller) orchestrated() bool { return c.maker == makerStas || c.make
 // kernel holds the controllers, serialises connects and sends uevents.
 type kernel struct {
 	*world
-	lastGone time.Duration // when a controller went last
-	slots    []*controller // by instance; nil is free. nvme0 is the local disk, which nobody here sees.
-	seq      uint64        // uevent_seqnum
-	writers  []*write      // the first one is being carried out
-	last     map[string]time.Duration
-	deaf     bool // the receive buffer is full: events are dropped until the reader is told
+	lastGone    time.Duration // when a controller went last, or the kernel sent any other uevent
+	foreignGone time.Duration // when one of another orchestrator went last
+	slots       []*controller // by instance; nil is free. nvme0 is the local disk, which nobody here sees.
+	seq         uint64        // uevent_seqnum
+	writers     []*write      // the first one is being carried out
+	last        map[string]time.Duration
+	deaf        bool // the receive buffer is full: events are dropped until the reader is told
 }
 
 // write is a write to /dev/nvme-fabrics.
@@ -357,6 +358,9 @@ func (k *kernel) vanish(c *controller) {
 	}
 	seq, name := k.seq, c.Name
 	k.lastGone = k.now
+	if k.foreign(name) {
+		k.foreignGone = k.now
+	}
 	k.after(k.latency(20*time.Millisecond), func() { k.disk.prune(k.world, name, seq) }) // the udev rule
 	for _, done := range c.removed {
 		done()
