@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ them.
 				if err != nil {
 					return err
 				}
-				e := explainer{app: a, journal: 10}
+				e := explainer{app: a, journal: 10, controllers: sync.OnceValues(a.connector().Controllers)}
 				if len(found) > 1 {
 					e.journal = 5
 				}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
 
@@ -139,8 +140,8 @@ func (w *waiter) ask(ctx context.Context) error {
 			for _, c := range change.Controllers {
 				w.known[c.Tid] = c
 			}
-			for _, tid := range change.Removed {
-				delete(w.known, tid)
+			for _, id := range change.Removed {
+				delete(w.known, id)
 			}
 			missing := w.missing()
 			if len(missing) == 0 {
@@ -226,7 +227,8 @@ func (w *waiter) late(most time.Duration) error {
 // called tells whether a word names a controller, as the service understands it.
 func called(c client.Controller, word string) bool {
 	unit := value(c.Unit)
-	return slices.Contains([]string{unit, strings.TrimSuffix(unit, ".service"), value(c.Device), c.Nqn, c.Tid}, word) && word != ""
+	words := []string{unit, strings.TrimSuffix(unit, ".service"), value(c.Device), c.Tid}
+	return word != "" && (slices.Contains(words, word) || tid.SameNQN(c.Nqn, word))
 }
 
 // present tells whether a controller works, whoever looks after it.

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/server"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -30,14 +28,7 @@ func TestWait(t *testing.T) {
 	unread.state.Targets[0].PageRead = time.Time{}
 	starting := newStandIn()
 	starting.state.Ready = false
-	for _, test := range []struct {
-		name   string
-		scene  *standIn
-		args   string
-		status int
-		stdout string
-		stderr string
-	}{
+	runEach(t, "wait", []sceneRun{
 		{"all there", three(), "", Done, "3 of 3 controllers connected\n", ""},
 		{"nothing to connect", newStandIn(), "", Done, "\n", ""},
 		{"kept from it", kept, "", Done, kept.state.Status + "\n", ""},
@@ -57,15 +48,7 @@ nvme99: nothing is called so
 		{"unknown goal", three(), "--for=lunch", Usage, "", "cannot wait for \"lunch\": --for takes connected or ready: see nvme-discoverctl wait --help\n"},
 		{"no time", three(), "--timeout=soon", Usage, "", "cannot use --timeout=soon: it has no unit of time \"soon\": give a time such as 90 (seconds), 5min or infinity: see nvme-discoverctl wait --help\n"},
 		{"target that is ready", three(), "--for=ready nvme1", Usage, "", "cannot wait for a TARGET to be ready: --for=ready is about the service, leave out TARGET or --for: see nvme-discoverctl wait --help\n"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			status, out, errs := ctl(t, test.scene.serve(t), 0, nil, append([]string{"wait"}, strings.Fields(test.args)...)...)
-			if diff := cmp.Diff([]any{test.status, test.stdout, test.stderr}, []any{status, out, errs}); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
+	})
 }
 
 // Of many that are missing some are named.
@@ -105,6 +88,19 @@ func TestWaitForDaemon(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// A word means what it means to the service: the case of a UUID in an NQN does not matter.
+func TestCalled(t *testing.T) {
+	const nqn = "nqn.2014-08.org.nvmexpress:uuid:"
+	c := client.Controller{Nqn: nqn + "abcdef00-1111-2222-3333-444444444444", Tid: "transport=tcp"}
+	for word, want := range map[string]bool{
+		nqn + "ABCDEF00-1111-2222-3333-444444444444": true, nqn + "ABCDEF00-1111-2222-3333-444444444445": false, "transport=tcp": true, "": false,
+	} {
+		if got := called(c, word); got != want {
+			t.Errorf("%q: got %t, want %t", word, got, want)
 		}
 	}
 }

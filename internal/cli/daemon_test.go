@@ -605,3 +605,26 @@ func TestClip(t *testing.T) {
 		}
 	}
 }
+
+// sceneRun is a run of a command beside a daemon, and what comes of it.
+type sceneRun struct {
+	name   string
+	scene  *standIn
+	args   string // after the command
+	status int
+	stdout string
+	stderr string
+}
+
+// runEach runs a command in each of the scenes, side by side.
+func runEach(t *testing.T, command string, runs []sceneRun) {
+	for _, test := range runs {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			status, out, errs := ctl(t, test.scene.serve(t), 0, nil, strings.Fields(command+" "+test.args)...)
+			if diff := cmp.Diff([]any{test.status, test.stdout, test.stderr}, []any{status, out, errs}); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

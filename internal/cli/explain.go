@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -84,6 +85,8 @@ type explainer struct {
 	all     []client.Controller
 	logs    []client.DiscoveryLog
 	journal int // lines of it
+
+	controllers func() ([]connect.Owned, error) // of this host, looked at once
 }
 
 // explain finds out everything about one connection. What cannot be found out is told in the explanation.
@@ -230,7 +233,7 @@ func (e *explainer) unit(ctx context.Context, name string) (*unitState, error) {
 
 // device asks the kernel and the registry about a controller. One that has just gone is nil.
 func (e *explainer) device(name string) (*deviceState, error) {
-	controllers, err := e.connector().Controllers()
+	controllers, err := e.controllers()
 	if err != nil {
 		return nil, fmt.Errorf("cannot look at %s: %w", name, err)
 	}

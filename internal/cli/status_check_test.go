@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 )
 
@@ -18,14 +16,7 @@ func TestStatusCheck(t *testing.T) {
 	starting := newStandIn()
 	starting.state.Ready = false
 	const head = "nvme-discoverd 1.0, up 2d 2h: "
-	for _, test := range []struct {
-		name   string
-		scene  *standIn
-		args   string
-		status int
-		stdout string
-		stderr string
-	}{
+	runEach(t, "status --check", []sceneRun{
 		{"all there", three(), "", Done, head + "3 of 3 controllers connected\n", ""},
 		{"kept from it", kept, "", Done, head + "3 of 3 controllers connected\n", ""},
 		{"nothing", newStandIn(), "", Done, "nvme-discoverd 1.0, up 2d 2h:\n", ""},
@@ -45,14 +36,7 @@ func TestStatusCheck(t *testing.T) {
 ✗ nqn.2024-01.com.example.storage:array1:vol28 @ 192.0.2.11:4420: connecting
 `, "not connected: 5 of 27 controllers that should be\n",
 		},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			status, out, errs := ctl(t, test.scene.serve(t), 0, nil, append([]string{"status", "--check"}, strings.Fields(test.args)...)...)
-			if diff := cmp.Diff([]any{test.status, test.stdout, test.stderr}, []any{status, out, errs}); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
+	})
 	root := thirty().serve(t)
 	for args, want := range map[string]int{
 		"--check nvme2": Done, "--check " + vol(5): Failed, "--check --json": Failed, "--check --json nvme1": Done,
