@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
@@ -156,20 +157,29 @@ func TestLockTogether(t *testing.T) {
 
 // A whole daemon, on an empty root: it starts, answers, keeps a second one from running, and ends.
 func TestRun(t *testing.T) {
-	root := host(t)
-	opts := Options{Root: root, Config: config.Config{Settings: config.Defaults()}, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}, Version: "1.0"}
+	opts, _, end := runWhole(t)
+	if err := Run(t.Context(), opts); !errors.Is(err, ErrRunning) {
+		t.Errorf("the second: %v", err)
+	}
+	end()
+}
+
+// runWhole starts a whole daemon on an empty root and returns when its loop answers a client. end ends it.
+func runWhole(t *testing.T) (opts Options, c *client.Client, end func()) {
+	t.Helper()
+	opts = Options{Root: host(t), Config: config.Config{Settings: config.Defaults()}, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}, Version: "1.0"}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, opts) }()
-	c := dial(t, ctx, &Daemon{Options: opts})
+	c = dial(t, t.Context(), &Daemon{Options: opts})
 	if _, err := c.Controllers(ctx, ""); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
-	if err := Run(ctx, opts); !errors.Is(err, ErrRunning) {
-		t.Errorf("the second: %v", err)
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
+	return opts, c, func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"testing"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 )
@@ -29,16 +27,9 @@ func replayed(t *testing.T, file []byte) []recording.Line {
 
 // A whole daemon gives its recording to root, and leaves one behind when it is stopped.
 func TestRecordingOfDaemon(t *testing.T) {
-	root := host(t)
-	opts := Options{Root: root, Config: config.Config{Settings: config.Defaults()}, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}, Version: "1.0"}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, opts) }()
-	c := dial(t, ctx, &Daemon{Options: opts})
-	if _, err := c.Controllers(ctx, ""); err != nil { // the loop has had its first steps
-		t.Fatal(err)
-	}
-	file, err := c.Recording(ctx)
+	opts, c, end := runWhole(t) // the loop has had its first steps
+	root := opts.Root
+	file, err := c.Recording(t.Context())
 	switch {
 	case os.Getuid() != 0 && err != nil:
 	case err != nil:
@@ -48,10 +39,7 @@ func TestRecordingOfDaemon(t *testing.T) {
 			t.Errorf("the recording has %d lines", len(lines))
 		}
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	end()
 	left, err := recording.Left(root.Recordings())
 	if err != nil || len(left) != 1 {
 		t.Fatalf("left are %q, %v", left, err)

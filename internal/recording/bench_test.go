@@ -38,12 +38,18 @@ func story(b *testing.B) (events []core.Event, effects [][]core.Effect) {
 	return events, effects
 }
 
-// BenchmarkLoop is what a step costs the loop besides the core.
-func BenchmarkLoop(b *testing.B) {
-	events, effects := story(b)
+// recorder is one of the size that is the default.
+func recorder(b *testing.B) *recording.Recorder {
 	dir := b.TempDir()
 	r := recording.NewRecorder("1.0", filepath.Join(dir, "ring"), filepath.Join(dir, "left"), func(string) {})
 	r.Resize(4 << 20)
+	return r
+}
+
+// BenchmarkLoop is what a step costs the loop besides the core.
+func BenchmarkLoop(b *testing.B) {
+	events, effects := story(b)
+	r := recorder(b)
 	m, now := core.New(1), time.Now()
 	r.Offer(now, m)
 	n := 0
@@ -63,9 +69,7 @@ func BenchmarkLoop(b *testing.B) {
 // BenchmarkWrite is what a step costs in all: written, compressed, in batches of twenty.
 func BenchmarkWrite(b *testing.B) {
 	events, effects := story(b)
-	dir := b.TempDir()
-	r := recording.NewRecorder("1.0", filepath.Join(dir, "ring"), filepath.Join(dir, "left"), func(string) {})
-	r.Resize(4 << 20)
+	r := recorder(b)
 	m, now := core.New(1), time.Now()
 	n := 0
 	for b.Loop() {

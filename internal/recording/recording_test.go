@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -84,13 +85,15 @@ func TestRescue(t *testing.T) {
 // The last three are kept.
 func TestLeftAreFew(t *testing.T) {
 	dir := t.TempDir()
-	for range 5 {
-		r, _ := newTestRecorder(t, dir)
-		r.Resize(1 << 20)
-		step(r, core.New(1), begun, core.BusUp{})
-		r.Close()
-		time.Sleep(2 * time.Millisecond) // names have milliseconds
-	}
+	synctest.Test(t, func(t *testing.T) { // whose time does not go by itself
+		for range 5 {
+			r, _ := newTestRecorder(t, dir)
+			r.Resize(1 << 20)
+			step(r, core.New(1), begun, core.BusUp{})
+			r.Close()
+			time.Sleep(time.Millisecond) // names have milliseconds
+		}
+	})
 	if left, err := Left(filepath.Join(dir, "left")); err != nil || len(left) != 3 {
 		t.Errorf("left are %q, %v", left, err)
 	}

@@ -3,8 +3,6 @@
 package guest_test
 
 import (
-	"bufio"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -43,17 +41,7 @@ func TestExampleClients(t *testing.T) {
 		}
 	}
 
-	cmd := exec.Command("timeout", "120", "python3", clientsDir+"stas.py")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer func() { _ = cmd.Process.Kill() }()
-	lines := bufio.NewScanner(stdout)
+	lines := linesOf(t, "timeout", "120", "python3", clientsDir+"stas.py")
 	says := func(when string, want ...string) {
 		t.Helper()
 		for _, line := range want {

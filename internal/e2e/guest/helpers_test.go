@@ -3,7 +3,10 @@
 package guest_test
 
 import (
+	"bufio"
 	"fmt"
+	"os/exec"
+	"testing"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/e2e/guest"
@@ -42,4 +45,24 @@ func unchanged(before map[string]string) func() (bool, string) {
 		}
 		return ok && left == 0, seen
 	}
+}
+
+// linesOf starts a program and returns its standard output, to be read line by line while it runs. It is killed with the end of the test.
+func linesOf(t *testing.T, argv ...string) *bufio.Scanner {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 1<<20)
+	return lines
 }

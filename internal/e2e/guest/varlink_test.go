@@ -3,11 +3,9 @@
 package guest_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -161,19 +159,8 @@ func TestVarlinkErrors(t *testing.T) {
 func TestVarlinkMonitor(t *testing.T) {
 	f, _ := guest.Shared(t, 2)
 	nqn := f.Subsystems[0].NQN
-	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+	lines := linesOf(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
 		"timeout", "60", "varlinkctl", "--more", "--json=short", "call", varlinkSocket, varlinkInterface+".Monitor", "{}")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer func() { _ = cmd.Process.Kill() }()
-	lines := bufio.NewScanner(stdout)
-	lines.Buffer(nil, 1<<20)
 	next := func() (snapshot bool, states map[string]string) {
 		t.Helper()
 		if !lines.Scan() {
