@@ -14,6 +14,7 @@ type campaign struct {
 	workers     int
 	every       time.Duration // between calls of tell; 0 is never
 	tell        func(done uint64, failed int)
+	found       func(failure)                    // called for each seed that fails, as it fails; nil: by nobody
 	simulate    func(uint64) (Stats, *Violation) // nil: lab's
 }
 
@@ -53,6 +54,9 @@ func (c *campaign) run() (sum total, failures []failure) {
 		sum.add(stats)
 		if broken != nil {
 			failures = append(failures, failure{seed, broken})
+			if c.found != nil {
+				c.found(failures[len(failures)-1])
+			}
 		}
 	}
 	if c.every > 0 {
