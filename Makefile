@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # nvme-discoverd: `make help` lists what there is to call.
 
 SHELL = /bin/bash

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package docs_test holds the pages about faults and threats to what the tests are called.
 package docs_test
 

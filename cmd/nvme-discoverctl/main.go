@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Nvme-discoverctl controls the NVMe over Fabrics connections of a host, by hand and for the units of nvme-discoverd.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // nvme-discoverd connects this host to the NVMe over Fabrics controllers that it should be connected to, each in a systemd
 // unit of its own, and keeps it connected.
 package main

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command controllers lists the controllers of nvme-discoverd over varlink with the library github.com/varlink/go. Its argument is the socket.
 package main
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Talk to nvme-discoverd over varlink with Python's standard library alone.
 
 As a program it prints the controllers that are not connected though they should be, follows them, and ends when all are.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What nvme-stas, or any other program that connects controllers, should ask nvme-discoverd before it looks after mDNS or the NBFT.
 
 The running service says what it looks after: "zeroconf" what mDNS announces, "nbft" what the boot firmware's tables name. What it looks

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Wait until every controller that should be connected is, and say which are not meanwhile. It needs varlinkctl (systemd) and jq.
 # The same by nvme-discoverctl: nvme-discoverctl wait.
 set -eu

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package man_test holds the manual pages to what the programs have: every command, option, configuration key, method and
 // error is there, and nothing that is no more.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package atomicfile replaces files so that a reader sees the old content or the new, whole, whatever crashes meanwhile.
 package atomicfile
 

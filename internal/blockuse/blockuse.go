@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package blockuse tells what on this host uses the namespaces of a controller: file systems, swap, and what is stacked on
 // them (device mapper, md, partitions, loop devices). It reads what the kernel says and decides nothing.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package cli is the command line nvme-discoverctl: one file for each command, cmd_x.go.
 //
 // The units run it once for every connect, so a command does nothing before its own work, and the package nothing at all

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package config reads what the administrator wants: the daemon's settings and the connections to keep (SPEC section 10).
 //
 // A file goes through two steps. A loader turns its text into a document: tables and keys as they stand there, each with

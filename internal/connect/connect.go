@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package connect is what the commands of a unit do (SPEC section 5): connect one controller and leave a record of it,
 // disconnect the one that was recorded and no other, and clean the record up.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 package core
 
 // Counts are how many connections are desired, and how far they have got. Each is in one field besides Wanted.

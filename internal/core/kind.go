@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 package core
 
 // Kind is what a line of the journal tells of, whatever its words are. The journal package gives each a message ID, the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package core decides what the daemon does. It is a pure state machine: Step takes an event and the time and returns
 // effects; the package opens no socket or file, starts no goroutine, reads no clock and writes no log, so that any
 // incident can be replayed and years of faults simulated in seconds. docs/architecture.md has the picture.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package daemon is the shell around internal/core: it turns what happens outside into events, feeds them to the core on
 // one goroutine, and carries out the effects on others. Nothing in the loop itself can block.
 package daemon

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package discoverylog reads the discovery log page of a discovery controller: what it says there is to connect to. The
 // page comes from another machine, so that nothing in it is trusted; what follows from it is decided elsewhere.
 package discoverylog

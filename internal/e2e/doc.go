@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package e2e holds the end-to-end machine: a Debian system (SUITE=, usually trixie) with systemd as PID 1 in a software-emulated computer, into
 // which the tree is installed as `make install` installs it, and in which scenarios run against a real kernel target.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package fabrics talks to /dev/nvme-fabrics, the kernel's device that connects NVMe over Fabrics controllers: one option
 // string written, one line read back (drivers/nvme/host/fabrics.c).
 package fabrics

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package fc speaks with the kernel about discovery controllers on Fibre Channel (SPEC section 12): it asks for what there
 // is, and reads the events by which the kernel tells of each. It decides nothing.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package flock locks files against other processes (flock(2)).
 package flock
 

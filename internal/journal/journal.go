@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package journal writes log lines: to systemd's journal with the fields by which journalctl finds and explains them, to
 // anything else as text.
 package journal

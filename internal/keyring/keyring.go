@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package keyring puts TLS keys where the kernel's NVMe/TCP looks for them: the keyring ".nvme" (drivers/nvme/common/keyring.c).
 package keyring
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package legacy finds, masks and restores what nvme-cli installs to connect controllers by itself: a udev rule and the units
 // around it. Beside a daemon that keeps connections they connect a second time, and connect again what somebody
 // has just disconnected, without asking the exclusion lists or the registry.

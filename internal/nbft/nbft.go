@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package nbft reads the NVMe Boot Firmware Table: the ACPI table in which firmware tells the operating system which
 // controllers it booted from, over which interfaces and under which host identity.
 //

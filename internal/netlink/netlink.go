@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package netlink is the socket through which the kernel multicasts what happened to devices, links and addresses. It
 // hands on what the kernel itself sent and nothing else; what a message says is for the packages uevent and netwatch.
 package netlink

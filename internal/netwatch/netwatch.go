@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package netwatch tells when an interface comes up or gets an address: the moments at which a target that could not be
 // reached is worth another attempt. It reports and decides nothing.
 package netwatch

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package nvmet mends the kernel's own NVMe target (drivers/nvme/target).
 //
 // A port of the target that listens on an RDMA device loses its listener when that device is reset or removed

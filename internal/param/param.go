@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package param holds the parameters of a connection: everything that `nvme connect` and the kernel let an
 // administrator choose about a controller besides its address and name.
 //

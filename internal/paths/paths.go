@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package paths names every file that nvme-discoverd reads or writes, below one root.
 //
 // Nothing else in the project spells an absolute path, so the whole of it runs against a temporary tree in tests.

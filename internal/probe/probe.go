@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package probe finds out from user space whether an NVMe/TCP port answers, with the binding that the kernel would use.
 // The kernel serialises all connects, so that one dead peer delays every good one for 3 to 10 s; probes run side by side.
 package probe

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package psk derives the pre-shared key of a TLS connection from a configured one, as the NVMe/TCP Transport
 // Specification 1.1 says in sections 3.6.1.3 and 3.6.1.4.
 package psk

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package rdma tells what listens for connections on this host's RDMA devices, and which addresses they have.
 package rdma
 

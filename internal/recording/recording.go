@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package recording is the format in which the daemon writes down what it hears and decides, and the replay of it.
 //
 // The core is a function of events and time, so a recording of both is all that a replay needs: it shows each event and what was

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package secret holds DH-HMAC-CHAP secrets and TLS keys without letting them out: a Value prints as "(secret)" in every
 // form, and what is said of it is the place that it came from.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package shutdown keeps a controller whose target is gone from holding up the end of the system: what waits for it in the
 // kernel (an unmount, swapoff, a sync) waits until the kernel gives the controller up, and no signal ends that.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package sim puts the unchanged core.Machine into a simulated host: a kernel, systemd, the state files, targets, a second
 // orchestrator, an administrator and a user, all of them on one queue of happenings in virtual time. A seed decides
 // everything that is left to chance, so a run that fails can be run again and looked at.

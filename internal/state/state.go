@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package state holds the daemon's run-time state below /run/nvme/discoverd (SPEC section 2): which unit made which
 // controller, why a unit failed, which units an administrator has stopped, and which the daemon itself was stopping.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package sysfs reads what the kernel says of NVMe over Fabrics controllers. Local PCIe controllers are told by their
 // place in the device tree and never read.
 package sysfs

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 package sysfs
 
 // Host is the identity that one controller was connected with.

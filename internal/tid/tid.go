@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package tid holds the transport ID: the eight fields that name one NVMe over Fabrics connection that is wished for.
 //
 // A TID is a value: comparable, normalised and validated by New, so that two spellings of one address are one TID and

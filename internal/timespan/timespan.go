@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package timespan reads and writes spans of time in systemd's syntax (systemd.time(7), "Parsing Time Spans"): "90",
 // "5min", "1h 30min", "infinity".
 package timespan

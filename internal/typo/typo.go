@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package typo tells how unlike two words are, for those who ask what a mistyped one was meant to be.
 package typo
 

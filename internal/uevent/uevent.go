@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package uevent reads the kernel's uevents: the messages that say that a device appeared, changed or went away. It
 // parses them and decides nothing; an event is a hint to look at sysfs.
 package uevent

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 package unit
 
 // commands are the ExecStart= of the units of connections, each of which takes a round trip to read. What is known is

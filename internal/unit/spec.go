@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package unit talks to systemd over the system bus: it starts, stops and restarts the transient services that hold
 // the connections (SPEC section 5), waits for their jobs, and tells of jobs that others make for them. It never decides.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package wish holds what one connection should be: its TID, its kind, its parameters and whose it is.
 //
 // A Wish is what every source of the desired set produces, what the core decides about, and what a unit's command line

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package client calls org.nvmexpress.discoverd on the daemon's varlink socket, for the commands of nvme-discoverctl. Its
 // types are those of the interface; --json of the commands prints them.
 package client

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package exposition writes metrics in the text formats that Prometheus and its relatives read.
 package exposition
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package server offers org.nvmexpress.discoverd on the varlink socket of the daemon (SPEC section 8).
 //
 // Anybody on the host may connect, so a client is not trusted: it gets a place among few, a deadline for each message and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 //go:build e2e
 
 // Command bench measures, inside the end-to-end machine, how fast the service connects, next to nvme-cli: `make bench`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 //go:build e2e
 
 // Command demo shows, inside the end-to-end machine, what the service does: `make demo`.

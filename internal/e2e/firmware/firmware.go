@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package firmware is what the emulated computer's firmware left for the scenarios: two NVMe Boot Firmware Tables, a good one
 // and a spoiled one. The host side gives them to QEMU as ACPI tables; the scenarios know from here what they name.
 package firmware

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package follow follows what happens on a machine and wakes those who wait for it: uevents of the kernel, signals of PID 1,
 // lines of the journal, changes below directories, and what a program tells it.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package guest has the end-to-end scenarios (files *_test.go) and the hands and eyes that they use: the kernel's own
 // NVMe target, the service under test, the administrator's commands, and what sysfs, systemd and the journal show.
 //

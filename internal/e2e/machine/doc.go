@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package machine makes and boots the computer that the end-to-end scenarios run in.
 //
 // What takes long to make is made once and kept under the user's cache directory, named by a hash of all that goes into

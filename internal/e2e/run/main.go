@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Command run boots the end-to-end machine with this tree installed in it and runs one of the programs made for the
 // inside: the scenarios, the demonstration, the benchmark or the soak. It is what `make e2e`, `make demo`, `make bench` and
 // `make soak` call.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package sched reads what the kernel recorded of its scheduler and of system calls (sched_switch, sched_process_exec and
 // sys_enter of tracefs): which task had a processor for how long, when which program began, and what it asked the kernel for.
 package sched

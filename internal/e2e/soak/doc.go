@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 //go:build e2e
 
 // Command soak plays with the service in the end-to-end machine for as long as it is told: rounds of random faults, and

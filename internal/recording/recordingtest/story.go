@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package recordingtest makes a recording for tests: a discovery controller that is connected, names a subsystem, and drops.
 package recordingtest
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Package fleet simulates many hosts whose common array is rebooted: the very core of the daemon, once for each host,
 // around a model of the array that takes a bounded number of connects a second. It records what the array sees, to compare
 // policies of back-off. docs/performance.md has its results. Time is virtual, and equal options give equal results.

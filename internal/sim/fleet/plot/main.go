@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
 // Plot runs the fleet simulation for every policy of back-off, prints the tables of docs/performance.md and draws its plot.
 package main
 
