@@ -88,7 +88,7 @@ func twoTargets() *State {
 }
 
 const (
-	countsJSON = `{"wanted":2,"connected":1,"reconnecting":0,"connecting":0,"waiting":0,"retrying":1,"unresolved":0,"collision":0,"excluded":0,"foreign":0,"stopped":0,"parked":0}`
+	countsJSON = `{"wanted":2,"connected":1,"reconnecting":0,"connecting":0,"waiting":0,"retrying":1,"unresolved":0,"collision":0,"excluded":0,"foreign":0,"stopped":0,"parked":0,"retained":0,"unread":0}`
 	dcJSON     = `{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host","kind":"discovery",` +
 		`"transport":"tcp","traddr":"192.0.2.10","trsvcid":"8009","nqn":"nqn.2014-08.org.nvmexpress.discovery","hostnqn":"nqn.host","state":"connected",` +
 		`"since":"2026-11-21T11:00:00Z","device":"nvme1","deviceState":"live","unit":"nvme-discoverd-00000000000a.service","owner":"discoverd",` +
