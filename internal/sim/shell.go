@@ -396,13 +396,16 @@ func (s *shell) ask(e core.AskUnit) {
 		if u := s.systemd.find(e.Unit); u != nil {
 			answer.Info = u.info()
 		}
-		if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" {
-			delete(s.disk.results, e.Unit)
-			answer.Failure = &failure
-		}
 		s.within(max(s.latency(time.Millisecond), s.systemd.announced-s.now), func() {
 			s.deviceOf(e.Unit, func(d *core.Device) {
 				answer.Device = d
+				// The executor's queue of the unit lets no other answer come between the taking of a result and the answer with it.
+				u := s.systemd.find(e.Unit)
+				ours := u != nil && u.job != nil && len(u.job.waiters) > 0 // whose result the end of the job has
+				if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" && !ours {
+					delete(s.disk.results, e.Unit)
+					answer.Failure = &failure
+				}
 				s.post(answer)
 			})
 		})
@@ -614,7 +617,11 @@ func describe(ev core.Event) string {
 		}
 		return s
 	case core.UnitState:
-		return fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
+		s := fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
+		if ev.Failure != nil {
+			s += ", " + ev.Failure.Meaning
+		}
+		return s
 	case core.LogRead:
 		s := fmt.Sprintf("log page of %s:", ev.Device)
 		for _, e := range ev.Pages[0].Entries {
