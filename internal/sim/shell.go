@@ -63,11 +63,18 @@ const lookInterval = 2 * time.Second
 // lookEvery looks at the controllers that the machine knows, now and then, and tells it of those whose state is another one.
 func (s *shell) lookEvery(interval time.Duration) {
 	s.within(interval, func() {
-		for t := range s.machine.View().Targets.All() {
-			if c := s.kernel.find(t.Device); c == nil || c.State == t.DeviceState {
+		view := s.machine.View()
+		known := map[string]string{}
+		for t := range view.Targets.All() {
+			known[t.Device] = t.DeviceState
+		}
+		for _, d := range view.Unwanted {
+			known[d.Name] = d.State
+		}
+		for _, name := range sortedKeys(known) {
+			if c := s.kernel.find(name); c == nil || c.State == known[name] {
 				continue
 			}
-			name := t.Device
 			s.queue(name, func(done func()) {
 				s.device(name, func(d *core.Device) {
 					if d != nil {
