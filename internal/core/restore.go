@@ -114,6 +114,9 @@ func (r *restorer) whole() error {
 	for _, unit := range s.Stopping {
 		m.stopping[unit] = true
 	}
+	for _, unit := range s.Since {
+		m.since[unit] = true
+	}
 	for _, h := range s.HostIDs {
 		m.hostIDs[hostPair{h.NQN, h.Own}] = h.Used
 	}
