@@ -38,6 +38,7 @@ const (
 	magic         = "NVMeRec\x01"
 	segmentMagic  = "SEGM"
 	headerSize    = 32
+	maxFile       = 128 << 20 // bytes of a recording: twice the largest ring
 	maxRecord     = 64 << 20  // bytes of one record
 	maxSegmentRaw = 512 << 20 // bytes of a segment when it is not compressed
 )

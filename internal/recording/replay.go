@@ -40,9 +40,12 @@ type Difference struct {
 // next State of the recording, where the core goes on as the recorded one.
 func (p *Replay) Next(r Record) *Difference {
 	switch {
+	case r.Start != nil && r.Start.Gap:
+		p.machine = nil // it lacks steps: the next state is another one
 	case r.State != nil:
 		return p.resume(r.State)
-	case r.Event == nil || p.machine == nil:
+	}
+	if r.Event == nil || p.machine == nil {
 		return nil
 	}
 	ev, err := DecodeEvent(*r.Event)
