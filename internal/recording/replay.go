@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -16,6 +17,7 @@ import (
 type Replay struct {
 	machine *core.Machine // nil: there is no state to begin with, or the core has given up
 	now     time.Time
+	work    int // things that the core has looked at
 	pages   map[pending]*core.Page // pages that are being judged anew
 }
 
@@ -62,6 +64,10 @@ func (p *Replay) Next(r Record) *Difference {
 		p.machine = nil
 		return &Difference{Panic: panicked}
 	}
+	if p.work += p.machine.Work().Touched; p.work > maxWork {
+		p.machine = nil
+		return &Difference{Unreadable: "it takes too much work"}
+	}
 	p.remember(effects)
 	if r.Unended {
 		return nil
@@ -89,6 +95,10 @@ func (p *Replay) resume(s *core.Saved) *Difference {
 		if where := differsAt(s, p.machine.Save(nil)); where != "" {
 			differ = &Difference{State: where}
 		}
+	}
+	if p.work > maxWork {
+		p.machine = nil
+		return nil // it was told before
 	}
 	m, err := restore(s)
 	if err != nil {
@@ -141,36 +151,38 @@ func (p *Replay) judge(ev core.Judged) core.Judged {
 // compare returns how the effects of a step differ, nil if they do not.
 func compare(recorded []Item, now []core.Effect) *Difference {
 	same := len(recorded) == len(now)
-	rest := make([]Item, len(now))
+	items := make([]Item, len(now))
+	surplus := map[string]int{} // of each effect, how many more are decided now than were recorded
 	for i, e := range now {
 		item, err := EncodeEffect(e, nil)
 		if err != nil {
 			return &Difference{Unreadable: err.Error()}
 		}
-		rest[i] = item
+		items[i] = item
 		same = same && sameItem(item, recorded[i])
+		surplus[item.key()]++
 	}
 	if same {
 		return nil
 	}
 	d := &Difference{}
 	for _, r := range recorded {
-		found := false
-		for i, n := range rest {
-			if found = sameItem(r, n); found {
-				rest = append(rest[:i:i], rest[i+1:]...)
-				break
-			}
-		}
-		if !found {
+		if surplus[r.key()]--; surplus[r.key()] < 0 {
 			d.Recorded = append(d.Recorded, Words(r))
 		}
 	}
-	for _, n := range rest {
-		d.Now = append(d.Now, Words(n))
+	for i := len(items) - 1; i >= 0; i-- { // of equal ones, the last are told
+		if n := items[i]; surplus[n.key()] > 0 {
+			surplus[n.key()]--
+			d.Now = append(d.Now, Words(n))
+		}
 	}
+	slices.Reverse(d.Now)
 	return d
 }
+
+// key is the same for equal items.
+func (i Item) key() string { return i.Type + "\x00" + string(i.Data) }
 
 func sameItem(a, b Item) bool { return a.Type == b.Type && bytes.Equal(a.Data, b.Data) }
 
