@@ -41,19 +41,25 @@ type Difference struct {
 // Next runs the core over a record and returns where it differs, nil if it does not. What follows from a difference is told until the
 // next State of the recording, where the core goes on as the recorded one.
 func (p *Replay) Next(r Record) *Difference {
+	_, d := p.next(r)
+	return d
+}
+
+// next is Next, which returns what the core decides too.
+func (p *Replay) next(r Record) ([]core.Effect, *Difference) {
 	switch {
 	case r.Start != nil && r.Start.Gap:
 		p.machine = nil // it lacks steps: the next state is another one
 	case r.State != nil:
-		return p.resume(r.State)
+		return nil, p.resume(r.State)
 	}
 	if r.Event == nil || p.machine == nil {
-		return nil
+		return nil, nil
 	}
 	ev, err := DecodeEvent(*r.Event)
 	if err != nil {
 		p.machine = nil
-		return &Difference{Unreadable: err.Error()}
+		return nil, &Difference{Unreadable: err.Error()}
 	}
 	if judged, ok := ev.(core.Judged); ok {
 		ev = p.judge(judged)
@@ -62,17 +68,17 @@ func (p *Replay) Next(r Record) *Difference {
 	effects, panicked := p.step(ev)
 	if panicked != "" {
 		p.machine = nil
-		return &Difference{Panic: panicked}
+		return nil, &Difference{Panic: panicked}
 	}
 	if p.work += p.machine.Work().Touched; p.work > maxWork {
 		p.machine = nil
-		return &Difference{Unreadable: "it takes too much work"}
+		return nil, &Difference{Unreadable: "it takes too much work"}
 	}
 	p.remember(effects)
 	if r.Unended {
-		return nil
+		return effects, nil
 	}
-	return compare(r.Effects, effects)
+	return effects, compare(r.Effects, effects)
 }
 
 // step gives the core an event. It may panic: recordings come from anywhere, and panics are among what is recorded.
