@@ -190,7 +190,7 @@ func parses(t *testing.T, args []string) string {
 	t.Helper()
 	var out bytes.Buffer
 	status := cli.Run(t.Context(), cli.Env{
-		Args: append(slices.Clone(args), "--help"), Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out,
+		Version: "1.0", Args: append(slices.Clone(args), "--help"), Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &out,
 	})
 	if status != cli.Done {
 		return strings.TrimSpace(out.String())
@@ -249,6 +249,9 @@ func TestUnits(t *testing.T) {
 	unit := regexp.MustCompile(`\bnvme-(?:discoverd|fabrics)(?:-[a-z]+)*\.service\b`)
 	for page, text := range pages(t) {
 		for _, name := range unit.FindAllString(text, -1) {
+			if strings.Contains(text, "`/etc/systemd/system/"+name+"`") { // the page has the reader make it
+				continue
+			}
 			if _, err := os.Stat("../systemd/" + name); err != nil {
 				t.Errorf("%s: %v", page, err)
 			}
@@ -264,9 +267,9 @@ var secretFile = regexp.MustCompile(`(?m)(dhchap-secret|dhchap-ctrl-secret|tls-k
 
 // secrets are valid ones of each kind, for the files that an example names.
 var secrets = map[string]string{
-	"dhchap-secret":      "DHHC-1:00:YWtha2FrYWtha2FrYWtha2FrYWtha2FrYWtha2FrYWulRxgc:\n",
-	"dhchap-ctrl-secret": "DHHC-1:00:YWtha2FrYWtha2FrYWtha2FrYWtha2FrYWtha2FrYWulRxgc:\n",
-	"tls-key":            "NVMeTLSkey-1:01:YWtha2FrYWtha2FrYWtha2FrYWtha2FrYWtha2FrYWulRxgc:\n",
+	"dhchap-secret":      "DHHC-1:00:+/eRrg42iQ7QNPFw8BlbE+kFa7fLCJK21A+GosGqEp2rHVG2:\n",
+	"dhchap-ctrl-secret": "DHHC-1:00:+/eRrg42iQ7QNPFw8BlbE+kFa7fLCJK21A+GosGqEp2rHVG2:\n",
+	"tls-key":            "NVMeTLSkey-1:01:ggMVdpiG8pa0CL7q3IzAtxMc2O7FA6HTi0SeCtoNmAdUKFK2:\n",
 }
 
 // Every block of configuration passes "config check --strict", each on a host of its own. It is TOML for discoverd.conf, or INI that
