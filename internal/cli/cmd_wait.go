@@ -93,7 +93,7 @@ func (w *waiter) run(ctx context.Context, most time.Duration) error {
 	asked := false
 	for {
 		err := w.ask(ctx)
-		if late := (net.Error)(nil); errors.As(err, &late) && late.Timeout() { // the end of ctx, which a dial may notice first
+		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() { // the end of ctx, which a dial may notice first
 			<-ctx.Done()
 		}
 		switch {

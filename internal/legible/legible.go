@@ -4,36 +4,29 @@
 package legible
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Text is s with what cannot be seen, or moves the cursor, in Go's escapes in its place; all else stays as it is. Words stay one line.
+// Text is s with what cannot be seen, or moves the cursor, in its place as a Go string has it; all else, quotes too, stays as it is.
 func Text(s string) string {
-	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) {
+	if !strings.ContainsFunc(s, hidden) {
 		return s
 	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case !hidden(r):
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r < 0x10000:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08x`, r)
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(s[:size])
+		} else {
+			b.WriteString(strings.Trim(strconv.Quote(s[:size]), `"`))
 		}
 		s = s[size:]
 	}
 	return b.String()
 }
 
-// hidden tells what shows nothing: controls, and what changes the direction of writing.
-func hidden(r rune) bool { return !unicode.IsPrint(r) }
+// hidden tells what may have to be written otherwise: controls, what changes the direction of writing, and what stands for an invalid byte.
+func hidden(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }

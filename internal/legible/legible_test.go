@@ -12,7 +12,7 @@ import (
 func TestText(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "nqn.2024-01.com.example:vol 1 \"ü…\"": "nqn.2024-01.com.example:vol 1 \"ü…\"",
-		"a\x1b[2Jb": `a\x1b[2Jb`, "a\nb\tc\x00": `a\x0ab\x09c\x00`, "\xff\xc3(": `\xff\xc3(`, "\u009b31m": `\x9b31m`, "\u202egnp": `\u202egnp`, "\U000e0041": `\U000e0041`,
+		"a\x1b[2Jb": `a\x1b[2Jb`, "a\nb\tc\x00": `a\nb\tc\x00`, "\xff\xc3(": `\xff\xc3(`, "\u009b31m": `\u009b31m`, "Köln �": "Köln �", "\u202egnp": `\u202egnp`, "\U000e0041": `\U000e0041`,
 	} {
 		if got := Text(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)

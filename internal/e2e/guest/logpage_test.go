@@ -38,7 +38,7 @@ func entries(f *guest.Fixture, subsystems ...*guest.Subsystem) []guest.LogEntry 
 func TestLyingLogPage(t *testing.T) {
 	f, dc := fakeScene(t, 2)
 	first, second := f.Subsystems[0], f.Subsystems[1]
-	dc.Show(guest.LogPage{Generation: 1, Torn: true})
+	dc.Show(guest.LogPage{Generation: 1, Torn: true, Entries: entries(f, first)})
 	guest.Start(t)
 	checkUnread(t)
 	good := guest.LogPage{Generation: 1, Entries: entries(f, first)}

@@ -122,7 +122,9 @@ func TestWaitOnline(t *testing.T) {
 	if now := entered(); guest.ActiveState(t, guest.WaitOnline) != "active" || now != since {
 		t.Errorf("after a restart of the daemon: %s since %s, want it active since %s", guest.ActiveState(t, guest.WaitOnline), now, since)
 	}
-	guest.OverrideConnections(t, guest.WaitOnline, "[Service]\nExecStart=\nExecStart=/usr/bin/nvme-discoverctl wait --timeout=2min "+guest.DiscoveryNQN+" nqn.2024-01.com.example:late\n")
+	guest.Replace(t, "/run/systemd/system/"+guest.WaitOnline+".d/e2e.conf",
+		"[Service]\nExecStart=\nExecStart=/usr/bin/nvme-discoverctl wait --timeout=2min "+guest.DiscoveryNQN+" nqn.2024-01.com.example:late\n")
+	guest.Run(t, "systemctl", "daemon-reload")
 	guest.Run(t, "systemctl", "stop", guest.WaitOnline)
 	guest.Run(t, "systemctl", "start", "--no-block", guest.WaitOnline)
 	guest.Run(t, "systemctl", "restart", guest.Service)
