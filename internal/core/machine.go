@@ -88,7 +88,7 @@ func New(seed uint64) *Machine {
 		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
 		fc:       fibreChannel{byName: map[fc.Announcement]*fcPort{}},
 		probes:   map[probeKey]*probeState{},
-		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}},
+		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}, since: map[string]bool{}},
 		logPages: logPages{cut: map[*target]bool{}},
 		auditing: auditing{orphans: map[string]string{}, unread: map[string]bool{}},
 		hostIDs:  map[hostPair]string{},
