@@ -17,7 +17,7 @@ import (
 type Replay struct {
 	machine *core.Machine // nil: there is no state to begin with, or the core has given up
 	now     time.Time
-	work    int // things that the core has looked at
+	work    int                    // things that the core has looked at
 	pages   map[pending]*core.Page // pages that are being judged anew
 }
 
