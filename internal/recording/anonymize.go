@@ -128,7 +128,7 @@ func Anonymize(file []byte, names *standin.Names) (anonymous []byte, differs int
 				n.State = m.Save(nil) // lists that are sorted by names are so again
 			}
 		}
-		effects, d := after.next(n)
+		effects, d := after.Step(n)
 		if d != nil && same && n.Event != nil && alike(n.Effects, effects) {
 			d = nil
 			n.Effects = nil
