@@ -127,7 +127,7 @@ packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64 ppc6
 
 test-packages: ## lintian and rpmlint on the packages of every architecture, and those with RPM installed, upgraded and removed in a directory
 	@.ci/setup lintian rpm rpmlint
-	go test ./internal/packaging -run '^(TestPackagesLint|TestRPM)$$' -packages -count=1
+	go test ./internal/packaging -run '^(TestPackagesLint|TestRPM)$$' -packages -count=1 -timeout 30m
 
 ifneq ($(origin ARCH),command line)
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector (ARCH=s390x: what reads bytes, emulated)

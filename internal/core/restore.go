@@ -115,6 +115,9 @@ func (r *restorer) whole() error {
 	for _, unit := range s.Stopping {
 		m.stopping[unit] = true
 	}
+	for _, unit := range s.Since {
+		m.since[unit] = true
+	}
 	for _, h := range s.HostIDs {
 		m.hostIDs[hostPair{h.NQN, h.Own}] = h.Used
 	}
@@ -169,7 +172,7 @@ func (r *restorer) units() error {
 		r.m.setOp(u, s.Op)
 		*u = unit{
 			name: s.Name, active: s.Active, begins: s.Begins, argv: s.Argv, ended: s.Ended, unsure: s.Unsure, op: s.Op, had: s.Had,
-			failure: s.Failure, foreign: s.Foreign, jobbed: s.Jobbed, touched: s.Touched,
+			failure: s.Failure, leaving: s.Leaving, foreign: s.Foreign, jobbed: s.Jobbed, touched: s.Touched,
 		}
 		r.m.unitChanged(s.Name)
 	}
