@@ -110,6 +110,24 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// A controller that the kernel deletes, or that has died, is about to go: nobody is told that the kernel reconnects it.
+func TestDeletedIsNotReconnecting(t *testing.T) {
+	for _, test := range []struct {
+		state string
+		want  State
+	}{{"connecting", Reconnecting}, {"resetting", Reconnecting}, {"deleting", Connected}, {"deleting (no IO)", Connected}, {"dead", Connected}} {
+		s := found(t, holding(deviceOf(vol1, "nvme1", 7)), vol1)
+		d := deviceOf(vol1, "nvme1", 8)
+		d.State = test.state
+		s.step(DeviceNoticed{Device: d})
+		for v := range s.m.View().Targets.All() {
+			if v.State != test.want || v.DeviceState != test.state {
+				t.Errorf("a controller that is %s: the target is %v (%s), want %v", test.state, v.State, v.DeviceState, test.want)
+			}
+		}
+	}
+}
+
 // A discovery controller that is connected counts as unread until its first log page is read, since that may name more. Why it cannot be
 // read is shown meanwhile.
 func TestUnread(t *testing.T) {
@@ -138,22 +156,4 @@ func TestUnread(t *testing.T) {
 	page := discoverylog.Page{Entries: []discoverylog.Entry{{Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol2"}}}
 	s.step(LogRead{Device: "nvme1", Token: token(), Pages: JudgePages(page, []PageReader{{s.m.originOf(dc), dc.page}})})
 	expect("after the first read", Counts{Wanted: 2, Connected: 1, Connecting: 1}, "") // at no time does all seem well
-}
-
-// A controller that the kernel deletes, or that has died, is about to go: nobody is told that the kernel reconnects it.
-func TestDeletedIsNotReconnecting(t *testing.T) {
-	for _, test := range []struct {
-		state string
-		want  State
-	}{{"connecting", Reconnecting}, {"resetting", Reconnecting}, {"deleting", Connected}, {"deleting (no IO)", Connected}, {"dead", Connected}} {
-		s := found(t, holding(deviceOf(vol1, "nvme1", 7)), vol1)
-		d := deviceOf(vol1, "nvme1", 8)
-		d.State = test.state
-		s.step(DeviceNoticed{Device: d})
-		for v := range s.m.View().Targets.All() {
-			if v.State != test.want || v.DeviceState != test.state {
-				t.Errorf("a controller that is %s: the target is %v (%s), want %v", test.state, v.State, v.DeviceState, test.want)
-			}
-		}
-	}
 }
