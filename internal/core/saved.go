@@ -374,6 +374,9 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 			s.Targets = append(s.Targets, m.saveTarget(t, at, timerOf))
 		}
 	}
+	if len(s.Targets) == 0 { // the list has holes only
+		s.Targets = nil
+	}
 	for _, c := range m.targets.groups {
 		s.Groups = append(s.Groups, SavedContest{c.holder.ref(), refs(slices.SortedFunc(keysOf(c.waiting), byOrder))})
 	}
