@@ -202,7 +202,7 @@ func hideInArg(argv []string, i int, arg string) string {
 		return hidden
 	}
 	for _, option := range secretOptions {
-		if strings.HasPrefix(option, "--") && strings.HasPrefix(arg, option+"=") {
+		if rest, ok := strings.CutPrefix(arg, option); ok && strings.HasPrefix(option, "--") && strings.HasPrefix(rest, "=") {
 			return option + "=" + hidden
 		}
 	}
