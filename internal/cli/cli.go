@@ -13,12 +13,14 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -78,7 +80,7 @@ const captureTime = 10 * time.Second
 func Run(ctx context.Context, env Env) int {
 	a := &app{Env: env, now: time.Now, listeners: rdma.Listeners}
 	a.connector = func() connector {
-		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
+		return connect.New(a.root, fabrics.New(a.root), func(err error) { a.complain("warning: " + err.Error()) })
 	}
 	a.program = func(ctx context.Context, argv ...string) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -106,11 +108,18 @@ func (a *app) run(ctx context.Context) int {
 	case err == nil:
 		return Done
 	case errors.As(err, &failure):
-		fmt.Fprintln(a.Stderr, failure.err)
+		a.complain(failure.Error())
 		return Failed
 	default:
-		fmt.Fprintf(a.Stderr, "%v: see %s --help\n", suggest(cmd, err), cmd.CommandPath())
+		a.complain(fmt.Sprintf("%v: see %s --help", suggest(cmd, err), cmd.CommandPath()))
 		return Usage
+	}
+}
+
+// complain prints a text with names from anywhere in it, of one line or several, on Stderr.
+func (a *app) complain(text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintln(a.Stderr, legible.Text(line))
 	}
 }
 
