@@ -167,7 +167,7 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.AddCommand(a.statusCommand(), a.explainCommand(), a.listCommand(), a.waitCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand())
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.versionCommand())
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.credentialCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.versionCommand())
 	a.addHelp(cmd)
 	a.addCompletions(cmd)
 	return cmd
