@@ -33,6 +33,8 @@ them.
     waitsFor     in words, left out for nothing
     exclusions   array of the entries that match: file, line, entry
     unit         name, loadState, activeState, subState, result, since
+    secrets      array, for root: key, from, next (whether the controller is connected with
+                 another one, and this one is used at the next connect)
     device       name, state, type, source, interface, owner, use, attributes
     journal      array, oldest first: time, priority, message
     try, unknown  arrays of sentences: what to try, what could not be found out`,
@@ -115,6 +117,9 @@ func (a *app) printExplanation(x explanation) {
 		for i, use := range d.Use {
 			p.line(heading("used", i), use, plain)
 		}
+	}
+	for i, s := range x.Secrets {
+		p.line(heading("secrets", i), secretText(s), plain)
 	}
 	p.line("reached at", a.reachedAt(c), plain)
 	for i, l := range x.Journal {

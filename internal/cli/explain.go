@@ -28,6 +28,7 @@ type explanation struct {
 	Exclusions []exclusionEntry  `json:"exclusions"`
 	Unit       *unitState        `json:"unit,omitempty"`
 	Device     *deviceState      `json:"device,omitempty"`
+	Secrets    []secretState     `json:"secrets,omitempty"`
 	Journal    []journalLine     `json:"journal"`
 	Try        []string          `json:"try"`
 	Unknown    []string          `json:"unknown"` // what could not be found out, and why
@@ -113,6 +114,10 @@ func (e *explainer) explain(ctx context.Context, c client.Controller) explanatio
 	if c.Device != nil {
 		x.Device, err = e.device(*c.Device)
 		cannot(err)
+		if c.Unit != nil {
+			x.Secrets, err = e.secretsOf(*c.Unit, *c.Device)
+			cannot(err)
+		}
 	}
 	x.Try = e.advice(x)
 	return x

@@ -145,6 +145,87 @@ func TestSecretsChange(t *testing.T) {
 	hidden(t, "the journal", f.Journal(), right, next, wrong, shown)
 }
 
+// seal keeps a secret as an encrypted credential for the service, under the name that the service knows it by if name is that.
+func seal(t *testing.T, credential, name, text string) {
+	t.Helper()
+	file := "/etc/credstore.encrypted/" + credential
+	guest.PutSecret(t, "/run/e2e/plain", text+"\n")
+	defer guest.Remove(t, "/run/e2e/plain")
+	guest.Run(t, "mkdir", "-p", "-m", "0700", filepath.Dir(file))
+	guest.Run(t, "systemd-creds", "encrypt", "--with-key=host", "--name="+name, "/run/e2e/plain", file)
+	t.Cleanup(func() { os.Remove(file) })
+}
+
+// A secret that is kept as an encrypted credential authenticates this host. Re-encrypted and reloaded, it touches no connection, explain
+// says that it waits for the next connect, and that uses it. One that cannot be decrypted is told, and the last good one goes on; one
+// that is not there when the service starts is told too, and what wants it is not connected, though a target would have it without.
+//
+//e2e:everywhere
+func TestCredentials(t *testing.T) {
+	f := guest.Scene(t, 2)
+	nqn, open := f.Subsystems[0].NQN, f.Subsystems[1].NQN
+	right, next, wrong := guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.DHChapSecret('c')
+	f.Subsystems[0].AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, right, "")
+	seal(t, "nvme.array1", "nvme.array1", right)
+	guest.Run(t, "systemctl", "daemon-reload") // lists it for a systemd that cannot import it
+	config := subsystemConfig(f.Port, nqn, "dhchap-secret-credential = \"array1\"\n")
+	guest.Configure(t, config)
+	guest.Start(t)
+	waitSecret(t, nqn, "dhchap_secret", right)
+	f.WaitUnit(f.Unit(nqn), "active")
+	if out := guest.Ctl(t, "config", "check"); strings.Contains(out, "cannot") {
+		t.Errorf("config check: %s", out)
+	}
+	const from = "dhchap-secret from credential nvme.array1"
+	if out := guest.Ctl(t, "explain", nqn); !strings.Contains(out, from) || strings.Contains(out, "next connect") {
+		t.Errorf("explain does not tell of the secret in use:\n%s", out)
+	}
+
+	devices := guest.Devices()
+	f.Target.Authenticate(guest.HostNQN, next, "")
+	seal(t, "nvme.array1", "nvme.array1", next)
+	guest.Reload(t)
+	guest.Always(t, quietSpan, "the connection is not touched", unchanged(devices))
+	if out := strings.Join(strings.Fields(guest.Ctl(t, "explain", nqn)), " "); !strings.Contains(out, from+": it has changed since this connection was made, and is used at the next connect") {
+		t.Errorf("explain does not tell of the secret to come:\n%s", out)
+	}
+	guest.Delete(t, devices[nqn])
+	waitSecret(t, nqn, "dhchap_secret", next)
+	f.WaitUnit(f.Unit(nqn), "active")
+
+	seal(t, "nvme.array1", "nvme.another", wrong) // systemd decrypts it under no other name than it was encrypted under
+	out := guest.TryCtl(t, "reload")
+	if want := "cannot use dhchap-secret-credential: credential nvme.array1: systemd cannot read or decrypt it"; out.Status == 0 || !strings.Contains(out.Stderr, want) {
+		t.Errorf("reload with a credential that cannot be decrypted: %+v, want %q", out, want)
+	}
+	guest.Delete(t, guest.Devices()[nqn])
+	waitSecret(t, nqn, "dhchap_secret", next)
+	left, _ := filepath.Glob("/run/nvme/discoverd/credentials/*")
+	if len(left) > 0 {
+		t.Errorf("credentials that stay: %v", left)
+	}
+	t.Logf("restart with it: %+v", guest.Try(t, "systemctl", "restart", guest.Service))
+	guest.Stop(t)
+
+	guest.Run(t, "rm", "/etc/credstore.encrypted/nvme.array1")
+	guest.Run(t, "systemctl", "reset-failed")
+	guest.Run(t, "systemctl", "daemon-reload")
+	guest.Configure(t, config+subsystemConfig(f.Port, open, "dhchap-secret-credential = \"array1\"\n"))
+	guest.Delete(t, guest.Devices()[nqn])
+	guest.Start(t)
+	missing := "credential nvme.array1: there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array1"
+	guest.Eventually(t, connectTimeout, "the status tells of the credential that is not there", func() (bool, string) {
+		status := strings.Join(strings.Fields(guest.Ctl(t, "status", "--json")), " ")
+		return strings.Contains(status, missing), status
+	})
+	guest.Always(t, quietSpan, "nothing is connected without its secret", func() (bool, string) {
+		live := append(guest.Live(nqn), guest.Live(open)...)
+		return len(live) == 0, strings.Join(live, " ")
+	})
+	hidden(t, "the journal", guest.Run(t, "journalctl", "--no-pager", "--output=export", "--boot"), right, next, wrong)
+}
+
 // A port that takes TLS only. The discovery controller is configured with TLS; the subsystem that it names gets it because
 // the log page says so, and the key from the host. A subsystem on an open port does not. A changed key is used at the next
 // connect.
@@ -464,7 +545,16 @@ func TestSecretsStayHidden(t *testing.T) {
 	} {
 		hidden(t, what, text, secrets...)
 	}
-	for path, mode := range map[string]os.FileMode{unitSecrets: 0o700, filepath.Join(unitSecrets, f.Unit(nqn)): 0o600} {
+	guest.Run(t, "udevadm", "settle", "--timeout=60")
+	attribute := filepath.Join("/sys/class/nvme", guest.Live(nqn)[0], "dhchap_secret")
+	guest.Eventually(t, connectTimeout, "the kernel's attribute is closed", func() (bool, string) {
+		out := asNobody(t, "cat", attribute)
+		return out.Status != 0 && out.Stdout == "", out.Stdout
+	})
+	for path, mode := range map[string]os.FileMode{
+		unitSecrets: 0o700, filepath.Join(unitSecrets, f.Unit(nqn)): 0o600,
+		attribute: 0o600, filepath.Join(filepath.Dir(attribute), "dhchap_ctrl_secret"): 0o600,
+	} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, want mode %o", path, err, mode)
 		}
