@@ -31,7 +31,7 @@ func TestNamedTests(t *testing.T) {
 	}
 	name := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*…?`)
 	script := regexp.MustCompile("`(internal/[^` ]+\\.txt)`")
-	for _, page := range []string{"faults.md", "threat-model.md"} {
+	for _, page := range []string{"faults.md", "security.md", "threat-model.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

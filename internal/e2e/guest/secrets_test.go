@@ -484,7 +484,7 @@ func hidden(t *testing.T, what, text string, secrets ...string) {
 // the service's own answers, and all files of places where programs leave things.
 const spy = `
 for i in $(seq $1); do ps -eo args -ww; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done
-for u in $(systemctl list-units --all --plain --no-legend 'nvme-discoverd*' | cut -d' ' -f1); do
+for u in $(systemctl list-units --all --plain --no-legend 'nvme-discover*' | cut -d' ' -f1); do
 	systemctl show $u; systemctl cat $u; systemctl status $u
 	p=$(busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager GetUnit s $u | cut -d'"' -f2)
 	busctl get-property org.freedesktop.systemd1 $p org.freedesktop.systemd1.Service ExecStart ExecStartEx Environment
@@ -499,28 +499,47 @@ find /run /etc /var/log /var/tmp /tmp /dev/shm -xdev -type f -readable -exec cat
 true
 `
 
-// While connections with secrets come and go, a user without rights sees none, wherever he looks; nor do the journal, the
-// bus and config show have any for root, nor a core dump of the service. The kernel's own attribute in sysfs is another
-// matter: everybody can read that.
+// While connections with secrets come and go, are retried with a wrong one and get new ones by reloads, from a file and a credential, a user
+// without rights sees none, wherever he looks; nor do the journal, the bus and config show have any for root, nor a core dump of the
+// service. The kernel's own attribute in sysfs is left to root.
 func TestSecretsStayHidden(t *testing.T) {
 	f := guest.Scene(t, 1)
 	nqn := f.Subsystems[0].NQN
-	secrets := []string{guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.TLSKey('c')}
+	secrets := []string{guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.TLSKey('c'), guest.DHChapSecret('d'), guest.DHChapSecret('e')}
+	next, wrong := secrets[3], secrets[4]
 	f.Subsystems[0].AllowOnly(guest.HostNQN)
 	f.Target.Authenticate(guest.HostNQN, secrets[0], secrets[1])
 	guest.PutSecret(t, tlsKey, secrets[2]+"\n")
-	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\nreconnect-max-delay = \"5s\"\n[host]\ndhchap-secret = %q\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
-		secrets[0], secrets[1], tlsKey)+discoveryConfig(f.Port))
+	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\nreconnect-max-delay = \"5s\"\n[host]\ndhchap-secret-credential = \"scan\"\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
+		secrets[1], tlsKey)+discoveryConfig(f.Port))
+	guest.Run(t, "mkdir", "-p", "-m", "0700", "/etc/credstore")
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", secrets[0]+"\n")
+	t.Cleanup(func() { os.Remove("/etc/credstore/nvme.scan") })
+	guest.Run(t, "systemctl", "daemon-reload") // lists it for a systemd that cannot import it
 	const bus = "/run/e2e/bus"
 	stopBus := guest.Background(t, "sh", "-c", "timeout 40 busctl monitor --json=short org.freedesktop.systemd1 > "+bus+" || [ $? = 124 ]")
 	stopSpy := guest.Background(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
 		"exec > /tmp/spy 2>&1\n"+strings.ReplaceAll(spy, "$1", "60"))
 	t.Cleanup(func() { guest.Remove(t, "/tmp/spy") })
 	guest.Start(t)
-	for range 5 {
-		waitSecret(t, nqn, "dhchap_ctrl_secret", secrets[1])
+	for n := range 4 {
+		right := []string{secrets[0], next}[n%2]
+		waitSecret(t, nqn, "dhchap_secret", right)
+		guest.PutSecret(t, "/etc/credstore/nvme.scan", []string{next, secrets[0]}[n%2]+"\n")
+		f.Target.Authenticate(guest.HostNQN, []string{next, secrets[0]}[n%2], secrets[1])
+		guest.Reload(t)
 		guest.Delete(t, guest.Live(nqn)[0])
 	}
+	waitSecret(t, nqn, "dhchap_secret", secrets[0])
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", wrong+"\n")
+	guest.Reload(t)
+	guest.Delete(t, guest.Live(nqn)[0])
+	guest.Eventually(t, connectTimeout, "the wrong secret is told", func() (bool, string) {
+		status := guest.Ctl(t, "status", "--json")
+		return strings.Contains(status, "dhchap-secret from credential nvme.scan"), status
+	})
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", secrets[0]+"\n")
+	guest.Reload(t)
 	waitSecret(t, nqn, "dhchap_secret", secrets[0])
 	f.WaitUnit(f.Unit(nqn), "active")
 	stopSpy()
