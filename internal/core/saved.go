@@ -53,6 +53,7 @@ type Saved struct {
 	Units       []SavedUnit          `json:",omitzero"`
 	Stopped     []string             `json:",omitzero"`
 	Stopping    []string             `json:",omitzero"`
+	Since       []string             `json:",omitzero"` // stops of others that began before the first comparison
 	Probes      []SavedProbe         `json:",omitzero"`
 	Queue       SavedQueue           `json:",omitzero"`
 	Names       []SavedName          `json:",omitzero"`
@@ -201,6 +202,7 @@ type SavedUnit struct {
 	Op      Op            `json:",omitzero"`
 	Had     bool          `json:",omitzero"`
 	Failure *state.Result `json:",omitzero"`
+	Leaving *leaving      `json:",omitzero"`
 	Foreign string        `json:",omitzero"`
 	Jobbed  uint64        `json:",omitzero"`
 	Touched uint64        `json:",omitzero"`
@@ -362,7 +364,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 		Version: SavedVersion, Random: random, Now: at(m.now), Step: m.step,
 		Config: m.cfg, Configured: m.configured, Excluded: m.excluded.Entries(), Bus: m.bus, BusLost: m.busLost, Shutdown: m.shutdown,
 		Stale: m.stale, Ready: m.ready, Status: m.status, TargetsMade: m.targets.made,
-		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping),
+		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping), Since: sortedKeys(m.since),
 		Roomier: m.roomier, NoConcat: m.noConcat, NotAuto: m.noAutoconnect, Brakes: m.brakes,
 	}
 	for _, t := range m.targets.list {
@@ -395,7 +397,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	for _, name := range sortedKeys(m.units.byName) {
 		u := m.units.byName[name]
 		s.Units = append(s.Units, SavedUnit{
-			u.name, u.active, u.begins, secret.HideInArgs(u.argv), u.ended, u.unsure, u.op, u.had, u.failure, u.foreign, u.jobbed, u.touched,
+			u.name, u.active, u.begins, secret.HideInArgs(u.argv), u.ended, u.unsure, u.op, u.had, u.failure, u.leaving, u.foreign, u.jobbed, u.touched,
 		})
 	}
 	for key, p := range m.probes {

@@ -273,7 +273,7 @@ func (d *Daemon) use(c config.Config) {
 		d.Level.Set(c.Settings.LogLevel)
 	}
 	d.effects.use(c)
-	d.recorder.Resize(c.Settings.FlightRecorderMiB << 20)
+	d.recorder.ResizeLater(c.Settings.FlightRecorderMiB << 20)
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

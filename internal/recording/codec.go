@@ -163,6 +163,9 @@ func logReadTo(e core.LogRead) logRead {
 }
 
 func logReadFrom(w logRead) (core.LogRead, error) {
+	if len(w.Entries)*len(w.Origins) > maxJudged {
+		return core.LogRead{}, fmt.Errorf("%d entries are to be judged %d times", len(w.Entries), len(w.Origins))
+	}
 	readers := make([]core.PageReader, len(w.Origins))
 	for i, o := range w.Origins {
 		readers[i].Origin = o.Origin()
@@ -299,7 +302,7 @@ var encoding = func() cbor.EncMode {
 var decoding = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		MaxArrayElements: 1 << 18, MaxMapPairs: 1 << 18, MaxNestedLevels: 24, BinaryUnmarshaler: cbor.BinaryUnmarshalerNone,
-		TextUnmarshaler: cbor.TextUnmarshalerTextString, UTF8: cbor.UTF8DecodeInvalid,
+		TextUnmarshaler: cbor.TextUnmarshalerTextString, UTF8: cbor.UTF8DecodeInvalid, IndefLength: cbor.IndefLengthForbidden,
 	}.DecMode()
 	if err != nil {
 		panic(err)

@@ -371,7 +371,7 @@ func TestFabricsConfigErrors(t *testing.T) {
 }
 
 // A port that takes TLS only, and a key that somebody else has put into the kernel's keyring: nvme-fabrics.conf names the keyring
-// and the identity of the key. One that the keyring does not have is told, and nothing is connected without it, though the
+// and the identity of the key, and tls list shows it. One that the keyring does not have is told, and nothing is connected without it, though the
 // target would have it.
 func TestTLSKeyIdentity(t *testing.T) {
 	f := guest.Scene(t, 1)
@@ -404,6 +404,19 @@ func TestTLSKeyIdentity(t *testing.T) {
 	if got, want := guest.ControllerAttribute(guest.Devices()[secure.NQN], "tls_key"), fmt.Sprintf("%08x", serial); got != want {
 		t.Errorf("tls_key in sysfs: %q, want %q", got, want)
 	}
+	listed := guest.Ctl(t, "tls", "list")
+	for _, want := range []string{
+		derived.Identity, fmt.Sprintf("serial  %08x, version 1, retained, HMAC SHA-256", serial), "host  " + guest.HostNQN, "subsystem  " + secure.NQN,
+		"in use by  " + guest.Devices()[secure.NQN], "for  (tcp, " + port.Traddr + ", " + port.Trsvcid + ", " + secure.NQN + ")",
+	} {
+		if !strings.Contains(listed, want) {
+			t.Errorf("tls list does not have %q:\n%s", want, listed)
+		}
+	}
+	if out := asNobody(t, "nvme-discoverctl", "tls", "list"); out.Status == 0 || strings.Contains(out.Stdout, secure.NQN) {
+		t.Errorf("tls list for a user without rights: %+v", out)
+	}
+	hidden(t, "tls list", listed+guest.Ctl(t, "tls", "list", "--json"), guest.TLSKey('i'))
 	guest.Eventually(t, connectTimeout, "the status tells of the key that is not there", func() (bool, string) {
 		status := guest.Ctl(t, "status", "--json")
 		return strings.Contains(status, `there is no such key in the keyring .nvme`) && strings.Contains(status, "nobody's"), status
