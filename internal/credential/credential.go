@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
@@ -97,6 +98,17 @@ func Host(root paths.Root) Reader {
 		}
 		return read(filepath.Join(root.ServiceCredentials(), name), name)
 	}
+}
+
+// Encrypted tells whether a credential is kept encrypted, and not in the clear too, as far as this process can see.
+func Encrypted(root paths.Root, name string) bool {
+	kept := func(dirs []string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err == nil
+		})
+	}
+	return kept(root.EncryptedCredentialStores()) && !kept(root.CredentialStores())
 }
 
 // Once returns a Reader that asks another one once about each credential. It is not safe for concurrent use.

@@ -76,6 +76,19 @@ func TestHost(t *testing.T) {
 	}
 }
 
+// What is kept in both ways counts as it is in the clear, which systemd takes first.
+func TestEncrypted(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	put(t, root.Join("etc/credstore/nvme.both"), "x")
+	put(t, root.Join("etc/credstore.encrypted/nvme.both"), "x")
+	put(t, root.Join("run/credstore.encrypted/nvme.sealed"), "x")
+	for name, want := range map[string]bool{"nvme.both": false, "nvme.sealed": true, "nvme.none": false} {
+		if got := Encrypted(root, name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestOnce(t *testing.T) {
 	asked := 0
 	reader := Once(func(string) ([]byte, error) { asked++; return nil, ErrMissing })

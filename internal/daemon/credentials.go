@@ -11,6 +11,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/unit"
 )
 
@@ -23,31 +24,19 @@ type fetcher interface {
 // of a moment is given each, and hands it over in a file that only root can read and that does not stay. It is for one goroutine.
 type fetches struct {
 	systemd fetcher
-	ctl     string                   // path of nvme-discoverctl
-	file    func(name string) string // in which its command leaves a credential
+	root    paths.Root
+	ctl     string // path of nvme-discoverctl
 	made    int
-}
-
-func newFetches(systemd fetcher, ctl string, file func(name string) string) *fetches {
-	return &fetches{systemd: systemd, ctl: ctl, file: file}
 }
 
 // read returns the content of a credential, as credential.Reader.
 func (f *fetches) read(ctx context.Context, name string) ([]byte, error) {
-	data, err := f.fetch(ctx, name, false)
-	if errors.Is(err, credential.ErrMissing) { // among those that are not encrypted
-		return f.fetch(ctx, name, true)
-	}
-	return data, err
-}
-
-func (f *fetches) fetch(ctx context.Context, name string, encrypted bool) ([]byte, error) {
 	f.made++
 	fetch := unit.CredentialFetch{
-		Unit: fmt.Sprintf("nvme-discoverctl-credential-%d.service", f.made), Credential: name, Encrypted: encrypted,
+		Unit: fmt.Sprintf("nvme-discoverctl-credential-%d.service", f.made), Credential: name, Encrypted: credential.Encrypted(f.root, name),
 		Command: []string{f.ctl, "credential", name},
 	}
-	file := f.file(name)
+	file := f.root.FreshCredential(name)
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) { // of a fetch that its process did not live to end
 		return nil, files.Cause(err)
 	}

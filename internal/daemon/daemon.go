@@ -91,7 +91,7 @@ func Run(ctx context.Context, opts Options) error {
 		recorder: recording.NewRecorder(opts.Version, opts.Root.FlightRecorder(), opts.Root.Recordings(), func(warning string) { opts.Log.Warn(warning) }),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
-	d.fetches = newFetches(d.units, d.Ctl, d.Root.FreshCredential)
+	d.fetches = &fetches{systemd: d.units, root: d.Root, ctl: d.Ctl}
 	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
 	d.api = newAPI(d.backing())

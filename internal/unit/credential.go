@@ -4,6 +4,7 @@ package unit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 type CredentialFetch struct {
 	Unit       string   // name of the service
 	Credential string   // name of the credential
-	Encrypted  bool     // look for it among those that are kept encrypted, unless nvme-discoverd.service says where it is
+	Encrypted  bool     // it is kept encrypted, which a systemd before 254 does not find out; unless nvme-discoverd.service says where it is
 	Command    []string // that takes the credential
 }
 
@@ -57,19 +58,30 @@ func (m *Manager) FetchCredential(ctx context.Context, fetch CredentialFetch) Re
 	if err != nil {
 		return Result{Lost, err}
 	}
-	if own == nil {
-		name := "LoadCredential"
-		if fetch.Encrypted {
-			name = "LoadCredentialEncrypted"
-		}
-		own = &property{name, dbus.MakeVariant([]loadedCredential{{fetch.Credential, fetch.Credential}})}
-	}
 	type auxiliary struct {
 		Name       string
 		Properties []property
 	}
-	return s.job(ctx, fetch.Unit, "StartTransientUnit", fetch.Unit, "replace", append(props, *own), []auxiliary{})
+	start := func(source *property) Result {
+		return s.job(ctx, fetch.Unit, "StartTransientUnit", fetch.Unit, "replace", append(props, *source), []auxiliary{})
+	}
+	if own != nil {
+		return start(own)
+	}
+	result := start(newProperty("ImportCredential", []string{fetch.Credential}))
+	var refusal dbus.Error
+	if result.Outcome != Error || !errors.As(result.Err, &refusal) || refusal.Name != unknownProperty {
+		return result
+	}
+	name := "LoadCredential"
+	if fetch.Encrypted {
+		name = "LoadCredentialEncrypted"
+	}
+	return start(newProperty(name, []loadedCredential{{fetch.Credential, fetch.Credential}}))
 }
+
+// unknownProperty is how systemd refuses a property that it does not know.
+const unknownProperty = "org.freedesktop.DBus.Error.PropertyReadOnly"
 
 // ownCredential returns the property by which nvme-discoverd.service names a credential itself, nil if it does not: by what an
 // administrator added to it, or the generator on a systemd before ImportCredential=.

@@ -20,14 +20,16 @@ func TestFetchCredential(t *testing.T) {
 		name       string
 		properties map[string]any // of nvme-discoverd.service
 		encrypted  bool
+		old        bool // a systemd before 254
 		want       property
 	}{
-		{"plain", nil, false, property{"LoadCredential", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
-		{"encrypted", nil, true, property{"LoadCredentialEncrypted", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
-		{"by its own path", map[string]any{"LoadCredential": pairs{{"nvme.b", "/b"}, {"nvme.a", "/a"}}}, true, property{"LoadCredential", dbus.MakeVariant(pairs{{"nvme.a", "/a"}})}},
-		{"listed by the generator", map[string]any{"LoadCredential": pairs{{"nvme.a", "nvme.a"}}}, true, property{"LoadCredentialEncrypted", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
+		{"wherever it is kept", nil, true, false, property{"ImportCredential", dbus.MakeVariant([]string{"nvme.a"})}},
+		{"plain", nil, false, true, property{"LoadCredential", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
+		{"encrypted", nil, true, true, property{"LoadCredentialEncrypted", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
+		{"by its own path", map[string]any{"LoadCredential": pairs{{"nvme.b", "/b"}, {"nvme.a", "/a"}}}, true, false, property{"LoadCredential", dbus.MakeVariant(pairs{{"nvme.a", "/a"}})}},
+		{"listed by the generator", map[string]any{"LoadCredential": pairs{{"nvme.a", "nvme.a"}}}, true, true, property{"LoadCredentialEncrypted", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
 		{
-			"in the unit", map[string]any{"SetCredentialEncrypted": []setCredential{{"nvme.a", []byte("sealed")}}}, false,
+			"in the unit", map[string]any{"SetCredentialEncrypted": []setCredential{{"nvme.a", []byte("sealed")}}}, false, false,
 			property{"SetCredentialEncrypted", dbus.MakeVariant([]setCredential{{"nvme.a", []byte("sealed")}})},
 		},
 	} {
@@ -45,6 +47,9 @@ func TestFetchCredential(t *testing.T) {
 					return []any{dbus.MakeVariant(pairs{})}, nil
 				case managerInterface + ".StartTransientUnit":
 					props = args[2].([]property)
+					if test.old && props[len(props)-1].Name == "ImportCredential" {
+						return nil, dbus.Error{Name: "org.freedesktop.DBus.Error.PropertyReadOnly"}
+					}
 					return nil, dbus.Error{Name: "org.freedesktop.systemd1.UnitExists"} // an answer
 				}
 				return nil, nil
