@@ -89,4 +89,3 @@ func secretText(s secretState) string {
 	}
 	return text
 }
-

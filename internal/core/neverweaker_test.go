@@ -129,7 +129,12 @@ func weakBoot(row weakRow, c config.Config) NBFTLoaded {
 // weakEntry is a row's log page entry.
 func weakEntry(row weakRow) discoverylog.Entry {
 	e := discoverylog.Entry{Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: weakNQN}
-	switch row.page {
+	said, isReferral := strings.CutPrefix(row.page, "referral, ")
+	if isReferral {
+		e.Subtype = discoverylog.Referral
+	}
+	switch said {
+	case "", "nothing":
 	case "TLS offered":
 		e.TREQ, e.SecType = 2, discoverylog.SecTLS13
 	case "TLS required":
@@ -144,7 +149,7 @@ func weakEntry(row weakRow) discoverylog.Entry {
 
 // weakly returns with what the kernel is asked to connect, in the words of the table.
 func weakly(s *stage, row weakRow, c config.Config) string {
-	known := fabrics.ParseOptions([]byte("transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s,ctrl_loss_tmo=%d,dhchap_secret=%s,dhchap_ctrl_secret=%s,tls,tls_key=%d,keyring=%d,concat"))
+	known := fabrics.ParseOptions([]byte("transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s,ctrl_loss_tmo=%d,dhchap_secret=%s,dhchap_ctrl_secret=%s,tls,tls_key=%d,keyring=%d,discovery,concat"))
 	delete(known, row.lacks)
 	for range 2 {
 		var w *TargetView

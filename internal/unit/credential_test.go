@@ -29,7 +29,9 @@ func TestFetchCredential(t *testing.T) {
 		{"by its own path", map[string]any{"LoadCredential": pairs{{"nvme.b", "/b"}, {"nvme.a", "/a"}}}, true, false, property{"LoadCredential", dbus.MakeVariant(pairs{{"nvme.a", "/a"}})}},
 		{"listed by the generator", map[string]any{"LoadCredential": pairs{{"nvme.a", "nvme.a"}}}, true, true, property{"LoadCredentialEncrypted", dbus.MakeVariant(pairs{{"nvme.a", "nvme.a"}})}},
 		{
-			"in the unit", map[string]any{"SetCredentialEncrypted": []setCredential{{"nvme.a", []byte("sealed")}}}, false, false,
+			"in the unit",
+			map[string]any{"SetCredentialEncrypted": []setCredential{{"nvme.a", []byte("sealed")}}},
+			false, false,
 			property{"SetCredentialEncrypted", dbus.MakeVariant([]setCredential{{"nvme.a", []byte("sealed")}})},
 		},
 	} {

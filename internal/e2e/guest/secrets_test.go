@@ -506,6 +506,8 @@ done
 varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.GetStatus '{}'
 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListControllers '{}'
 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListDiscoveryLogs '{}'
+varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListMetrics '{}'
+timeout 5 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.Monitor '{}'
 nvme-discoverctl status; nvme-discoverctl status --json; nvme-discoverctl list --json; nvme-discoverctl config show
 journalctl --no-pager; cat /proc/keys
 find /run /etc /var/log /var/tmp /tmp /dev/shm -xdev -type f -readable -exec cat {} +
