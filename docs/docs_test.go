@@ -358,7 +358,7 @@ func TestLinks(t *testing.T) {
 			}
 			file := page
 			if to != "" {
-				file = filepath.Join(filepath.Dir(page), to)
+				file = strings.TrimPrefix(filepath.Join(filepath.Dir(page), to), "../docs/") // as pages are named here
 			}
 			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s: %v", page, err)

@@ -467,6 +467,19 @@ func examples(t *testing.T, page string) []string {
 	return all
 }
 
+// The page about the configuration begins with one that works.
+func TestFirstLines(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, configPage), "\n.Sh DESCRIPTION\n")
+	_, text, _ = strings.Cut(text, "\n.Bd -literal -offset indent\n")
+	text, _, _ = strings.Cut(text, "\n.Ed\n")
+	explained := explain(t, map[string]string{
+		"etc/nvme/hostnqn": "nqn.2024-01.com.example:host", "etc/nvme/discoverd.conf": unescape.Replace(text) + "\n",
+	})
+	if n := len(explained.Connections); n != 1 || strings.Count(text, "\n") != 4 {
+		t.Errorf("the first lines make %d connections, want 1 by five lines:\n%s", n, text)
+	}
+}
+
 func TestConfigurationExamples(t *testing.T) {
 	files := map[string]string{"etc/nvme/hostnqn": "nqn.2024-01.com.example:host"}
 	for _, text := range examples(t, configPage) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/standin"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -61,6 +62,12 @@ func learn(set *standin.Set, field string, x any) {
 			set.LearnName(x)
 		case "HostIface", "SrcIface", "Iface":
 			set.LearnInterface(x)
+		case "Warnings", "Errors", "Unusable": // of the configuration: they quote what is wrong, which may be any name
+			for i, quoted := range strings.Split(x, `"`) {
+				if _, ok := param.ByName(quoted); i%2 == 1 && !ok && !slices.Contains(tid.Keys(), quoted) {
+					set.LearnName(quoted)
+				}
+			}
 		}
 		set.Learn(x)
 	case []any:
@@ -121,7 +128,7 @@ func Anonymize(file []byte, names *standin.Names) (anonymous []byte, differs int
 				n.State = m.Save(nil) // lists that are sorted by names are so again
 			}
 		}
-		effects, d := after.next(n)
+		effects, d := after.Step(n)
 		if d != nil && same && n.Event != nil && alike(n.Effects, effects) {
 			d = nil
 			n.Effects = nil

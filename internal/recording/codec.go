@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"time"
@@ -265,6 +267,43 @@ func DecodeEvent(item Item) (core.Event, error) {
 		return nil, err
 	}
 	return v.(core.Event), nil
+}
+
+// EventJSON returns the fields of an event as JSON, from which EventOfJSON makes the same event.
+func EventJSON(item Item) ([]byte, error) {
+	text := fieldsOf(item)
+	if text == nil {
+		return nil, fmt.Errorf("cannot write a %.60q as JSON", item.Type)
+	}
+	again, err := EventOfJSON(item.Type, text)
+	if err != nil {
+		return nil, err
+	}
+	// The item may be of an earlier version, which had other fields.
+	wire, err := events.byName[item.Type].read(item.Data)
+	if err != nil {
+		return nil, err
+	}
+	if data, err := encode(wire); err != nil || !bytes.Equal(data, again.Data) {
+		return nil, fmt.Errorf("cannot write a %s as JSON: it has texts that are no UTF-8", item.Type)
+	}
+	return text, nil
+}
+
+// EventOfJSON reads what EventJSON wrote.
+func EventOfJSON(typ string, text []byte) (Item, error) {
+	k, ok := events.byName[typ]
+	if !ok {
+		return Item{}, fmt.Errorf("there is no event %.60q", typ)
+	}
+	wire := reflect.New(k.wire)
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(wire.Interface()); err != nil {
+		return Item{}, fmt.Errorf("cannot read a %s: %w", typ, err)
+	}
+	data, err := encode(wire.Elem().Interface())
+	return Item{Type: typ, Data: data}, err
 }
 
 // EncodeEffect returns an effect as it is recorded. moment is applied to the times that the core computed, nil for none.

@@ -41,12 +41,12 @@ type Difference struct {
 // Next runs the core over a record and returns where it differs, nil if it does not. What follows from a difference is told until the
 // next State of the recording, where the core goes on as the recorded one.
 func (p *Replay) Next(r Record) *Difference {
-	_, d := p.next(r)
+	_, d := p.Step(r)
 	return d
 }
 
-// next is Next, which returns what the core decides too.
-func (p *Replay) next(r Record) ([]core.Effect, *Difference) {
+// Step is Next, which returns what the core decides too.
+func (p *Replay) Step(r Record) ([]core.Effect, *Difference) {
 	switch {
 	case r.Start != nil && r.Start.Gap:
 		p.machine = nil // it lacks steps: the next state is another one
