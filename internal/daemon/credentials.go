@@ -20,8 +20,8 @@ type fetcher interface {
 	FetchCredential(context.Context, unit.CredentialFetch) unit.Result
 }
 
-// fetches reads credentials as they are now. $CREDENTIALS_DIRECTORY has those of the moment at which the service started, so a service
-// of a moment is given each, and hands it over in a file that only root can read and that does not stay. It is for one goroutine.
+// fetches reads credentials as they are now. $CREDENTIALS_DIRECTORY has those of the moment at which the service started, so systemd gives
+// each to a short-lived service, which hands it over in a file that only root can read and that does not stay. It is for one goroutine.
 type fetches struct {
 	systemd fetcher
 	root    paths.Root

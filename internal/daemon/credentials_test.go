@@ -37,7 +37,7 @@ func (s *store) FetchCredential(_ context.Context, fetch unit.CredentialFetch) u
 	return s.outcome
 }
 
-// A credential is read through a unit of a moment. What its command left does not stay.
+// A credential is read through a short-lived unit. What its command left does not stay.
 func TestFreshCredentials(t *testing.T) {
 	noBus := errors.New("no bus")
 	for _, test := range []struct {

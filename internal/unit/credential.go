@@ -13,7 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// CredentialFetch describes a service of a moment, to which systemd gives one credential of nvme-discoverd.service as that would be
+// CredentialFetch describes a short-lived service, to which systemd gives one credential of nvme-discoverd.service as that would be
 // given it if it were started now. systemd itself renews credentials of a running service from version 260 on, and only if asked to
 // reload it.
 type CredentialFetch struct {

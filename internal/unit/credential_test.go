@@ -13,7 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// A service of a moment gets the credential as nvme-discoverd.service names it itself, and else from where systemd keeps credentials.
+// A short-lived service gets the credential as nvme-discoverd.service names it itself, and else from where systemd keeps credentials.
 func TestFetchCredential(t *testing.T) {
 	type pairs = []loadedCredential
 	for _, test := range []struct {
