@@ -208,7 +208,7 @@ func TestCredentials(t *testing.T) {
 	// systemd may start no service with it: then it tries again, until the credential is right.
 	t.Logf("restart with it: %+v", guest.Try(t, "systemctl", "restart", guest.Service))
 	seal(t, "nvme.array1", "nvme.array1", next)
-	guest.WaitActive(t)
+	f.WaitUnit(guest.Service, "active")
 	guest.Eventually(t, connectTimeout, "the service knows the connection", func() (bool, string) {
 		out := guest.TryCtl(t, "explain", nqn)
 		return out.Status == 0 && strings.Contains(out.Stdout, from), out.Stdout + out.Stderr
