@@ -143,9 +143,11 @@ func TestStopThatWasNotHeard(t *testing.T) {
 		"log info: stopping " + unit + ": its controller is gone and no longer wanted (tcp, 192.0.2.1, 4420, nqn.vol1)",
 		"stop " + unit + ": its controller is gone and no longer wanted",
 	}
-	s.expect(s.step(DeviceRemoved{Name: "nvme1", Seq: 8}), append([]string{"forget nvme1 of " + unit}, stop...)...)
+	s.expect(s.step(DeviceRemoved{Name: "nvme1", Seq: 8}), "forget nvme1 of "+unit, "ask about "+unit)
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol1)}), stop...)
 	s.expect(s.step(JobDone{Unit: unit, Op: OpStop, Outcome: Lost}))
-	again := s.snapshot(Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}})
+	s.expect(s.snapshot(Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}}), "ask about "+unit)
+	again := s.step(UnitState{Unit: unit, Known: true, Info: held(vol1)})
 	if len(again) != 2 || !strings.HasPrefix(again[1], "stop "+unit) {
 		t.Errorf("a unit that is there still is left alone: %q", again)
 	}

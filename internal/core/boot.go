@@ -160,6 +160,9 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 	if errno != noSuchSource || t.wish.TID.HostTraddr == "" {
 		return false
 	}
+	if k := m.kicks[t.wish.TID.Transport]; k.timer.when != never && k.helps(t.wish.TID) { // it has just come back
+		return false
+	}
 	for _, c := range m.boot.connections {
 		if w, ok := m.addressed(c.Host, c.Wish); ok && c.DHCP && w.TID == t.wish.TID {
 			m.log(slog.LevelInfo, KindSourceGone, t, "the address "+t.wish.TID.HostTraddr+" that the firmware got by DHCP is not this host's: connecting from any")
@@ -177,7 +180,8 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 // have come back: a path that was given up for another one is a path again.
 func (m *Machine) sourcesAreBack(ev Kick) {
 	for id := range m.boot.anySource {
-		if (ev.Transport == "" || ev.Transport == id.Transport) && (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr) {
+		everything := ev.Iface == "" // what came up is not known
+		if (ev.Transport == "" || ev.Transport == id.Transport) && (everything || (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr)) {
 			delete(m.boot.anySource, id)
 			m.stale = true
 		}

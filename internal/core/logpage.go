@@ -390,7 +390,7 @@ func (m *Machine) decideOrphans() {
 	for _, unit := range sortedKeys(m.orphans) {
 		device := m.orphans[unit]
 		needed, u := m.needs(unit), m.units.byName[unit]
-		if !needed && u != nil && u.contested() { // the look at it after somebody else's job leads here again
+		if !needed && u != nil && u.active && u.contested() { // the look at it after somebody else's job leads here again
 			continue
 		}
 		delete(m.orphans, unit)

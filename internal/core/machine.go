@@ -105,6 +105,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Effect {
 	m.effects, m.work = nil, 0
 	clear(m.targets.changed) // dropped ones must not stay in memory
 	m.targets.changed, m.targets.unlisted = m.targets.changed[:0], m.targets.unlisted[:0]
+	m.names.changed = nil
 	m.receive(ev)
 	m.conclude()
 	return m.effects

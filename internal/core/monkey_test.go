@@ -725,8 +725,17 @@ func (k *monkey) checkViews(live []*target, ev Event) {
 		k.fault("view: shows %d (%d), there are %d after %T", len(shown), v.Targets.Len(), len(live), ev)
 		return
 	}
-	if len(k.mirror) != len(live) {
-		k.fault("mirror: %d, there are %d after %T", len(k.mirror), len(live), ev)
+	unresolved := map[tid.TID]bool{}
+	for _, n := range m.names.list {
+		if len(n.wishes) == 0 {
+			unresolved[n.tid()] = true
+			if k.mirror[n.tid()] == nil {
+				k.fault("watcher: misses the name %v after %T", n.tid(), ev)
+			}
+		}
+	}
+	if len(k.mirror) != len(live)+len(unresolved) {
+		k.fault("mirror: %d, there are %d and %d names after %T", len(k.mirror), len(live), len(unresolved), ev)
 	}
 	for i, t := range live {
 		was := t.view
@@ -753,7 +762,11 @@ func (k *monkey) checkViews(live []*target, ev Event) {
 	}
 	for _, n := range m.names.list {
 		if len(n.wishes) == 0 {
-			if fresh := viewOfName(n); at >= len(names) || !reflect.DeepEqual(fresh, names[at]) {
+			fresh := viewOfName(n)
+			if mine := k.mirror[n.tid()]; mine != nil && !reflect.DeepEqual(fresh, mine) {
+				k.fault("watcher 3: %v: %v after %T", n.tid(), differs(mine, fresh), ev)
+			}
+			if at >= len(names) || !reflect.DeepEqual(fresh, names[at]) {
 				k.fault("name view: after %T", ev)
 			}
 			at++

@@ -47,6 +47,8 @@ type names struct {
 	ofHost     map[string][]*name
 	byTID      map[tid.TID][]*name // by the TID of the address that a name stands for now
 	unresolved int                 // names that stand for no address
+
+	changed []*name // in this step
 }
 
 // syncNames makes the names those of the boot firmware and the configuration. One that is new, or wished for in another way,
@@ -87,11 +89,13 @@ func (m *Machine) syncNames() {
 			m.names.unresolved++
 		}
 	}
+	m.names.changed = before.changed
 	for _, n := range before.list {
 		if m.names.byKey[n.key] == n {
 			continue
 		}
 		m.at(&n.timer, never)
+		m.nameChanged(n)
 		// Somebody else may want its target, which then waits no more for the name to be resolved.
 		if t := m.targets.byTID[n.listed]; t != nil && t.state == Waiting && t.is(idle) && t.timer.when == never && len(m.names.byTID[n.listed]) == 0 {
 			m.at(&t.timer, m.now)
@@ -120,6 +124,14 @@ func (m *Machine) listName(n *name) {
 	}
 }
 
+// nameChanged notes that views have to look at a name again.
+func (m *Machine) nameChanged(n *name) {
+	m.views.names = true
+	if !slices.Contains(m.names.changed[max(0, len(m.names.changed)-1):], n) {
+		m.names.changed = append(m.names.changed, n)
+	}
+}
+
 // addressed returns a wish as it is, or where a host name stands for its address, that for the address that is tried now;
 // false while there is none.
 func (m *Machine) addressed(host string, w wish.Wish) (wish.Wish, bool) {
@@ -144,7 +156,7 @@ func (n *name) due(m *Machine) {
 		return
 	}
 	n.asking = true
-	m.views.names = true
+	m.nameChanged(n)
 	for _, other := range m.names.ofHost[n.key.host] {
 		if other != n && other.asking {
 			return
@@ -166,7 +178,7 @@ func (m *Machine) resolved(ev Resolved) {
 // answered takes the addresses of a name in, unless what it stands for is connected or being tried meanwhile. A lookup
 // that failed leaves the addresses known so far to be tried again.
 func (m *Machine) answered(n *name, ev Resolved) {
-	m.views.names = true
+	m.nameChanged(n)
 	before := m.targetOf(n)
 	if before != nil && (before.state != Waiting || !before.is(idle)) {
 		return

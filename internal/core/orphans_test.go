@@ -70,7 +70,7 @@ func TestFindOrphans(t *testing.T) {
 func TestOrphanIsDecidedWhenAllIsKnown(t *testing.T) {
 	unit := vol2.TID.UnitName()
 	const why = "its controller was lost while nobody looked and is no longer wanted"
-	ended := []string{"forget nvme5 of " + unit, "log info: stopping " + unit + ": " + why + " (tcp, 192.0.2.2, 4420, nqn.vol2)", "stop " + unit + ": " + why}
+	ended := []string{"forget nvme5 of " + unit, "ask about " + unit}
 	kept := []string(nil)
 	dcDevice := deviceOf(aDC, "nvme1", 7)
 	dcDevice.Type = "discovery"
@@ -149,7 +149,12 @@ func TestOrphanIsDecidedWhenAllIsKnown(t *testing.T) {
 				}
 				s.expect(got, want...)
 			}
-			if _, is := s.m.orphans[unit]; is && test.want != nil {
+			if test.want == nil {
+				return
+			}
+			s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol2)}),
+				"log info: stopping "+unit+": "+why+" (tcp, 192.0.2.2, 4420, nqn.vol2)", "stop "+unit+": "+why)
+			if _, is := s.m.orphans[unit]; is {
 				t.Error("it is an orphan still")
 			}
 		})
@@ -189,7 +194,9 @@ func TestFindLeft(t *testing.T) {
 				if d := s.m.devices.byName["nvme6"]; d != nil {
 					snap.Devices = []Device{d.Device}
 				}
-				stopped := slices.ContainsFunc(s.step(snap), func(line string) bool { return strings.HasPrefix(line, "stop "+unit) })
+				s.step(snap)
+				effects := s.step(UnitState{Unit: unit, Known: true, Info: held(vol1)})
+				stopped := slices.ContainsFunc(effects, func(line string) bool { return strings.HasPrefix(line, "stop "+unit) })
 				if stopped && !test.want {
 					t.Error("it is stopped")
 				} else if stopped {
@@ -225,6 +232,7 @@ func TestOrphanWhenShutdownIsCalledOff(t *testing.T) {
 	s.expect(s.snapshot(orphan))
 	orphan.ShuttingDown = false
 	const why = "its controller was lost while nobody looked and is no longer wanted"
-	s.expect(s.snapshot(orphan), "log info: the system does not shut down after all", "forget nvme5 of "+unit,
+	s.expect(s.snapshot(orphan), "log info: the system does not shut down after all", "forget nvme5 of "+unit, "ask about "+unit)
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol2)}),
 		"log info: stopping "+unit+": "+why+" (tcp, 192.0.2.2, 4420, nqn.vol2)", "stop "+unit+": "+why)
 }

@@ -168,7 +168,7 @@ func (r *restorer) units() error {
 		r.m.setOp(u, s.Op)
 		*u = unit{
 			name: s.Name, active: s.Active, begins: s.Begins, argv: s.Argv, ended: s.Ended, unsure: s.Unsure, op: s.Op, had: s.Had,
-			failure: s.Failure, foreign: s.Foreign, jobbed: s.Jobbed, touched: s.Touched,
+			failure: s.Failure, leaving: s.Leaving, foreign: s.Foreign, jobbed: s.Jobbed, touched: s.Touched,
 		}
 		r.m.unitChanged(s.Name)
 	}

@@ -201,6 +201,7 @@ type SavedUnit struct {
 	Op      Op            `json:",omitzero"`
 	Had     bool          `json:",omitzero"`
 	Failure *state.Result `json:",omitzero"`
+	Leaving *leaving      `json:",omitzero"`
 	Foreign string        `json:",omitzero"`
 	Jobbed  uint64        `json:",omitzero"`
 	Touched uint64        `json:",omitzero"`
@@ -395,7 +396,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	for _, name := range sortedKeys(m.units.byName) {
 		u := m.units.byName[name]
 		s.Units = append(s.Units, SavedUnit{
-			u.name, u.active, u.begins, secret.HideInArgs(u.argv), u.ended, u.unsure, u.op, u.had, u.failure, u.foreign, u.jobbed, u.touched,
+			u.name, u.active, u.begins, secret.HideInArgs(u.argv), u.ended, u.unsure, u.op, u.had, u.failure, u.leaving, u.foreign, u.jobbed, u.touched,
 		})
 	}
 	for key, p := range m.probes {

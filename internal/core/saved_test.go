@@ -22,6 +22,7 @@ var unsaved = map[string]string{
 	"targets.list":       "without its holes",
 	"targets.holes":      "there are none",
 	"targets.moved":      "of views",
+	"names.changed":      "of the last step",
 	"targets.changed":    "of the last step",
 	"targets.unlisted":   "of the last step",
 	"targets.unindexed":  "none after a step",

@@ -62,7 +62,7 @@ func (m *Machine) at(t *timer, when time.Time) {
 	case *target:
 		m.change(owner)
 	case *name:
-		m.views.names = true
+		m.nameChanged(owner)
 	}
 	h := &m.timers.heap
 	switch set := t.when != never; {

@@ -25,11 +25,15 @@ type unit struct {
 	unsure  bool          // the end of a job of ours was not heard: what it holds is what its files say until systemd tells
 	op      Op            // our job on it; setOp alone changes it
 	had     bool          // this daemon has started it or has seen it hold a controller
-	failure *state.Result // of a connect that was not ours, in an answer that came too late for the rest of it
+	failure *state.Result // of a connect that was not ours, in an answer that was too late or that nobody waited for; no other has it
+	leaving *leaving      // why it is to be stopped once systemd was asked about it; leave alone reads it
 	foreign string        // type of the last job that was not ours, since our last one
 	jobbed  uint64        // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
 	touched uint64        // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
+
+// leaving is a unit that nothing wants and that has no controller, as far as is known.
+type leaving struct{ Device, Why string } // Device is what it had, "" if that is not known
 
 // units are all units that systemd is known to hold, or that a job of ours runs on.
 type units struct {
@@ -84,7 +88,7 @@ func (m *Machine) setOp(u *unit, op Op) {
 	}
 	m.units.running += connects(op) - connects(u.op)
 	u.op, u.jobbed = op, m.step
-	u.ended = false
+	u.ended, u.failure, u.leaving = false, nil, nil
 }
 
 // unitHolds reports whether a unit that is on record for a controller holds it, or is about to: a start of it may end after
@@ -123,8 +127,9 @@ func (m *Machine) end(name, why string) {
 	}
 }
 
-// abandon stops a unit that nothing wants and that has no controller any more: now, when systemd can be talked to again, or
-// when somebody else's job on it is over. device is what it had, "" if that is not known.
+// abandon stops a unit that nothing wants and that has no controller any more: as soon as systemd was asked about it, or when
+// somebody else's job on it is over. An administrator's restart, of which nothing may have been heard yet, takes what serves its
+// wish, and a stop would disconnect that. device is what the unit had, "" if that is not known.
 func (m *Machine) abandon(name, device, why string) {
 	u := m.units.byName[name]
 	switch {
@@ -134,8 +139,22 @@ func (m *Machine) abandon(name, device, why string) {
 	case !m.bus:
 		m.orphans[name] = device
 	default:
-		m.logEnd(name, device, "stopping "+name+": "+why)
-		m.stop(name, why)
+		u.leaving = &leaving{device, why}
+		m.ask(name)
+	}
+}
+
+// leave goes on with an abandoned unit that systemd says is active, job being what runs on it.
+func (m *Machine) leave(u *unit, job string) {
+	left := u.leaving
+	u.leaving = nil
+	switch {
+	case left == nil || m.needs(u.name) || m.shutdown:
+	case job != "" || u.contested():
+		m.orphans[u.name] = "" // what is on record of its controller is forgotten
+	default:
+		m.logEnd(u.name, left.Device, "stopping "+u.name+": "+left.Why)
+		m.stop(u.name, left.Why)
 	}
 }
 
@@ -226,6 +245,7 @@ func (m *Machine) unitState(ev UnitState) {
 		if d != nil {
 			m.bind(d)
 		}
+		m.leave(u, ev.Info.Job)
 		if t == nil || !t.is(inspecting) {
 			return
 		}
@@ -280,7 +300,8 @@ func (m *Machine) stoppedOutside(ev UnitState, t *target, u *unit, begun bool) {
 	case t.state == Stopped:
 	case u.foreign == "stop":
 		m.byAdmin(t, "an administrator stopped "+u.name)
-	case !t.is(inspecting):
+	case !t.is(inspecting): // its controller's loss may be heard of later
+		u.failure = ev.Failure
 	case ev.Failure != nil && ev.Failure.Meaning != "":
 		m.fail(t, ev.Failure.Meaning, ev.Failure.Errno)
 	case t.attempt.why == afterExists, u.foreign != "", begun: // it ended, or somebody's own attempt to start it failed: ours comes next

@@ -2,7 +2,12 @@
 
 package core
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
+)
 
 // A controller is live before the job of its unit ends, and is no longer wanted by then. The end of the job is taken in all the
 // same: when the controller is gone, the unit is stopped.
@@ -29,13 +34,37 @@ func TestUnwantedBeforeItsJobEnds(t *testing.T) {
 			s.step(DeviceSeen{Device: device})
 			s.step(configured())
 			got := test.goes(s, JobDone{Unit: unit, Op: OpStart, Outcome: Done, Device: &device})
-			if len(got) != 3 {
-				t.Fatalf("effects: got %q", got)
-			}
-			s.expect(got[:1], "forget nvme1 of "+unit)
-			if want := "stop " + unit; len(got[2]) < len(want) || got[2][:len(want)] != want {
+			s.expect(got, "forget nvme1 of "+unit, "ask about "+unit)
+			got = s.step(UnitState{Unit: unit, Known: true, Info: held(vol1)})
+			if want := "stop " + unit; len(got) != 2 || !strings.HasPrefix(got[1], want) {
 				t.Errorf("effects: got %q, want %q at the end", got, want)
 			}
 		})
+	}
+}
+
+// An administrator's restart of a unit that nothing wants takes the controller of another unit, and the daemon hears first that the
+// old one is gone: a stop would disconnect what is in use.
+func TestAbandonedUnitThatFoundAnother(t *testing.T) {
+	unit := vol1.TID.UnitName()
+	s := found(t, holding(deviceOf(vol1, "nvme1", 7)))
+	s.step(Kickstarted{Token: s.m.fc.round, NoFC: true})
+	s.expect(s.step(DeviceRemoved{Name: "nvme1", Seq: 8}), "forget nvme1 of "+unit, "ask about "+unit)
+	taken := deviceOf(vol1, "nvme6", 9)
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol1), Device: &taken}))
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol1), Device: &taken}))
+}
+
+// An administrator's restart fails, and its reason arrives before the loss of the controller does: it is no stop.
+func TestFailureBeforeLoss(t *testing.T) {
+	unit := vol1.TID.UnitName()
+	s := found(t, holding(deviceOf(vol1, "nvme1", 7)), vol1)
+	s.step(Kickstarted{Token: s.m.fc.round, NoFC: true})
+	gone := UnitInfo{Name: unit, Active: "inactive"}
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: gone, Failure: &state.Result{Errno: 101, Meaning: "network is unreachable"}}))
+	s.step(DeviceRemoved{Name: "nvme1", Seq: 8})
+	got := s.step(UnitState{Unit: unit, Known: true, Info: gone})
+	if len(got) == 0 || !strings.HasPrefix(got[0], "log warn: cannot connect: network is unreachable") {
+		t.Errorf("effects: got %q", got)
 	}
 }

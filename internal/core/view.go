@@ -211,15 +211,33 @@ func (m *Machine) unexplained(name string) bool {
 		!slices.ContainsFunc(m.devices.ofUnit[name], func(d *device) bool { return !m.foreign(d) })
 }
 
-// Changed returns the targets that the last Step changed, for those who watch, and the TIDs that no target has any more.
+// Changed returns the targets that the last Step changed, names without an address among them, for those who watch, and the TIDs that
+// no target has any more.
 func (m *Machine) Changed() (changed []*TargetView, removed []tid.TID) {
 	for _, t := range m.targets.changed {
 		if !t.dropped {
 			changed = append(changed, m.viewOf(t))
 		}
 	}
-	for _, id := range m.targets.unlisted {
-		if m.targets.byTID[id] == nil && !slices.Contains(removed, id) {
+	left := slices.Clone(m.targets.unlisted)
+	if m.audited { // until then the preview stands for the names
+		for _, n := range m.names.changed {
+			if m.names.byKey[n.key] == n && len(n.wishes) == 0 {
+				changed = append(changed, viewOfName(n))
+			} else {
+				left = append(left, n.tid())
+			}
+		}
+	}
+	listed := map[tid.TID]bool{}
+	if len(left) > 0 {
+		for _, v := range changed {
+			listed[v.Wish.TID] = true
+		}
+	}
+	for _, id := range left {
+		if m.targets.byTID[id] == nil && !listed[id] {
+			listed[id] = true // once
 			removed = append(removed, id)
 		}
 	}
@@ -269,6 +287,12 @@ func later(a, b time.Time) time.Time {
 // preview makes the list of what is configured, for views before it is known what of it is connected.
 func (m *Machine) preview() {
 	if m.views.names = true; m.audited {
+		for _, v := range m.views.preview {
+			m.targets.unlisted = append(m.targets.unlisted, v.Wish.TID)
+		}
+		for _, n := range m.names.list {
+			m.nameChanged(n)
+		}
 		m.views.preview = nil
 		return
 	}

@@ -3,6 +3,7 @@
 package core
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -35,9 +36,43 @@ func TestViewBeforeFirstComparison(t *testing.T) {
 	if got := m.View().Counts; got != (Counts{Wanted: 2, Waiting: 2}) {
 		t.Errorf("counts before the first comparison: got %+v", got)
 	}
+	watched := map[tid.TID]bool{}
+	for _, id := range seen {
+		watched[id] = true
+	}
+	watch := func() {
+		changed, removed := m.Changed()
+		for _, v := range changed {
+			watched[v.Wish.TID] = true
+		}
+		for _, id := range removed {
+			delete(watched, id)
+		}
+	}
 	for m.snapToken != 0 {
 		m.Step(now, Snapshot{Token: m.snapToken, UnitsKnown: true})
+		watch()
 	}
+	defer func() { // whoever watches is told that the name's own entry goes when it has an address
+		for m.names.list[0].timer.when != never {
+			m.Step(m.Deadline(), Tick{})
+			watch()
+		}
+		if !watched[want] {
+			t.Error("while the name has no address: it is not among the changed")
+		}
+		m.Step(m.now, Resolved{Host: "array.example", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.9")}})
+		watch()
+		var now []tid.TID
+		for v := range m.View().Targets.All() {
+			if now = append(now, v.Wish.TID); !watched[v.Wish.TID] {
+				t.Errorf("with an address: nobody was told of %v", v.Wish.TID)
+			}
+		}
+		if len(watched) != len(now) {
+			t.Errorf("with an address: who watches sees %v, there are %v", watched, now)
+		}
+	}()
 	v := m.View()
 	if got := v.Counts; !v.Ready || got.Wanted != 2 || got.Connecting != 1 || got.Unresolved != 1 {
 		t.Errorf("after it: got ready %v, %+v, want one that connects, one without an address", v.Ready, got)

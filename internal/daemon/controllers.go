@@ -131,7 +131,9 @@ func (d *Daemon) postReading(ctx context.Context, name string, m marks) {
 		return
 	case err != nil:
 		d.effects.warnings.warn(err.Error(), journal.About("", name, tid.TID{})...)
-		d.losses.lost("a controller could not be read")
+		if m.look || m.logChanged { // else nothing happened: what was noticed is noticed again in a moment
+			d.losses.lost("a controller could not be read")
+		}
 		return
 	case !m.look:
 		d.postAndWait(ctx, core.DeviceNoticed{Device: device})

@@ -123,8 +123,12 @@ func (r *reader) device(name string) (core.Device, error) {
 
 func (r *reader) deviceBy(ctx context.Context, name string, read func(string) (sysfs.Controller, error)) (core.Device, error) {
 	var seq uint64
+	var instance string
 	c, err := r.attempt(ctx, name, func(name string) (c sysfs.Controller, err error) {
 		if seq, err = r.sysfs.UeventSeqnum(); err != nil { // before the controller: see core.Device
+			return c, err
+		}
+		if instance, err = r.state.Instance(name); err != nil { // so that no record of a later controller of its name is taken for its
 			return c, err
 		}
 		return read(name)
@@ -136,7 +140,7 @@ func (r *reader) deviceBy(ctx context.Context, name string, read func(string) (s
 	if err != nil {
 		return core.Device{}, err
 	}
-	unit, err := r.state.UnitOf(c.Name)
+	unit, err := r.state.UnitOfInstance(c.Name, instance)
 	if err != nil {
 		return core.Device{}, err
 	}

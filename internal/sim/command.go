@@ -203,14 +203,19 @@ func (c *connectCommand) fail(meaning string, errno int) {
 func (p *process) disconnectCommand(unit string, t tid.TID, j *job, exit func()) {
 	p.then(p.latency(20*time.Millisecond), func() {
 		device := p.disk.devid[unit]
-		holder := p.disk.unitOf[device]
+		recorded := func() bool { return p.disk.devid[unit] == device && p.disk.unitOf[device] == unit && !p.foreign(device) }
 		c := p.kernel.find(device)
-		if device == "" || holder != unit || p.foreign(device) || c == nil || !p.servedFor(c, t) {
+		if device == "" || !recorded() || c == nil || !p.servedFor(c, t) {
 			p.tracef("command: disconnect of %s: nothing disconnected", short(unit))
 			exit()
 			return
 		}
 		p.then(p.latency(time.Millisecond), func() { // the open file is that of this controller for good
+			if !recorded() { // the last look, between which and the deed there is next to nothing
+				p.tracef("command: disconnect of %s: nothing disconnected, %s is another's by now", short(unit), device)
+				exit()
+				return
+			}
 			p.watch.disconnecting(c, unit, j)
 			p.tracef("command: disconnect of %s: %s (%s)", short(unit), device, c.State)
 			p.kernel.delete(c, func() { p.then(time.Millisecond, exit) })

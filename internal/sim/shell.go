@@ -63,11 +63,18 @@ const lookInterval = 2 * time.Second
 // lookEvery looks at the controllers that the machine knows, now and then, and tells it of those whose state is another one.
 func (s *shell) lookEvery(interval time.Duration) {
 	s.within(interval, func() {
-		for t := range s.machine.View().Targets.All() {
-			if c := s.kernel.find(t.Device); c == nil || c.State == t.DeviceState {
+		view := s.machine.View()
+		known := map[string]string{}
+		for t := range view.Targets.All() {
+			known[t.Device] = t.DeviceState
+		}
+		for _, d := range view.Unwanted {
+			known[d.Name] = d.State
+		}
+		for _, name := range sortedKeys(known) {
+			if c := s.kernel.find(name); c == nil || c.State == known[name] {
 				continue
 			}
-			name := t.Device
 			s.queue(name, func(done func()) {
 				s.device(name, func(d *core.Device) {
 					if d != nil {
@@ -396,13 +403,16 @@ func (s *shell) ask(e core.AskUnit) {
 		if u := s.systemd.find(e.Unit); u != nil {
 			answer.Info = u.info()
 		}
-		if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" {
-			delete(s.disk.results, e.Unit)
-			answer.Failure = &failure
-		}
 		s.within(max(s.latency(time.Millisecond), s.systemd.announced-s.now), func() {
 			s.deviceOf(e.Unit, func(d *core.Device) {
 				answer.Device = d
+				// The executor's queue of the unit lets no other answer come between the taking of a result and the answer with it.
+				u := s.systemd.find(e.Unit)
+				ours := u != nil && u.job != nil && len(u.job.waiters) > 0 // whose result the end of the job has
+				if failure, ok := s.disk.results[e.Unit]; ok && answer.Info.Active == "inactive" && !ours {
+					delete(s.disk.results, e.Unit)
+					answer.Failure = &failure
+				}
 				s.post(answer)
 			})
 		})
@@ -614,7 +624,11 @@ func describe(ev core.Event) string {
 		}
 		return s
 	case core.UnitState:
-		return fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
+		s := fmt.Sprintf("unit %s: known %v, %s, job %q, %s", short(ev.Unit), ev.Known, ev.Info.Active, ev.Info.Job, device(ev.Device))
+		if ev.Failure != nil {
+			s += ", " + ev.Failure.Meaning
+		}
+		return s
 	case core.LogRead:
 		s := fmt.Sprintf("log page of %s:", ev.Device)
 		for _, e := range ev.Pages[0].Entries {

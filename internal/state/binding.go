@@ -25,7 +25,7 @@ func (d Dir) Bind(device, unit string) error {
 	if err := check(unit, device); err != nil {
 		return err
 	}
-	now, err := d.instance(device)
+	now, err := d.Instance(device)
 	if err != nil {
 		return err
 	}
@@ -44,15 +44,20 @@ func (d Dir) Bind(device, unit string) error {
 // UnitOf returns the unit that device belongs to, "" if none is recorded or the record is that of an earlier controller of
 // the same name.
 func (d Dir) UnitOf(device string) (string, error) {
+	now, err := d.Instance(device)
+	if err != nil {
+		return "", err
+	}
+	return d.UnitOfInstance(device, now)
+}
+
+// UnitOfInstance is UnitOf for a controller that had the given Instance when it was read: it may have another one by now.
+func (d Dir) UnitOfInstance(device, instance string) (string, error) {
 	if err := paths.CheckDevice(device); err != nil {
 		return "", err
 	}
 	unit, bound, err := d.binding(device)
-	if err != nil || unit == "" || bound == "" {
-		return unit, err
-	}
-	now, err := d.instance(device)
-	if now != "" && now != bound {
+	if bound != "" && instance != "" && bound != instance {
 		unit = ""
 	}
 	return unit, err
@@ -63,14 +68,17 @@ func (d Dir) UnitOf(device string) (string, error) {
 func (d Dir) binding(device string) (unit, instance string, err error) {
 	for range 3 {
 		before, err := d.recordedInstance(device)
-		if err != nil {
-			return "", "", err
+		if err != nil { // as if a build had written it that knew no instances: the rest of the record still holds
+			before = ""
 		}
 		if unit, err = readChecked(d.bindingPath(device), checkUnit); err != nil || unit == "" {
 			return "", "", err
 		}
-		if instance, err = d.recordedInstance(device); err != nil || instance == before {
-			return unit, instance, err
+		if instance, err = d.recordedInstance(device); err != nil {
+			instance = ""
+		}
+		if instance == before {
+			return unit, instance, nil
 		}
 	}
 	return "", "", fmt.Errorf("cannot read %s: it was replaced again and again meanwhile", d.bindingPath(device))
@@ -105,8 +113,11 @@ func (d Dir) forgetInstance(device string) error {
 	return removeIf(d.instancePath(device), strings.TrimSuffix(string(data), "\n"))
 }
 
-// instance returns what tells the controller that is called device now from others of the same name, "" if there is none.
-func (d Dir) instance(device string) (string, error) {
+// Instance returns what tells the controller that is called device now from others of the same name, "" if there is none.
+func (d Dir) Instance(device string) (string, error) {
+	if err := paths.CheckDevice(device); err != nil {
+		return "", err
+	}
 	info, err := os.Stat(filepath.Join(d.sysfs, device))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
