@@ -232,6 +232,9 @@ type Browsing struct {
 	Beside    bool   // nvme-stas browses too
 }
 
+// Browses reports whether mDNS is browsed at present.
+func (m *Machine) Browses() bool { return m.cfg.Settings.Zeroconf && m.mdns.service != "" }
+
 // browsing returns nil when mDNS is switched off.
 func (m *Machine) browsing() *Browsing {
 	if !m.cfg.Settings.Zeroconf {

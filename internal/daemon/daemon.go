@@ -19,6 +19,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
@@ -54,6 +55,7 @@ type Daemon struct {
 	reader  *reader
 	api     *api
 	boot    *bootTables
+	browser *mdns.Browser
 	losses  losses
 
 	recorder    *recording.Recorder
@@ -92,6 +94,7 @@ func Run(ctx context.Context, opts Options) error {
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
 	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
+	d.browser = d.newBrowser(ctx)
 	d.api = newAPI(d.backing())
 
 	uevents, err := uevent.Open(ueventBuffer)
@@ -139,6 +142,7 @@ func Run(ctx context.Context, opts Options) error {
 	go d.recorder.Run(ctx)
 	defer d.recordAborts()()
 	go d.watchStates(ctx)
+	go d.browser.Run(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
 	if from := opts.Config.HostIDFrom[opts.Config.HostNQN]; from == config.FromMachineID {
@@ -272,6 +276,9 @@ func (d *Daemon) use(c config.Config) {
 	}
 	d.effects.use(c)
 	d.recorder.Resize(c.Settings.FlightRecorderMiB << 20)
+	if d.browser != nil { // tests of the loop have none
+		d.browser.Browse(families(c.Settings))
+	}
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

@@ -203,7 +203,9 @@ func (c *connectCommand) fail(meaning string, errno int) {
 func (p *process) disconnectCommand(unit string, t tid.TID, j *job, exit func()) {
 	p.then(p.latency(20*time.Millisecond), func() {
 		device := p.disk.devid[unit]
-		recorded := func() bool { return p.disk.devid[unit] == device && p.disk.unitOf[device] == unit && !p.foreign(device) }
+		recorded := func() bool {
+			return p.disk.devid[unit] == device && p.disk.unitOf[device] == unit && !p.foreign(device)
+		}
 		c := p.kernel.find(device)
 		if device == "" || !recorded() || c == nil || !p.servedFor(c, t) {
 			p.tracef("command: disconnect of %s: nothing disconnected", short(unit))
