@@ -73,7 +73,7 @@ ARCHS ?= amd64 arm64 ppc64le s390x
 export MAINTAINER
 
 .DEFAULT_GOAL = help
-.PHONY: help build install uninstall dist packages test test-packages sim lint vuln fuzz fleet picture e2e matrix demo bench soak check check-all clean
+.PHONY: help build install uninstall dist packages test test-packages sim lint vuln fuzz fleet picture replay e2e matrix demo bench soak check check-all clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -127,7 +127,7 @@ packages: ## make .deb and .rpm packages: bin/packages/ (ARCHS='amd64 arm64 ppc6
 
 test-packages: ## lintian and rpmlint on the packages of every architecture, and those with RPM installed, upgraded and removed in a directory
 	@.ci/setup lintian rpm rpmlint
-	go test ./internal/packaging -run '^(TestPackagesLint|TestRPM)$$' -packages -count=1
+	go test ./internal/packaging -run '^(TestPackagesLint|TestRPM)$$' -packages -count=1 -timeout 30m
 
 ifneq ($(origin ARCH),command line)
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector (ARCH=s390x: what reads bytes, emulated)
@@ -175,6 +175,9 @@ fleet: ## simulate 5000 hosts whose array is rebooted, print the tables of docs/
 
 picture: ## draw the picture of README.md, docs/topology.svg
 	go test ./internal/cli -run '^TestPicture$$' -count=1 -update
+
+replay: ## turn the recording FILE=x.nvmerec into a test of the core, see docs/incidents.md (SINCE=, UNTIL=: times; NAMES=1 keeps names and addresses)
+	@go run ./internal/recording/incident/script $(if $(SINCE),-since '$(SINCE)') $(if $(UNTIL),-until '$(UNTIL)') $(if $(NAMES),-names) '$(FILE)'
 
 e2e: ## boot the machine and run the scenarios in it (RUN=regexp picks some, ALL=1 takes those too that seldom run, COUNT=number repeats them, SUITE=bookworm|trixie|sid, KEEP=dir keeps the consoles)
 	@.ci/setup mmdebstrap mke2fs

@@ -343,7 +343,7 @@ func paragraphs(t *testing.T, page, section string) (texts, values map[string]st
 	return texts, values
 }
 
-// TestTable holds what the pages and the shipped file say of each parameter to its row in the table of package param: what its
+// TestTable holds what the pages say of each parameter to its row in the table of package param: what its
 // values look like, its range, and its transports.
 func TestTable(t *testing.T) {
 	words := map[param.Form]string{
@@ -355,19 +355,6 @@ func TestTable(t *testing.T) {
 	for _, i := range items(t, ctlPage) {
 		if name := i.after("Fl"); i.section == "COMMANDS" && (len(name) == 1 || len(name) == 2 && len(name[0]) == 1) { // the letter first
 			options[strings.TrimPrefix(name[len(name)-1], "-")] = strings.Join(i.after("Ar"), " ")
-		}
-	}
-	shipped := map[string][]string{}
-	comment := ""
-	for line := range strings.Lines(read(t, "../../systemd/discoverd.conf")) {
-		switch name, _, set := strings.Cut(strings.TrimPrefix(line, "#"), " = "); {
-		case strings.HasPrefix(line, "# "):
-			comment += line[2:]
-		case set:
-			shipped[name] = append(shipped[name], comment)
-			comment = ""
-		default:
-			comment = ""
 		}
 	}
 	for _, p := range param.All() {
@@ -400,15 +387,6 @@ func TestTable(t *testing.T) {
 		}
 		if want := strings.TrimSuffix(values[p.String()], "BOOLEAN"); options[p.String()] != want {
 			t.Errorf("%s has a value %q of --%s, want %q", ctlPage, options[p.String()], p, want)
-		}
-		if len(shipped[p.String()]) != 2 {
-			t.Errorf("discoverd.conf has %s %d times, want it among the defaults of both kinds", p, len(shipped[p.String()]))
-		}
-		for _, text := range shipped[p.String()] {
-			unit := map[param.Form]string{param.Seconds: "seconds", param.Number: fmt.Sprintf("%d to %d", info.Min, info.Max)}[info.Form]
-			if !strings.Contains(strings.ToLower(text), unit) || transports.FindString(text) != over {
-				t.Errorf("discoverd.conf does not say %q and %q of %s: %s", unit, over, p, text)
-			}
 		}
 	}
 }
@@ -487,6 +465,19 @@ func examples(t *testing.T, page string) []string {
 		all = append(all, unescape.Replace(example)+"\n")
 	}
 	return all
+}
+
+// The page about the configuration begins with one that works.
+func TestFirstLines(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, configPage), "\n.Sh DESCRIPTION\n")
+	_, text, _ = strings.Cut(text, "\n.Bd -literal -offset indent\n")
+	text, _, _ = strings.Cut(text, "\n.Ed\n")
+	explained := explain(t, map[string]string{
+		"etc/nvme/hostnqn": "nqn.2024-01.com.example:host", "etc/nvme/discoverd.conf": unescape.Replace(text) + "\n",
+	})
+	if n := len(explained.Connections); n != 1 || strings.Count(text, "\n") != 4 {
+		t.Errorf("the first lines make %d connections, want 1 by five lines:\n%s", n, text)
+	}
 }
 
 func TestConfigurationExamples(t *testing.T) {

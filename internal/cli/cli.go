@@ -164,7 +164,7 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.SetErr(a.Stderr)
 	cmd.PersistentFlags().StringVar((*string)(&a.root), "root", "", "directory that stands for /")
 	_ = cmd.PersistentFlags().MarkHidden("root") // the flag is there
-	cmd.AddCommand(a.statusCommand(), a.explainCommand(), a.listCommand(), a.waitCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand())
+	cmd.AddCommand(a.statusCommand(), a.explainCommand(), a.listCommand(), a.waitCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand(), a.reportCommand())
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
 	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.versionCommand())

@@ -21,7 +21,7 @@ var commandGroups = []struct {
 	title    string
 	commands []string
 }{
-	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "record", "replay", "start", "stop", "retry", "rescan", "reload"}},
+	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "record", "replay", "report", "start", "stop", "retry", "rescan", "reload"}},
 	{"Configuration", []string{"config", "nbft", "hostnqn"}},
 	{"Connections", []string{"connect", "disconnect", "disconnect-all"}},
 	{"Exclusion lists", []string{"exclusion"}},

@@ -79,6 +79,17 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// Names come from outside: what would disturb a terminal is written as in a Go string.
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		`a "quoted" name`: `a "quoted" name`, "na\x1b[31mme": `na\x1b[31mme`, "a\nb\u202ec": `a\nb\u202ec`, "a\xffb": `a\xffb`, "Köln": "Köln",
+	} {
+		if got := visible(in); got != want {
+			t.Errorf("visible(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestReplayRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(file, []byte("a text"), 0o600); err != nil {

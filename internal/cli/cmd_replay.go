@@ -51,37 +51,39 @@ such as 10min. Both hide lines, and no differences.
 			if err != nil {
 				return failed(err)
 			}
-			timeline, readErr := recording.NewTimeline(file)
-			if timeline == nil {
-				return failed(fmt.Errorf("cannot read %s: %w", args[0], readErr))
-			}
-			from, err := timelineStart(since, timeline)
+			from, err := timelineStart(since, file)
 			if err != nil {
 				return err
 			}
 			out := bufio.NewWriter(a.Stdout)
-			differs := false
-			for _, line := range timeline.Lines {
+			differs, lines, steps := false, 0, 0
+			readErr := recording.Play(file, func(line recording.Line) error {
+				lines++
+				if line.Event != "" {
+					steps++
+				}
 				differs = differs || line.Difference != nil
 				if line.Difference == nil && (line.Time.Before(from) || !line.Mentions(target)) {
-					continue
+					return nil
 				}
 				if !asJSON {
 					printLine(out, line, target)
-				} else if err := json.NewEncoder(out).Encode(line); err != nil {
-					return failed(err)
+					return nil
 				}
-			}
+				return json.NewEncoder(out).Encode(line)
+			})
 			if err := out.Flush(); err != nil {
 				return failed(err)
 			}
 			switch {
+			case readErr != nil && lines == 0:
+				return failed(fmt.Errorf("cannot read %s: %w", args[0], readErr))
 			case readErr != nil:
 				return failed(fmt.Errorf("cannot read all of %s: %w", args[0], readErr))
 			case differs:
 				return failed(errDiffers)
 			case !asJSON:
-				fmt.Fprintf(a.Stderr, "%s replayed: this version decides the same\n", plural(timeline.Steps, "event", "events"))
+				fmt.Fprintf(a.Stderr, "%s replayed: this version decides the same\n", plural(steps, "event", "events"))
 			}
 			return nil
 		},
@@ -106,8 +108,8 @@ func readRecording(path string) ([]byte, error) {
 }
 
 // timelineStart returns the time that --since means, an error of usage if it means none.
-func timelineStart(since string, t *recording.Timeline) (time.Time, error) {
-	if since == "" || len(t.Lines) == 0 {
+func timelineStart(since string, file []byte) (time.Time, error) {
+	if since == "" {
 		return time.Time{}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, since); err == nil {
@@ -117,19 +119,19 @@ func timelineStart(since string, t *recording.Timeline) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("cannot replay: --since %q is neither a time such as 2026-11-21T12:00:00Z nor a span of time such as 10min", since)
 	}
-	return t.Lines[len(t.Lines)-1].Time.Add(-span), nil
+	return recording.End(file).Add(-span), nil
 }
 
 func printLine(out *bufio.Writer, line recording.Line, target string) {
-	fmt.Fprintf(out, "%s %s\n", line.Time.Format("2006-01-02T15:04:05.000Z"), line.What)
+	fmt.Fprintf(out, "%s %s\n", line.Time.Format("2006-01-02T15:04:05.000Z"), visible(line.What))
 	for _, effect := range line.Effects {
 		if target == "" || strings.Contains(effect, target) || strings.Contains(line.What, target) {
-			fmt.Fprintf(out, "    %s\n", effect)
+			fmt.Fprintf(out, "    %s\n", visible(effect))
 		}
 	}
 	if d := line.Difference; d != nil {
 		for _, text := range d.Words() {
-			fmt.Fprintf(out, "  %s\n", text)
+			fmt.Fprintf(out, "  %s\n", visible(text))
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package config reads what the administrator wants: the daemon's settings and the connections to keep (SPEC section 10).
+// Package config reads what the administrator wants: the daemon's settings and the connections to keep (docs/design.md, "Configuration").
 //
 // A file goes through two steps. A loader turns its text into a document: tables and keys as they stand there, each with
 // its place, every value still text (toml.go for discoverd.conf, ini.go for nvme-fabrics.conf). The resolver gives the
@@ -31,7 +31,7 @@ import (
 // Infinity is the span of time that never ends, "infinity" in a file.
 const Infinity = timespan.Infinity
 
-// Persistence says when the connection to a discovery controller is kept (SPEC section 7.6).
+// Persistence says when the connection to a discovery controller is kept (docs/design.md, "Persistent discovery controllers").
 type Persistence string
 
 // The values of discovery-persistence.
@@ -47,7 +47,7 @@ const (
 	PersistenceNever Persistence = "never"
 )
 
-// IPFamily says which addresses of what mDNS finds are connected (SPEC section 13).
+// IPFamily says which addresses of what mDNS finds are connected (docs/design.md, "mDNS").
 type IPFamily string
 
 // The values of zeroconf-ip-family.
@@ -59,8 +59,8 @@ const (
 
 // Settings are the keys of [global], all of them set and in range. The zero value is not valid: Defaults is.
 type Settings struct {
-	NBFT          bool // connect what firmware booted from, SPEC section 11
-	Zeroconf      bool // browse mDNS for discovery controllers, SPEC section 13
+	NBFT          bool // connect what firmware booted from, docs/design.md, "NBFT"
+	Zeroconf      bool // browse mDNS for discovery controllers, docs/design.md, "mDNS"
 	FabricsConfig bool // read nvme-fabrics.conf too
 
 	FCKickstartInterval  time.Duration // whole minutes; 0 never asks by the clock

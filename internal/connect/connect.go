@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package connect is what the commands of a unit do (SPEC section 5): connect one controller and leave a record of it,
+// Package connect is what the commands of a unit do (docs/design.md, "Unit of a connection"): connect one controller and leave a record of it,
 // disconnect the one that was recorded and no other, and clean the record up.
 //
 // It never sees the daemon: what the two have to tell each other is in the files of packages state and registry.

@@ -112,7 +112,7 @@ func (c *Connector) disconnectRecorded(unit, device string, t tid.TID) (outcome 
 }
 
 // keep tells why the stop of a unit must not disconnect device, "" for no reason, and how it is used: never what the running
-// system cannot do without, and while it goes down nothing that is in use (SPEC section 5): what is not unmounted
+// system cannot do without, and while it goes down nothing that is in use (docs/design.md, "Unit of a connection"): what is not unmounted
 // by then would lose its last writes. Where it cannot be told, the device stays, which harms least.
 func (c *Connector) keep(device string) (use blockuse.Use, why string) {
 	host, err := blockuse.Read(c.root)

@@ -149,8 +149,11 @@ func (m *Machine) compareStopped(ev Snapshot) {
 			m.stopped[unit] = true
 		}
 		for _, unit := range ev.Stopping {
-			m.stopping[unit] = true
+			if !m.since[unit] {
+				m.stopping[unit] = true
+			}
 		}
+		clear(m.since)
 		return
 	}
 	for _, unit := range sortedKeys(m.stopped) {

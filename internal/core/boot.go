@@ -17,7 +17,7 @@ import (
 // noSuchSource is EADDRNOTAVAIL: host-traddr is no address of this host, or is no more.
 const noSuchSource = 99
 
-// boot is what the boot firmware's tables wish for (SPEC section 11).
+// boot is what the boot firmware's tables wish for (docs/design.md, "NBFT").
 type boot struct {
 	connections []nbft.Connection
 	anySource   map[tid.TID]bool // wishes whose host-traddr, got by DHCP, this host has no more

@@ -37,7 +37,7 @@ func (p *probeState) due(m *Machine) {
 }
 
 // probe finds out from user space whether the peer is there: the kernel serialises all connects, and one dead peer holds
-// up the good ones for seconds (SPEC 7.1).
+// up the good ones for seconds (docs/design.md, "Connect").
 func (m *Machine) probe(t *target) {
 	id := t.wish.TID
 	_, tls := t.wish.Params.Get(param.TLS) // nothing but TLS is answered there

@@ -396,7 +396,7 @@ func (m *Machine) gone(d *device) {
 	m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
 }
 
-// lose begins the life of a target after its controller: SPEC 7.4. What to do about it depends on the unit, so systemd is
+// lose begins the life of a target after its controller: docs/design.md, "Loss". What to do about it depends on the unit, so systemd is
 // asked first; deciding without it would cancel an administrator's stop job. It reports whether the records of d are forgotten.
 func (m *Machine) lose(t *target, d *device) (forgotten bool) {
 	lived, parked := m.now.Sub(t.connectedAt), t.is(parking)

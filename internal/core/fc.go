@@ -24,7 +24,7 @@ const (
 // FCSource is the source of TargetView of what Fibre Channel announces.
 const FCSource = "Fibre Channel"
 
-// fibreChannel is what Fibre Channel has announced (SPEC section 12). The kernel tells of a remote port when it appears and,
+// fibreChannel is what Fibre Channel has announced (docs/design.md, "Fibre Channel"). The kernel tells of a remote port when it appears and,
 // of all there are, on a kickstart; it never tells that one went away. So a port counts as there until a round, which is a
 // kickstart with the announcements that answer it, passes without it.
 type fibreChannel struct {
@@ -47,7 +47,7 @@ type fcPort struct {
 	heard uint64 // step of its last announcement
 }
 
-// fcDiscovered takes an announcement in. It is a reason to try what waits on Fibre Channel (SPEC 7.3), unless it only says
+// fcDiscovered takes an announcement in. It is a reason to try what waits on Fibre Channel (docs/design.md, "Kicks"), unless it only says
 // what was known in answer to our own question: that would have a target that flaps never back off.
 func (m *Machine) fcDiscovered(ev FCDiscovered) {
 	p := m.fc.byName[ev.Announcement]

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	kickDelay   = 200 * time.Millisecond // SPEC 7.3
+	kickDelay   = 200 * time.Millisecond // docs/design.md, "Kicks"
 	kickSpacing = time.Second            // between two retries of all that waits: a storm of events must not be one of probes
 	kickQuiet   = 10 * time.Second       // for which a storm of them stays out of the journal
 

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	endsMax    = 3                // SPEC 7.6: so many ends of the connection …
+	endsMax    = 3                // docs/design.md, "Persistent discovery controllers": so many ends of the connection …
 	endsWithin = 10 * time.Minute // … in such a time, and the DC is polled instead
 
 	maxTold = 16 // skipped entries of one read that the journal names; the others are counted
@@ -30,7 +30,7 @@ type dc struct {
 	judging  Origin            // by which a page is being judged anew; the zero Origin if it is not
 	judged   *Page             // the page that is, or was last
 	found    config.Discovered // parameters of the wishes that it makes
-	heard    bool              // read once, or failed once: SPEC 7.8 waits for that
+	heard    bool              // read once, or failed once: orphans are not decided before that
 
 	readErr       string // why the last read failed
 	readErrLogged time.Time
@@ -380,7 +380,7 @@ func (m *Machine) park(t *target) {
 }
 
 // decideOrphans ends the units whose controller was lost while the daemon was away and that nothing wants: when every DC
-// has been read or has failed once, and Fibre Channel was asked, so that all wishes are known (SPEC 7.8).
+// has been read or has failed once, and Fibre Channel was asked, so that all wishes are known (docs/design.md, "Start, restart, crash").
 func (m *Machine) decideOrphans() {
 	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.stale || !m.fc.settled {
 		return

@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	auditInterval = 60 * time.Second // SPEC 7.10
+	auditInterval = 60 * time.Second // docs/design.md, "Resynchronisation"
 	auditRetry    = 5 * time.Second
 	probeFresh    = 3 * time.Second  // a peer that answered so recently is not probed again for its next wish
-	shortLife     = 30 * time.Second // SPEC 7.4: a connection that lived for less counts as a failed attempt
-	ownersTurn    = time.Minute      // SPEC 7.4: hands off what another orchestrator has lost, until it had time to try
+	shortLife     = 30 * time.Second // docs/design.md, "Loss": a connection that lived for less counts as a failed attempt
+	ownersTurn    = time.Minute      // docs/design.md, "Loss": hands off what another orchestrator has lost, until it had time to try
 	unreadDelay   = 10 * time.Second // until a unit is tried again whose controller cannot be read
 	logRetryMax   = time.Minute      // cap of the back-off between reads of a log page
-	remindEvery   = 10 * time.Minute // SPEC 7.2: between lines about one and the same failure
+	remindEvery   = 10 * time.Minute // docs/design.md, "Failure": between lines about one and the same failure
 )
 
 // Machine is the state of the daemon. One goroutine calls Step. Its parts each have a file of their own, which says what
@@ -89,7 +89,7 @@ func New(seed uint64) *Machine {
 		boot:     boot{anySource: map[tid.TID]bool{}, redundant: map[tid.TID]bool{}, refused: map[tid.TID]bool{}},
 		fc:       fibreChannel{byName: map[fc.Announcement]*fcPort{}},
 		probes:   map[probeKey]*probeState{},
-		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}},
+		stops:    stops{stopped: map[string]bool{}, stopping: map[string]bool{}, since: map[string]bool{}},
 		logPages: logPages{cut: map[*target]bool{}},
 		auditing: auditing{orphans: map[string]string{}, unread: map[string]bool{}},
 		hostIDs:  map[hostPair]string{},

@@ -29,7 +29,7 @@ const (
 	mdnsQuiet    = time.Minute
 )
 
-// multicast is what mDNS announces (SPEC section 13).
+// multicast is what mDNS announces (docs/design.md, "mDNS").
 type multicast struct {
 	service  string // that browses; "" is none
 	problem  string

@@ -14,7 +14,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
-// name is a connection whose controller is named instead of addressed, a configured one (SPEC section 10) or one of the boot
+// name is a connection whose controller is named instead of addressed, a configured one (docs/design.md, "Configuration") or one of the boot
 // firmware's. Its addresses are tried in order; when all of them have failed, the name is resolved anew for the next attempt.
 type name struct {
 	order  uint64

@@ -143,6 +143,23 @@ func TestBootAddressComesBack(t *testing.T) {
 	s.expect(s.step(Kick{Transport: tid.TCP, Iface: "eth0", Addrs: addrs("192.0.2.9")}), "log info: no longer wanted (tcp, 192.0.2.1, 4420, nqn.vol)", "probe 192.0.2.1:4420 from 192.0.2.9")
 }
 
+// What came up may not be known, after lost messages: the address is tried again. And it may come back while the connect that
+// needs it fails: the retry that its coming has brought about finds it.
+func TestBootAddressMayBeBack(t *testing.T) {
+	pinned := probe.Target{Traddr: "192.0.2.1", Trsvcid: "4420", HostTraddr: "192.0.2.9"}
+	s := newStage(t, booted(true), ConfigLoaded{config.Config{Settings: config.Defaults()}})
+	s.step(ProbeDone{Target: pinned, Err: "not ours", Errno: noSuchSource})
+	s.step(ProbeDone{Target: peer("192.0.2.1"), Err: "no route"})
+	s.expect(s.step(Kick{Transport: tid.TCP, Why: "messages were lost"}), "log info: no longer wanted (tcp, 192.0.2.1, 4420, nqn.vol)", "probe 192.0.2.1:4420 from 192.0.2.9")
+
+	s = newStage(t, booted(true), ConfigLoaded{config.Config{Settings: config.Defaults()}})
+	s.expect(s.step(Kick{Transport: tid.TCP, Iface: "eth0", Addrs: addrs("192.0.2.9"), Why: "a link is up"}))
+	s.expect(s.step(ProbeDone{Target: pinned, Err: "not ours", Errno: noSuchSource}),
+		"log warn: cannot connect 192.0.2.9 → 192.0.2.1: not ours; next attempt in 900ms (tcp, 192.0.2.1, 4420, nqn.vol, 192.0.2.9)")
+	s.now = s.m.Deadline()
+	s.expect(s.step(Tick{}), "log info: a link is up: trying what waits on tcp now (1)", "probe 192.0.2.1:4420 from 192.0.2.9")
+}
+
 // The boot firmware names the host of a discovery controller instead of its address: it is resolved as a configured one is,
 // and what this host has lost of the firmware's binding is given up at each of its addresses.
 func TestBootHostName(t *testing.T) {

@@ -81,6 +81,23 @@ func TestEarlierStopIsOver(t *testing.T) {
 		"log info: an administrator stopped "+unit+": it stays stopped until a reload or a start (tcp, 192.0.2.1, 4420, nqn.vol1)")
 }
 
+// An administrator stops it before the first comparison arrives, which was asked for earlier and tells of the earlier daemon's stop.
+func TestEarlierStopIsOverBeforeTheFirstComparison(t *testing.T) {
+	unit := vol1.TID.UnitName()
+	device := deviceOf(vol1, "nvme5", 7)
+	s := &stage{t, New(1), time.Unix(1000, 0)}
+	s.step(configured(vol1))
+	s.step(BusUp{})
+	s.step(ForeignJob{Unit: unit, Type: "stop"})
+	first := holding(device)
+	first.Stopping, first.Token = []string{unit}, s.m.snapToken
+	s.step(first)
+	info := held(vol1)
+	info.Active, info.Job = "deactivating", "stop"
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: info, Device: &device}), "remember that an administrator stopped "+unit,
+		"log info: an administrator stopped "+unit+": it stays stopped until a reload or a start (tcp, 192.0.2.1, 4420, nqn.vol1)")
+}
+
 // The unit of an adopted controller is gone after a stop: the next daemon knows the target by its own.
 func TestStopOfAdoptedUnitIsRemembered(t *testing.T) {
 	const other = "nvme-discoverd-0123456789ab.service"

@@ -5,6 +5,7 @@ package core
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
-// Restore returns a Machine that goes on as the one that was saved. Saved states come from files: one that no Machine can be in is an
-// error.
+// Restore returns a Machine that goes on as the one that was saved; it changes nothing in s. Saved states come from files: one that no
+// Machine can be in is an error.
 func Restore(s *Saved) (*Machine, error) {
 	if s.Version < 1 || s.Version > SavedVersion {
 		return nil, fmt.Errorf("cannot restore a state of version %d: this program knows 1 to %d", s.Version, SavedVersion)
@@ -114,6 +115,9 @@ func (r *restorer) whole() error {
 	for _, unit := range s.Stopping {
 		m.stopping[unit] = true
 	}
+	for _, unit := range s.Since {
+		m.since[unit] = true
+	}
 	for _, h := range s.HostIDs {
 		m.hostIDs[hostPair{h.NQN, h.Own}] = h.Used
 	}
@@ -132,7 +136,7 @@ func (r *restorer) whole() error {
 		if have == nil {
 			return fmt.Errorf("there is no transport %q", transport)
 		}
-		have.why, have.links, have.last, have.told = k.Why, k.Links, k.Last, k.Told
+		have.why, have.links, have.last, have.told = k.Why, slices.Clone(k.Links), k.Last, k.Told
 		r.timer(&have.timer, k.Timer)
 	}
 	var err error
@@ -227,10 +231,10 @@ func (r *restorer) restoreTarget(s *SavedTarget) error {
 		order: s.Order, place: len(m.targets.list), wish: s.Wish, group: groupOf(s.Wish), unit: s.Unit, sources: s.Sources, desired: s.Desired,
 		state: state, attempt: attempt{step: at, why: inspection(s.Why), ticket: s.Ticket, inspected: s.Inspected, since: s.BlockedSince},
 		since: s.Since, touched: s.Touched, via: s.Via, connectedAt: s.ConnectedAt, begun: s.Begun, attempts: s.Attempts, notBefore: s.NotBefore,
-		unresponsive: s.Unresponsive, lastErr: s.LastError, errSince: s.ErrorSince, errLogged: s.ErrorLogged, errRepeated: s.ErrorCount, causes: s.Causes,
+		unresponsive: s.Unresponsive, lastErr: s.LastError, errSince: s.ErrorSince, errLogged: s.ErrorLogged, errRepeated: s.ErrorCount, causes: maps.Clone(s.Causes),
 		dc: dc{
 			pageRead: s.PageRead, found: s.Found, heard: s.Heard, readErr: s.ReadError, readErrLogged: s.ReadErrorLogged, persistence: s.Persistence,
-			missed: s.Missed, epcsd: s.EPCSD, epcsdRead: s.EPCSDRead, unended: s.Unended, ended: s.Ended, sourced: s.Sourced, static: s.Static, announced: s.Announced,
+			missed: s.Missed, epcsd: s.EPCSD, epcsdRead: s.EPCSDRead, unended: s.Unended, ended: slices.Clone(s.Ended), sourced: s.Sourced, static: s.Static, announced: s.Announced,
 		},
 	}
 	t.timer.owner, t.retention.owner = t, retention{t}
@@ -352,7 +356,7 @@ func (r *restorer) names() error {
 	for i, s := range r.s.Names {
 		n := &name{
 			order: uint64(i), key: nameKey{s.Host, s.Wish}, from: s.From, since: s.Since, answer: s.Answer, at: s.At, asking: s.Asking,
-			failed: s.Failed, err: s.Err, errAt: s.ErrAt, errs: s.Errs, round: s.Round,
+			failed: s.Failed, err: s.Err, errAt: s.ErrAt, errs: s.Errs, round: slices.Clone(s.Round),
 		}
 		if m.names.byKey[n.key] != nil {
 			return fmt.Errorf("the name %q is there twice", s.Host)

@@ -54,6 +54,7 @@ type Saved struct {
 	Units       []SavedUnit          `json:",omitzero"`
 	Stopped     []string             `json:",omitzero"`
 	Stopping    []string             `json:",omitzero"`
+	Since       []string             `json:",omitzero"` // stops of others that began before the first comparison
 	Probes      []SavedProbe         `json:",omitzero"`
 	Queue       SavedQueue           `json:",omitzero"`
 	Names       []SavedName          `json:",omitzero"`
@@ -381,7 +382,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 		Version: SavedVersion, Random: random, Now: at(m.now), Step: m.step,
 		Config: m.cfg, Configured: m.configured, Excluded: m.excluded.Entries(), Bus: m.bus, BusLost: m.busLost, Shutdown: m.shutdown,
 		Stale: m.stale, Ready: m.ready, Status: m.status, TargetsMade: m.targets.made,
-		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping),
+		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping), Since: sortedKeys(m.since),
 		Roomier: m.roomier, NoConcat: m.noConcat, NotAuto: m.noAutoconnect, Brakes: m.brakes,
 	}
 	for _, t := range m.targets.list {

@@ -228,3 +228,33 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A state may be read again after a machine was restored from it: the machine changes nothing in it.
+func TestRestoreSharesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.run([]string{"bus up", "config", "  subsystem vol1 192.0.2.20", "probe 192.0.2.20 connection refused"}, 0)
+	saved := w.m.Save(nil)
+	saved.Targets[0].Ended = []time.Time{w.now.Add(-time.Hour), w.now}
+	before, err := json.Marshal(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Restore(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := m.Deadline()
+	for _, e := range m.Step(at, Tick{}) {
+		if p, ok := e.(Probe); ok {
+			m.Step(at, ProbeDone{Target: p.Target, Err: "no route to host"})
+		}
+	}
+	m.recentEnds(m.targets.list[0])
+	after, err := json.Marshal(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(after) != string(before) {
+		t.Errorf("the state is another by now:\n%s\n%s", before, after)
+	}
+}

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// State is what a target is, SPEC section 7.
+// State is what a target is: docs/design.md, "States".
 type State int
 
 const (
@@ -36,7 +36,7 @@ const (
 
 var stateNames = [stateCount]string{"waiting", "connecting", "connected", "reconnecting", "excluded", "foreign", "stopped", "parked", "collision"}
 
-// String returns the state's name as SPEC section 7 spells it.
+// String returns the name of the state, as docs/design.md has it.
 func (s State) String() string { return stateNames[s] }
 
 // moves are the transitions that there are. Whatever forbids a connect is left through waiting, where it is judged anew.

@@ -87,7 +87,7 @@ func (m *Machine) Size() int {
 	ts, ds := &m.targets, &m.devices
 	n := len(ts.list) + len(ts.byTID) + len(ts.byUnit) + len(ts.named) + len(ts.byNQN) + len(ts.groups) + len(ts.ofPair) +
 		len(ds.byName) + len(ds.removed) + len(ds.at) + len(ds.ofUnit) + len(ds.ofPair) + len(m.units.byName) + len(m.units.changed) +
-		len(m.timers.heap) + len(m.stopped) + len(m.probes) + len(m.orphans) + len(m.stopping) + len(m.fc.ports) + len(m.mdns.there) + len(m.desired.claims) +
+		len(m.timers.heap) + len(m.stopped) + len(m.probes) + len(m.orphans) + len(m.stopping) + len(m.since) + len(m.fc.ports) + len(m.mdns.there) + len(m.desired.claims) +
 		len(m.queue.urgent) + len(m.queue.others) + m.kept
 	m.all(func(t *target) { n += len(t.sources) + len(t.ended) })
 	for _, p := range m.probes {

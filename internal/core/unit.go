@@ -47,6 +47,7 @@ type units struct {
 type stops struct {
 	stopped  map[string]bool // by an administrator, in this or an earlier life of the daemon: they stay stopped
 	stopping map[string]bool // for reasons of our own, and the end was not heard: an earlier daemon's, or the bus went
+	since    map[string]bool // begun by somebody else before the first comparison, whose word of an earlier daemon's is older
 }
 
 func newUnits() units { return units{byName: map[string]*unit{}, changed: map[string]bool{}} }
@@ -190,6 +191,9 @@ func (m *Machine) foreignJob(ev ForeignJob) {
 	}
 	if ev.Type == "stop" && !ev.Removed { // begun now, so it is not one of ours whose end was not heard
 		delete(m.stopping, ev.Unit)
+		if !m.audited {
+			m.since[ev.Unit] = true
+		}
 	}
 	m.emit(AskUnit{Unit: ev.Unit, Token: m.step})
 }

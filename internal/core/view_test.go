@@ -104,3 +104,21 @@ func TestCounts(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// A controller that the kernel deletes, or that has died, is about to go: nobody is told that the kernel reconnects it.
+func TestDeletedIsNotReconnecting(t *testing.T) {
+	for _, test := range []struct {
+		state string
+		want  State
+	}{{"connecting", Reconnecting}, {"resetting", Reconnecting}, {"deleting", Connected}, {"deleting (no IO)", Connected}, {"dead", Connected}} {
+		s := found(t, holding(deviceOf(vol1, "nvme1", 7)), vol1)
+		d := deviceOf(vol1, "nvme1", 8)
+		d.State = test.state
+		s.step(DeviceNoticed{Device: d})
+		for v := range s.m.View().Targets.All() {
+			if v.State != test.want || v.DeviceState != test.state {
+				t.Errorf("a controller that is %s: the target is %v (%s), want %v", test.state, v.State, v.DeviceState, test.want)
+			}
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 )
 
-// bootTables are what the boot firmware left (SPEC section 11). They are read once, for they are those of this boot; the
+// bootTables are what the boot firmware left (docs/design.md, "NBFT"). They are read once, for they are those of this boot; the
 // interfaces that they name by MAC address come and go, and the defaults of their parameters with the configuration.
 type bootTables struct {
 	root paths.Root

@@ -275,7 +275,7 @@ func (d *Daemon) use(c config.Config) {
 		d.Level.Set(c.Settings.LogLevel)
 	}
 	d.effects.use(c)
-	d.recorder.Resize(c.Settings.FlightRecorderMiB << 20)
+	d.recorder.ResizeLater(c.Settings.FlightRecorderMiB << 20)
 	if d.browser != nil { // tests of the loop have none
 		d.browser.Browse(families(c.Settings))
 	}

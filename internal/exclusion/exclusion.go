@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package exclusion reads and changes the exclusion lists (SPEC section 6): what an administrator wants nobody to connect.
+// Package exclusion reads and changes the exclusion lists (docs/design.md, "Exclusion lists"): what an administrator wants nobody to connect.
 //
 // The lists are shared with other programs. Whatever cannot be understood excludes nothing and is reported: a typing error
 // must not take connections away. The daemon only reads; the changes are those of the command line.

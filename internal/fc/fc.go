@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package fc speaks with the kernel about discovery controllers on Fibre Channel (SPEC section 12): it asks for what there
+// Package fc speaks with the kernel about discovery controllers on Fibre Channel (docs/design.md, "Fibre Channel"): it asks for what there
 // is, and reads the events by which the kernel tells of each. It decides nothing.
 //
 // The kernel's side is drivers/nvme/host/fc.c: nvme_fc_nvme_discovery_store and nvme_fc_signal_discovery_scan.

@@ -103,7 +103,7 @@ func (a avahi) browse(ctx context.Context, t *table) error {
 		_, err := b.server(ctx, "ServiceBrowserNew", anyInterface, anyProtocol, serviceType, domain, uint32(0))
 		return func() {
 			if err != nil {
-				b.err = fmt.Errorf("Avahi does not browse: %w", err)
+				b.err = fmt.Errorf("cannot browse by Avahi: %w", err)
 			}
 		}
 	})
@@ -178,7 +178,7 @@ func (b *browsing) signal(sig *dbus.Signal) {
 	case avahiBrowser + ".Failure":
 		why := ""
 		_ = dbus.Store(sig.Body, &why)
-		b.err = fmt.Errorf("Avahi does not browse any more: %s", printable(why))
+		b.err = fmt.Errorf("cannot go on browsing by Avahi: %s", printable(why))
 	case avahiResolver + ".Found":
 		var host, text string
 		var addressKind int32

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package mdns hears of the discovery controllers that announce themselves by multicast DNS as services of the type
-// _nvme-disc._tcp (SPEC section 13; NVMe TP 8009, RFC 6762 and 6763). It has a service of the host browse, Avahi or systemd-resolved,
+// _nvme-disc._tcp (docs/design.md, "mDNS"; NVMe TP 8009, RFC 6762 and 6763). It has a service of the host browse, Avahi or systemd-resolved,
 // and decides nothing.
 //
 // Whatever is announced was written by anybody on the network: it is checked here, and bounded.

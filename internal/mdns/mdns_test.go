@@ -52,7 +52,8 @@ func TestAnnouncement(t *testing.T) {
 		{"multicast", service{"Array", 2, netip.MustParseAddr("224.0.0.251"), 8009, nil}, "Array: nothing can be connected at its address 224.0.0.251"},
 		{"no port", service{"Array", 2, netip.MustParseAddr("192.0.2.10"), 0, nil}, `Array: cannot use trsvcid "0": a port is a number from 1 to 65535`},
 		{
-			"hostile name", service{"\x1b[2J\xff" + strings.Repeat("ä", 100), 2, netip.MustParseAddr("192.0.2.10"), 8009, nil},
+			"hostile name",
+			service{"\x1b[2J\xff" + strings.Repeat("ä", 100), 2, netip.MustParseAddr("192.0.2.10"), 8009, nil},
 			"?[2J?" + strings.Repeat("ä", 29) + " on eth0: (tcp, 192.0.2.10, 8009, " + tid.DiscoveryNQN + ", eth0)",
 		},
 	} {

@@ -45,7 +45,7 @@ type Connection struct {
 	From string
 }
 
-// Wishes returns the connections that t asks for, each once, discovery controllers among them (SPEC section 11). discovery and io
+// Wishes returns the connections that t asks for, each once, discovery controllers among them (docs/design.md, "NBFT"). discovery and io
 // are the default parameters of the two kinds; digests and TLS that the table asks for are added to them. A warning is one
 // sentence about a record that gives no connection, or not the one it might be thought to give.
 func Wishes(t Table, discovery, io param.Set) (connections []Connection, warnings []string) {

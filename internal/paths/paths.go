@@ -19,10 +19,10 @@ func (r Root) Join(p ...string) string {
 	return filepath.Join(append([]string{"/", string(r)}, p...)...)
 }
 
-// DaemonConfig is the TOML configuration, SPEC section 10.
+// DaemonConfig is the TOML configuration, docs/design.md, "Configuration".
 func (r Root) DaemonConfig() string { return r.Join("etc/nvme/discoverd.conf") }
 
-// FabricsConfig is the INI configuration that nvme-cli 3 and nvme-stas 3 share, SPEC section 10.
+// FabricsConfig is the INI configuration that nvme-cli 3 and nvme-stas 3 share, docs/design.md, "Configuration".
 func (r Root) FabricsConfig() string { return r.Join("etc/nvme/nvme-fabrics.conf") }
 
 // DaemonDropIns is the directory of the files that add to DaemonConfig.
@@ -85,7 +85,7 @@ func (r Root) DaemonLock() string { return r.Join("run/nvme/discoverd/lock") }
 // DaemonStartLock is the file that a daemon locks while it gets DaemonLock.
 func (r Root) DaemonStartLock() string { return r.Join("run/nvme/discoverd/lock.start") }
 
-// Socket is where the daemon answers varlink calls, SPEC section 8.
+// Socket is where the daemon answers varlink calls, docs/design.md, "Varlink".
 func (r Root) Socket() string { return r.Join("run/nvme/discoverd.socket") }
 
 // Resolved is the varlink socket of systemd-resolved (systemd-resolved.service(8)).

@@ -3,6 +3,8 @@
 package recording
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"time"
@@ -164,6 +166,9 @@ func logReadTo(e core.LogRead) logRead {
 }
 
 func logReadFrom(w logRead) (core.LogRead, error) {
+	if len(w.Entries)*len(w.Origins) > maxJudged {
+		return core.LogRead{}, fmt.Errorf("%d entries are to be judged %d times", len(w.Entries), len(w.Origins))
+	}
 	readers := make([]core.PageReader, len(w.Origins))
 	for i, o := range w.Origins {
 		readers[i].Origin = o.Origin()
@@ -268,6 +273,43 @@ func DecodeEvent(item Item) (core.Event, error) {
 	return v.(core.Event), nil
 }
 
+// EventJSON returns the fields of an event as JSON, from which EventOfJSON makes the same event.
+func EventJSON(item Item) ([]byte, error) {
+	text := fieldsOf(item)
+	if text == nil {
+		return nil, fmt.Errorf("cannot write a %.60q as JSON", item.Type)
+	}
+	again, err := EventOfJSON(item.Type, text)
+	if err != nil {
+		return nil, err
+	}
+	// The item may be of an earlier version, which had other fields.
+	wire, err := events.byName[item.Type].read(item.Data)
+	if err != nil {
+		return nil, err
+	}
+	if data, err := encode(wire); err != nil || !bytes.Equal(data, again.Data) {
+		return nil, fmt.Errorf("cannot write a %s as JSON: it has texts that are no UTF-8", item.Type)
+	}
+	return text, nil
+}
+
+// EventOfJSON reads what EventJSON wrote.
+func EventOfJSON(typ string, text []byte) (Item, error) {
+	k, ok := events.byName[typ]
+	if !ok {
+		return Item{}, fmt.Errorf("there is no event %.60q", typ)
+	}
+	wire := reflect.New(k.wire)
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(wire.Interface()); err != nil {
+		return Item{}, fmt.Errorf("cannot read a %s: %w", typ, err)
+	}
+	data, err := encode(wire.Elem().Interface())
+	return Item{Type: typ, Data: data}, err
+}
+
 // EncodeEffect returns an effect as it is recorded. moment is applied to the times that the core computed, nil for none.
 func EncodeEffect(e core.Effect, moment func(time.Time) time.Time) (Item, error) {
 	if moment == nil {
@@ -303,7 +345,7 @@ var encoding = func() cbor.EncMode {
 var decoding = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		MaxArrayElements: 1 << 18, MaxMapPairs: 1 << 18, MaxNestedLevels: 24, BinaryUnmarshaler: cbor.BinaryUnmarshalerNone,
-		TextUnmarshaler: cbor.TextUnmarshalerTextString, UTF8: cbor.UTF8DecodeInvalid,
+		TextUnmarshaler: cbor.TextUnmarshalerTextString, UTF8: cbor.UTF8DecodeInvalid, IndefLength: cbor.IndefLengthForbidden,
 	}.DecMode()
 	if err != nil {
 		panic(err)

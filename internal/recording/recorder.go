@@ -10,10 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 )
 
 const (
@@ -26,30 +29,34 @@ const (
 // ErrOff says that nothing is recorded.
 var ErrOff = errors.New("nothing is recorded: flight-recorder-mib is 0 in the configuration, or the journal says why")
 
-// Recorder keeps a recording of the recent past. The loop that owns the core calls Begin, End and Offer, which cost it no more than an
-// append; Run, on another goroutine, writes. What cannot be written is missing in the recording and hurts nothing else.
+// Recorder keeps a recording of the recent past. The loop that owns the core calls Begin, End, Offer and ResizeLater, which cost it no
+// more than an append; Run, on another goroutine, writes. A fault of the recorder ends the recording, with one warning, and nothing
+// else: what was recorded before stays, to be taken and to be left.
 type Recorder struct {
 	version string
 	started time.Time // its monotonic reading is the zero of the recording's clock
 	file    string    // of the ring
 	left    string    // directory of the recordings that earlier daemons left
 	warn    func(string)
-	wake    chan struct{} // holds one when something is pending
+	newRing func(file string, size int) (*ring, error)
+	wake    chan struct{} // holds one when there is something to do for Run
 
 	// The loop holds mu, and nobody for longer than an append.
 	mu      sync.Mutex
-	on      bool
+	on      bool    // steps are taken; there is a ring then
 	open    *entry  // the step that runs
 	pending []entry // what is not written yet
 	lost    bool    // steps were not taken, and no state since
 	want    bool    // the state of the core
+	size    *int    // of the ring, in bytes, that Run is to make; nil: it is right
 
 	// writing is taken before mu by who takes both.
 	writing sync.Mutex
-	ring    *ring // nil: nothing is recorded
+	ring    *ring // nil: nothing is recorded, and nothing was
 	encoder *encoder
-	asked   bool   // for a state, since the segment began
-	full    bool   // nothing more is written to this segment
+	asked   bool   // for a state, since the last one
+	bare    int    // segments since the last state that have none: 0 <= bare < segments
+	full    bool   // nothing more is written before the next state
 	why     string // the process ends, "" if it is stopped
 }
 
@@ -67,14 +74,64 @@ type entry struct {
 // NewRecorder returns a Recorder that is off. version is that of the program. The ring is in file, recordings of daemons that have ended
 // go into the directory left. warn is called with what an administrator should know.
 func NewRecorder(version, file, left string, warn func(string)) *Recorder {
-	return &Recorder{version: version, started: time.Now(), file: file, left: left, warn: warn, encoder: newEncoder(), wake: make(chan struct{}, 1)}
+	return &Recorder{
+		version: version, started: time.Now(), file: file, left: left, warn: warn, newRing: newRing, encoder: newEncoder(), wake: make(chan struct{}, 1),
+	}
+}
+
+// guard is deferred, before any lock is taken, by everything that others call: a panic in the recorder must not end the daemon.
+func (r *Recorder) guard() {
+	if p := recover(); p != nil {
+		r.giveUp(faultOf(p))
+	}
+}
+
+// faultOf returns a panic as an error that names its place. The function that recovered it calls it.
+func faultOf(p any) error {
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	panicked := false
+	for {
+		frame, more := frames.Next()
+		switch inRuntime := strings.HasPrefix(frame.Function, "runtime."); {
+		case inRuntime:
+			panicked = true
+		case panicked:
+			return fmt.Errorf("the recorder has a fault: %v (%s:%d)", p, filepath.Base(frame.File), frame.Line)
+		}
+		if !more {
+			return fmt.Errorf("the recorder has a fault: %v", p)
+		}
+	}
+}
+
+// giveUp takes nothing more. What was recorded stays, and what is pending will be written if that is possible.
+func (r *Recorder) giveUp(err error) {
+	r.mu.Lock()
+	was := r.on
+	r.on, r.open, r.want, r.lost = false, nil, false, false
+	r.mu.Unlock()
+	if was {
+		r.warn("nothing is recorded any more: " + err.Error())
+	}
 }
 
 // Rescue keeps what a daemon has left that came to an unexpected end. It is called once, before Resize.
 func (r *Recorder) Rescue() {
-	data, err := os.ReadFile(r.file)
+	defer func() { _ = os.Remove(r.file) }()
+	defer func() {
+		if p := recover(); p != nil {
+			r.warn("cannot keep the recording of the daemon before this one: " + faultOf(p).Error())
+		}
+	}()
+	f, err := os.Open(r.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
+	}
+	var data []byte
+	if err == nil {
+		data, err = files.ReadAll(f, maxFile)
+		f.Close()
 	}
 	if err == nil {
 		err = r.leave("unexpected-end", data)
@@ -82,7 +139,6 @@ func (r *Recorder) Rescue() {
 	if err != nil {
 		r.warn("cannot keep the recording of the daemon before this one: " + err.Error())
 	}
-	_ = os.Remove(r.file)
 }
 
 // leave keeps a recording. Where there is no room for a copy, the ring's own file is kept.
@@ -95,7 +151,8 @@ func (r *Recorder) leave(why string, ring []byte) error {
 	if _, err = Leave(r.left, stem, file, keepLeft); err == nil {
 		return nil
 	}
-	if os.Rename(r.file, filepath.Join(r.left, stem+Suffix)) == nil {
+	move := func(path string, _ []byte, _ fs.FileMode) error { return os.Rename(r.file, path) }
+	if _, moveErr := leaveBy(move, r.left, stem, nil, keepLeft); moveErr == nil {
 		return nil
 	}
 	return err
@@ -104,53 +161,67 @@ func (r *Recorder) leave(why string, ring []byte) error {
 // Close ends the recording and leaves it behind for people, as that of a daemon that was stopped, unless Abort was told otherwise.
 func (r *Recorder) Close() {
 	r.Flush()
+	defer r.guard()
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if r.ring == nil {
-		return
-	}
-	data, err := r.ring.whole()
-	if err == nil {
-		err = r.leave(cmp.Or(r.why, "stop"), data)
-	}
-	if err != nil {
-		r.warn("cannot keep the recording: " + err.Error())
-	}
-	r.stop()
+	r.end(cmp.Or(r.why, "stop"))
 }
 
-// Resize makes the recording one of at most size bytes; 0 turns it off. Another size than before begins a new one.
+// Resize makes the recording one of at most size bytes; 0 turns it off. Another size than before begins a new one, and what was
+// recorded before is left for people. It may take long: the loop calls ResizeLater.
 func (r *Recorder) Resize(size int) {
+	defer r.guard()
+	r.Flush()
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	if size > 0 && r.ring != nil && r.ring.size == max(size, MinRing) {
 		return
 	}
-	r.stop()
+	r.end("resize")
 	if size <= 0 {
 		return
 	}
-	ring, err := newRing(r.file, size)
+	ring, err := r.newRing(r.file, size)
 	if err != nil {
 		r.warn(err.Error())
 	}
-	r.ring, r.asked, r.full = ring, true, true
+	if ring == nil {
+		return
+	}
+	r.ring, r.asked, r.full, r.bare = ring, true, true, 0
 	r.mu.Lock()
 	r.on, r.want, r.lost = true, true, false
 	r.mu.Unlock()
 }
 
-// stop turns the recording off. writing is held.
-func (r *Recorder) stop() {
+// ResizeLater has Run call Resize.
+func (r *Recorder) ResizeLater(size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.size = &size
+	r.poke()
+}
+
+// end turns the recording off and leaves it behind, if there is one. A ring that cannot be left stays where it is, for the next daemon
+// to try again. writing is held.
+func (r *Recorder) end(why string) {
 	r.mu.Lock()
 	r.on, r.open, r.pending, r.want, r.lost = false, nil, nil, false, false
 	r.mu.Unlock()
 	if r.ring == nil {
 		return
 	}
+	data, err := r.ring.whole()
+	if err == nil {
+		err = r.leave(why, data)
+	}
 	_ = r.ring.store.Close()
-	_ = os.Remove(r.file)
 	r.ring = nil
+	if err != nil {
+		r.warn("cannot keep the recording: " + err.Error())
+		return
+	}
+	_ = os.Remove(r.file)
 }
 
 // moment is a time on the clock of the recording.
@@ -161,6 +232,7 @@ func (r *Recorder) moment(t time.Time) time.Time {
 // Offer takes the state of the core where it is needed: at the beginning, and when a new segment is to begin. The loop calls it between
 // steps; it looks at all of the core only when a segment begins.
 func (r *Recorder) Offer(at time.Time, m *core.Machine) {
+	defer r.guard()
 	r.mu.Lock()
 	want := r.on && r.want
 	r.mu.Unlock()
@@ -224,6 +296,13 @@ func (r *Recorder) Run(ctx context.Context) {
 			return
 		case <-time.After(batchDelay):
 		}
+		r.mu.Lock()
+		size := r.size
+		r.size = nil
+		r.mu.Unlock()
+		if size != nil {
+			r.Resize(*size)
+		}
 		r.Flush()
 	}
 }
@@ -241,6 +320,7 @@ func (r *Recorder) Abort(why string) {
 }
 
 func (r *Recorder) flush(ending bool) {
+	defer r.guard()
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	r.mu.Lock()
@@ -254,13 +334,15 @@ func (r *Recorder) flush(ending bool) {
 	if r.ring == nil || len(batch) == 0 {
 		return
 	}
-	if err := r.write(batch); err != nil {
-		r.warn("nothing is recorded any more: " + err.Error())
-		r.stop()
+	whole := false
+	defer func() { r.full = r.full || !whole }() // after an error or a panic, nothing fits what was written
+	err := r.write(batch)
+	if whole = err == nil; !whole {
+		r.giveUp(err)
 	}
 }
 
-// Take returns the recording as it is now.
+// Take returns the recording as it is now, or as it was when the recorder gave up.
 func (r *Recorder) Take() ([]byte, error) {
 	r.Flush()
 	r.writing.Lock()
@@ -275,56 +357,66 @@ func (r *Recorder) Take() ([]byte, error) {
 	return Compact(file)
 }
 
-// write writes steps and states in their order. writing is held.
+// write writes steps and states in their order. writing is held. With an error, what came before it is written.
 func (r *Recorder) write(batch []entry) error {
-	n := 0
+	var records []Record
 	for _, e := range batch {
-		switch {
-		case e.state != nil:
-			if err := r.put(); err != nil {
+		if e.state != nil {
+			if err := errors.Join(r.put(records), r.beginSegment(e)); err != nil {
 				return err
 			}
-			if err := r.beginSegment(e); err != nil {
-				return err
-			}
-		case r.full:
+			records = nil
 			continue
-		default:
-			record, err := NewRecord(e.at, e.event, e.effects, r.moment)
-			if err != nil {
-				return err
-			}
-			record.Wall, record.Unended = e.at.UnixNano()-record.At, e.unended
-			if err := r.encoder.add(record); err != nil {
-				return err
-			}
 		}
-		if n++; n%batchMost == 0 {
-			if err := r.put(); err != nil {
+		record, err := r.record(e)
+		if err != nil {
+			return errors.Join(err, r.put(records))
+		}
+		if records = append(records, record); len(records) == batchMost {
+			if err := r.put(records); err != nil {
 				return err
 			}
+			records = nil
 		}
 	}
-	return r.put()
+	return r.put(records)
 }
 
-// beginSegment begins a segment with a state.
-func (r *Recorder) beginSegment(e entry) error {
-	if err := r.ring.next(); err != nil {
-		return err
+// record returns the record of a step.
+func (r *Recorder) record(e entry) (record Record, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = faultOf(p)
+		}
+	}()
+	if record, err = NewRecord(e.at, e.event, e.effects, r.moment); err != nil {
+		return record, err
 	}
-	gap := e.gap || r.full && r.ring.number > 1
+	record.Wall, record.Unended = e.at.UnixNano()-record.At, e.unended
+	return record, nil
+}
+
+// start returns the record that begins a segment, at the time of another record.
+func (r *Recorder) start(at Record, gap bool) Record {
+	return Record{At: at.At, Wall: at.Wall, Start: &Start{FormatVersion, r.version, r.started.UTC(), os.Getpid(), gap}}
+}
+
+// encode returns records as the beginning of a segment.
+func (r *Recorder) encode(records ...Record) ([]byte, error) {
 	r.encoder.reset()
-	r.asked, r.full = false, false
+	for _, record := range records {
+		if err := r.encoder.add(record); err != nil {
+			return nil, err
+		}
+	}
+	return r.encoder.take()
+}
+
+// beginSegment begins a segment with a state, in place of the oldest one, once it is known to have room for it.
+func (r *Recorder) beginSegment(e entry) error {
 	at := r.moment(e.at).UnixNano()
-	start := Record{At: at, Wall: e.at.UnixNano() - at, Start: &Start{FormatVersion, r.version, r.started.UTC(), os.Getpid(), gap}}
-	if err := r.encoder.add(start); err != nil {
-		return err
-	}
-	if err := r.encoder.add(Record{At: at, Wall: start.Wall, State: e.state}); err != nil {
-		return err
-	}
-	data, err := r.encoder.take()
+	state := Record{At: at, Wall: e.at.UnixNano() - at, State: e.state}
+	data, err := r.encode(r.start(state, e.gap || r.full && r.ring.number > 0), state)
 	if err != nil {
 		return err
 	}
@@ -332,29 +424,72 @@ func (r *Recorder) beginSegment(e entry) error {
 		return fmt.Errorf("what the daemon knows takes %d KiB, more than half of the %d KiB of a segment: set flight-recorder-mib to %d or more",
 			len(data)>>10, r.ring.room>>10, (3*segments*len(data))>>20+1)
 	}
+	r.asked, r.full, r.bare = false, false, 0
+	if err := r.ring.next(); err != nil {
+		return err
+	}
 	_, err = r.ring.add(data)
 	return err
 }
 
-// put adds to the ring what was encoded. Without room for it, the segment ends before it; when there is little left, the next one is asked for.
-func (r *Recorder) put() error {
-	if r.full {
+// put adds steps to the ring, and asks for a state when there is little room left.
+func (r *Recorder) put(records []Record) error {
+	if r.full || len(records) == 0 {
 		return nil
 	}
-	data, err := r.encoder.take()
-	if err != nil {
-		return err
+	ok, err := r.add(records)
+	if err == nil && !ok {
+		ok, err = r.addBare(records)
 	}
-	ok, err := r.ring.add(data)
 	if err != nil {
 		return err
 	}
 	r.full = !ok
-	if (r.full || r.ring.used > r.ring.room/4*3) && !r.asked {
+	if (r.full || r.bare > 0 || r.ring.used > r.ring.room/4*3) && !r.asked {
 		r.asked = true
 		r.mu.Lock()
 		r.want = r.on
 		r.mu.Unlock()
 	}
 	return nil
+}
+
+// add adds steps to the segment and reports whether it has room for them. If it has not, nothing can be added to it any more.
+func (r *Recorder) add(records []Record) (bool, error) {
+	for _, record := range records {
+		if err := r.encoder.add(record); err != nil {
+			return false, err
+		}
+	}
+	data, err := r.encoder.take()
+	if err != nil {
+		return false, err
+	}
+	return r.ring.add(data)
+}
+
+// addBare begins a segment without a state, in place of the oldest one, and adds steps to it: the state comes with the next step of
+// the core only, and there may be none. It reports whether there was room for all of them. The last segment with a state stays.
+func (r *Recorder) addBare(records []Record) (bool, error) {
+	if r.ring.at < 0 || r.bare == segments-1 {
+		return false, nil
+	}
+	n := len(records)
+	data, err := r.encode(append([]Record{r.start(records[0], false)}, records...)...)
+	if err == nil && len(data) > r.ring.room && n > 1 {
+		n = 1
+		data, err = r.encode(r.start(records[0], false), records[0])
+	}
+	if err != nil || len(data) > r.ring.room {
+		return false, err
+	}
+	r.bare++
+	if err := r.ring.next(); err != nil {
+		return false, err
+	}
+	ok, err := r.ring.add(data)
+	for ; ok && err == nil && n < len(records); n++ { // one by one, as far as there is room
+		ok, err = r.add(records[n : n+1])
+	}
+	return ok, err
 }

@@ -10,8 +10,8 @@
 // A recording is the magic and segments (docs/architecture.md, "The flight recorder"). A segment has a header of 32 bytes: the word
 // "SEGM", the bytes that it may take (4 bytes), its number (8), the bytes that it has (8) and 8 bytes that are 0, all little endian.
 // What it has is compressed (RFC 1951) and flushed after each batch, so that it can be read up to there. In it are Records, one CBOR
-// data item (RFC 8949) after the other. The first is its Start, the second the State of the core. Segments are read in the order of
-// their numbers: those of a ring begin anywhere.
+// data item (RFC 8949) after the other. The first is its Start, the second the State of the core; a segment without a State goes on
+// where the one before it ended. Segments are read in the order of their numbers: those of a ring begin anywhere.
 //
 // A Record has one of its fields, besides the time. Fields that a reader does not know are passed over; FormatVersion grows with
 // changes that earlier readers must not pass over.
@@ -35,11 +35,9 @@ import (
 const FormatVersion = 1
 
 const (
-	magic         = "NVMeRec\x01"
-	segmentMagic  = "SEGM"
-	headerSize    = 32
-	maxRecord     = 64 << 20  // bytes of one record
-	maxSegmentRaw = 512 << 20 // bytes of a segment when it is not compressed
+	magic        = "NVMeRec\x01"
+	segmentMagic = "SEGM"
+	headerSize   = 32
 )
 
 // ErrFormat says that something is not a recording, or is damaged.
@@ -156,6 +154,9 @@ func split(file []byte) ([]segment, error) {
 		if length > 0 {
 			segments = append(segments, segment{number, whole})
 		}
+		if len(segments) > maxSegments {
+			return nil, fmt.Errorf("%w: it has more than %d segments", ErrFormat, maxSegments)
+		}
 		rest = rest[min(uint64(room), uint64(len(rest))):]
 	}
 	slices.SortFunc(segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
@@ -172,28 +173,46 @@ func join(segments []segment) []byte {
 	return file
 }
 
-// Records returns the records of a recording, which may come from anywhere, in their order: what there is of it up to an error.
+// Records returns the records of a recording, which may come from anywhere, in their order: what there is of it up to an error. Each
+// does not hold all of them at once.
 func Records(file []byte) ([]Record, error) {
-	segments, err := split(file)
-	if err != nil {
-		return nil, err
-	}
-	if len(segments) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrFormat)
-	}
 	var all []Record
-	for _, s := range segments {
-		records, err := s.records()
-		all = append(all, records...)
-		if err != nil {
-			return all, err
-		}
-	}
-	return all, nil
+	err := each(file, maxHeld, func(r Record) error {
+		all = append(all, r)
+		return nil
+	})
+	return all, err
 }
 
-// records reads a segment. That it ends in the middle of a record is no error: so does one whose writer was killed.
-func (s segment) records() ([]Record, error) {
+// Each calls f with the records of a recording, which may come from anywhere, in their order, up to the first error.
+func Each(file []byte, f func(Record) error) error { return each(file, maxRaw, f) }
+
+// each is Each for a recording of at most so many bytes when it is not compressed.
+func each(file []byte, most int, f func(Record) error) error {
+	segments, err := split(file)
+	if err != nil {
+		return err
+	}
+	if len(segments) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrFormat)
+	}
+	for _, s := range segments {
+		raw, err := s.unpack()
+		if err != nil {
+			return err
+		}
+		if most -= len(raw); most < 0 {
+			return fmt.Errorf("%w: it is too large when it is not compressed", ErrFormat)
+		}
+		if err := eachIn(raw, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpack returns what is in a segment. That it ends before its end is no error: so does one whose writer was killed.
+func (s segment) unpack() ([]byte, error) {
 	unpacked := flate.NewReader(bytes.NewReader(s.data))
 	defer unpacked.Close()
 	raw, err := io.ReadAll(io.LimitReader(unpacked, maxSegmentRaw+1))
@@ -203,28 +222,35 @@ func (s segment) records() ([]Record, error) {
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("%w: %v", ErrFormat, err)
 	}
-	var all []Record
-	for len(raw) > 0 {
+	return raw, nil
+}
+
+// eachIn calls f with the records of a segment. That it ends in the middle of one is no error.
+func eachIn(raw []byte, f func(Record) error) error {
+	for first := true; len(raw) > 0; first = false {
+		size, err := measure(raw)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
 		var r Record
-		rest, err := decoding.UnmarshalFirst(raw, &r)
+		if err == nil {
+			r, err = Decode(raw[:size])
+		}
 		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-			return all, nil
 		case err != nil:
-			return all, fmt.Errorf("%w: %v", ErrFormat, err)
-		case len(raw)-len(rest) > maxRecord:
-			return all, fmt.Errorf("%w: a record is larger than %d MiB", ErrFormat, maxRecord>>20)
-		}
-		if len(all) == 0 && (r.Start == nil || r.Start.Format < 1) {
-			return all, fmt.Errorf("%w: a segment does not begin with its start", ErrFormat)
-		}
-		if r.Start != nil && r.Start.Format > FormatVersion {
-			return all, fmt.Errorf("cannot read a recording of format %d: this version knows formats up to %d: take the nvme-discoverctl of version %.40q, or a later one",
+			return err
+		case first && (r.Start == nil || r.Start.Format < 1):
+			return fmt.Errorf("%w: a segment does not begin with its start", ErrFormat)
+		case r.Start != nil && r.Start.Format > FormatVersion:
+			return fmt.Errorf("cannot read a recording of format %d: this version knows formats up to %d: take the nvme-discoverctl of version %.40q, or a later one",
 				r.Start.Format, FormatVersion, r.Start.Version)
 		}
-		all, raw = append(all, r), rest
+		if err := f(r); err != nil {
+			return err
+		}
+		raw = raw[size:]
 	}
-	return all, nil
+	return nil
 }
 
 // NewRecord returns the record of a step of the core. moment turns its times into those of the recording, nil leaves them as they are.
@@ -250,10 +276,15 @@ func NewRecord(at time.Time, ev core.Event, did []core.Effect, moment func(time.
 // Encode returns a record as a recording has it, before it is compressed.
 func (r Record) Encode() ([]byte, error) { return encode(r) }
 
-// Decode reads what Encode wrote.
+// Decode reads what Encode wrote. It may come from anywhere.
 func Decode(data []byte) (r Record, err error) {
-	err = decoding.Unmarshal(data, &r)
-	return r, err
+	if size, err := measure(data); err != nil || size != len(data) {
+		return Record{}, cmp.Or(err, ErrFormat)
+	}
+	if err := decoding.Unmarshal(data, &r); err != nil {
+		return Record{}, fmt.Errorf("%w: %v", ErrFormat, err)
+	}
+	return r, nil
 }
 
 // Write returns a recording of records, as tools and tests make one that no daemon has made. A segment begins with each Start.

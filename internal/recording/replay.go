@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
@@ -16,6 +17,7 @@ import (
 type Replay struct {
 	machine *core.Machine // nil: there is no state to begin with, or the core has given up
 	now     time.Time
+	work    int                    // things that the core has looked at
 	pages   map[pending]*core.Page // pages that are being judged anew
 }
 
@@ -39,16 +41,25 @@ type Difference struct {
 // Next runs the core over a record and returns where it differs, nil if it does not. What follows from a difference is told until the
 // next State of the recording, where the core goes on as the recorded one.
 func (p *Replay) Next(r Record) *Difference {
+	_, d := p.Step(r)
+	return d
+}
+
+// Step is Next, which returns what the core decides too.
+func (p *Replay) Step(r Record) ([]core.Effect, *Difference) {
 	switch {
+	case r.Start != nil && r.Start.Gap:
+		p.machine = nil // it lacks steps: the next state is another one
 	case r.State != nil:
-		return p.resume(r.State)
-	case r.Event == nil || p.machine == nil:
-		return nil
+		return nil, p.resume(r.State)
+	}
+	if r.Event == nil || p.machine == nil {
+		return nil, nil
 	}
 	ev, err := DecodeEvent(*r.Event)
 	if err != nil {
 		p.machine = nil
-		return &Difference{Unreadable: err.Error()}
+		return nil, &Difference{Unreadable: err.Error()}
 	}
 	if judged, ok := ev.(core.Judged); ok {
 		ev = p.judge(judged)
@@ -57,13 +68,17 @@ func (p *Replay) Next(r Record) *Difference {
 	effects, panicked := p.step(ev)
 	if panicked != "" {
 		p.machine = nil
-		return &Difference{Panic: panicked}
+		return nil, &Difference{Panic: panicked}
+	}
+	if p.work += p.machine.Work().Touched; p.work > maxWork {
+		p.machine = nil
+		return nil, &Difference{Unreadable: "it takes too much work"}
 	}
 	p.remember(effects)
 	if r.Unended {
-		return nil
+		return effects, nil
 	}
-	return compare(r.Effects, effects)
+	return effects, compare(r.Effects, effects)
 }
 
 // step gives the core an event. It may panic: recordings come from anywhere, and panics are among what is recorded.
@@ -86,6 +101,10 @@ func (p *Replay) resume(s *core.Saved) *Difference {
 		if where := differsAt(s, p.machine.Save(nil)); where != "" {
 			differ = &Difference{State: where}
 		}
+	}
+	if p.work > maxWork {
+		p.machine = nil
+		return nil // it was told before
 	}
 	m, err := restore(s)
 	if err != nil {
@@ -138,36 +157,38 @@ func (p *Replay) judge(ev core.Judged) core.Judged {
 // compare returns how the effects of a step differ, nil if they do not.
 func compare(recorded []Item, now []core.Effect) *Difference {
 	same := len(recorded) == len(now)
-	rest := make([]Item, len(now))
+	items := make([]Item, len(now))
+	surplus := map[string]int{} // of each effect, how many more are decided now than were recorded
 	for i, e := range now {
 		item, err := EncodeEffect(e, nil)
 		if err != nil {
 			return &Difference{Unreadable: err.Error()}
 		}
-		rest[i] = item
+		items[i] = item
 		same = same && sameItem(item, recorded[i])
+		surplus[item.key()]++
 	}
 	if same {
 		return nil
 	}
 	d := &Difference{}
 	for _, r := range recorded {
-		found := false
-		for i, n := range rest {
-			if found = sameItem(r, n); found {
-				rest = append(rest[:i:i], rest[i+1:]...)
-				break
-			}
-		}
-		if !found {
+		if surplus[r.key()]--; surplus[r.key()] < 0 {
 			d.Recorded = append(d.Recorded, Words(r))
 		}
 	}
-	for _, n := range rest {
-		d.Now = append(d.Now, Words(n))
+	for i := len(items) - 1; i >= 0; i-- { // of equal ones, the last are told
+		if n := items[i]; surplus[n.key()] > 0 {
+			surplus[n.key()]--
+			d.Now = append(d.Now, Words(n))
+		}
 	}
+	slices.Reverse(d.Now)
 	return d
 }
+
+// key is the same for equal items.
+func (i Item) key() string { return i.Type + "\x00" + string(i.Data) }
 
 func sameItem(a, b Item) bool { return a.Type == b.Type && bytes.Equal(a.Data, b.Data) }
 

@@ -3,8 +3,10 @@
 package recording
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,8 +48,8 @@ func (m memory) ReadAt(p []byte, off int64) (int, error)  { return copy(p, m[off
 func (m memory) WriteAt(p []byte, off int64) (int, error) { return copy(m[off:], p), nil }
 func (m memory) Close() error                             { return nil }
 
-// newRing makes a ring of so many bytes in a new file of root's own, in place of whatever is there. Where that has no room for it, the ring is
-// in memory; the error says why, and the ring works.
+// newRing makes a ring of so many bytes in a new file of root's own. Where that has no room for it, the ring is in memory; the error says
+// why, and the ring works.
 func newRing(file string, size int) (*ring, error) {
 	size = max(size, MinRing)
 	r := &ring{size: size, room: (size-len(magic))/segments - headerSize, at: -1}
@@ -59,7 +61,9 @@ func newRing(file string, size int) (*ring, error) {
 		r.store = f
 	}
 	if _, werr := r.store.WriteAt([]byte(magic), 0); werr != nil {
-		return nil, werr
+		_ = r.store.Close()
+		_ = os.Remove(file)
+		return nil, fmt.Errorf("cannot begin the recording, nothing is recorded: %w", werr)
 	}
 	return r, err
 }
@@ -125,22 +129,44 @@ func Compact(file []byte) ([]byte, error) {
 	return join(all), nil
 }
 
-// Leave writes a recording into dir under a name that is made of stem and begins with a time, so that names sort by age, and removes
-// the oldest of those that are there beyond keep.
+// Leave writes a recording into dir under a name that is made of stem and begins with a time, so that names sort by age, and keeps that
+// many recordings: the oldest ones make room for it first. Where there is none all the same, more of them do, but never the newest.
 func Leave(dir, stem string, file []byte, keep int) (path string, err error) {
+	return leaveBy(atomicfile.Write, dir, stem, file, keep)
+}
+
+// leaveBy is Leave, by a function that makes the file.
+func leaveBy(write func(path string, data []byte, perm fs.FileMode) error, dir, stem string, file []byte, keep int) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("cannot keep a recording: %w", err)
 	}
+	left, err := Left(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot keep a recording: %w", err)
+	}
+	keepOnly := func(n int) {
+		for len(left) > n {
+			_ = os.Remove(left[0])
+			left = left[1:]
+		}
+	}
 	path = filepath.Join(dir, stem+Suffix)
-	if err := atomicfile.Write(path, file, 0o600); err != nil {
+	for n := 2; slices.Contains(left, path); n++ { // two of one moment
+		path = filepath.Join(dir, fmt.Sprintf("%s_%d%s", stem, n, Suffix))
+	}
+	keepOnly(max(keep-1, 1))
+	for {
+		err = write(path, file, 0o600)
+		if err == nil || !errors.Is(err, unix.ENOSPC) || len(left) <= 1 {
+			break
+		}
+		keepOnly(len(left) - 1)
+	}
+	if err != nil {
 		return "", err
 	}
-	left, err := Left(dir)
-	for len(left) > keep && err == nil {
-		err = os.Remove(left[0])
-		left = left[1:]
-	}
-	return path, err
+	keepOnly(keep - 1)
+	return path, nil
 }
 
 // Suffix ends the names of recordings.

@@ -39,46 +39,73 @@ func (l Line) Mentions(word string) bool {
 }
 
 // NewTimeline replays a recording, which may come from anywhere. With an error the Timeline is what there is up to it, nil if nothing is.
+// Play does not hold all of it at once.
 func NewTimeline(file []byte) (*Timeline, error) {
-	records, err := Records(file)
-	if len(records) == 0 {
-		return nil, err
-	}
 	t := &Timeline{}
 	var replay Replay
-	for _, r := range records {
-		line := Line{Time: r.Time(), Difference: replay.Next(r)}
-		switch {
-		case r.Start != nil:
-			line.Start = r.Start
-			line.What = fmt.Sprintf("recorded by nvme-discoverd %s, process %d, since %s", r.Start.Version, r.Start.PID, r.Start.Started.UTC().Format("2006-01-02T15:04:05.000Z"))
-			if r.Start.Gap {
-				line.What += "; what came before this is missing"
-			}
-		case r.State != nil:
-			line.State = r.State
-			line.What = fmt.Sprintf("the state of the core after step %d: %s, %s, %s", r.State.Step,
-				count(len(r.State.Targets), "target"), count(len(r.State.Devices), "controller"), count(len(r.State.Units), "unit"))
-		case r.Event != nil:
-			t.Steps++
-			line.Event = r.Event.Type
-			line.What = line.Event
-			if ev, err := DecodeEvent(*r.Event); err == nil {
-				line.What = Describe(ev)
-			}
-			line.Fields = fieldsOf(*r.Event)
-			for _, e := range r.Effects {
-				line.Effects = append(line.Effects, Words(e))
-			}
-			if r.Unended {
-				line.What += " [the recording ends here: the daemon had not come to an end with this]"
-			}
-		default:
-			continue
-		}
-		t.Lines = append(t.Lines, line)
+	err := each(file, maxHeld, func(r Record) error {
+		t.add(replay.line(r))
+		return nil
+	})
+	if len(t.Lines) == 0 {
+		return nil, err
 	}
 	return t, err
+}
+
+func (t *Timeline) add(line Line) {
+	t.Lines = append(t.Lines, line)
+	if line.Event != "" {
+		t.Steps++
+	}
+}
+
+// Play replays a recording, which may come from anywhere, and calls f with each line of its timeline, up to the first error.
+func Play(file []byte, f func(Line) error) error {
+	var replay Replay
+	return Each(file, func(r Record) error { return f(replay.line(r)) })
+}
+
+// End returns the time of the last record of a recording that can be read, the zero time if there is none.
+func End(file []byte) (end time.Time) {
+	_ = Each(file, func(r Record) error {
+		end = r.Time()
+		return nil
+	})
+	return end
+}
+
+// line replays a record and returns its line.
+func (p *Replay) line(r Record) Line {
+	line := Line{Time: r.Time(), Difference: p.Next(r)}
+	switch {
+	case r.Start != nil:
+		line.Start = r.Start
+		line.What = fmt.Sprintf("recorded by nvme-discoverd %s, process %d, since %s", r.Start.Version, r.Start.PID, r.Start.Started.UTC().Format("2006-01-02T15:04:05.000Z"))
+		if r.Start.Gap {
+			line.What += "; what came before this is missing"
+		}
+	case r.State != nil:
+		line.State = r.State
+		line.What = fmt.Sprintf("the state of the core after step %d: %s, %s, %s", r.State.Step,
+			count(len(r.State.Targets), "target"), count(len(r.State.Devices), "controller"), count(len(r.State.Units), "unit"))
+	case r.Event != nil:
+		line.Event = r.Event.Type
+		line.What = line.Event
+		if ev, err := DecodeEvent(*r.Event); err == nil {
+			line.What = Describe(ev)
+		}
+		line.Fields = fieldsOf(*r.Event)
+		for _, e := range r.Effects {
+			line.Effects = append(line.Effects, Words(e))
+		}
+		if r.Unended {
+			line.What += " [the recording ends here: the daemon had not come to an end with this]"
+		}
+	default:
+		line.What = "a record of another version"
+	}
+	return line
 }
 
 // fieldsOf returns the fields of an event as JSON, nil if it has none that can be read.

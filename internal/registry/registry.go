@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package registry is the ownership registry below /run/nvme/registry (SPEC section 6): which of the tools that connect
+// Package registry is the ownership registry below /run/nvme/registry (docs/design.md, "Ownership registry"): which of the tools that connect
 // controllers made which one. It is a convention of files, shared with programs that are not ours and take no
 // lock, so every change is one rename.
 package registry

@@ -607,9 +607,10 @@ func (k *watch) comesBack(x wish.Wish) {
 
 // namedComesBack: the same of a connection with a host name, by any address that the name stands for, or stood for when it was connected. It
 // must not come back while something stands against one of them: that is the one that may have been tried last. Nor while the kernel
-// still reconnects it at an address that does not answer any more.
+// still reconnects it at an address that does not answer any more, or while the first try is another orchestrator's, which has just
+// lost it.
 func (k *watch) namedComesBack(c config.Connection) {
-	if c.Host == "" {
+	if c.Host == "" || k.kernel.foreignGone > 0 && k.kernel.foreignGone > k.now-2*time.Minute {
 		return
 	}
 	h := k.names.find(c.Host)

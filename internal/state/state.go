@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package state holds the daemon's run-time state below /run/nvme/discoverd (SPEC section 2): which unit made which
+// Package state holds the daemon's run-time state below /run/nvme/discoverd (docs/design.md, "Files"): which unit made which
 // controller, why a unit failed, which units an administrator has stopped, and which the daemon itself was stopping.
 //
 // The units' commands write it, the daemon reads it, at any time and in any order; so each file is replaced as a whole,

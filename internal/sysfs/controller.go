@@ -33,7 +33,7 @@ type Controller struct {
 	LossTimeout time.Duration
 }
 
-// Serves tells whether c is the connection that t wishes for, by the rules of SPEC section 3, "Same connection?". What
+// Serves tells whether c is the connection that t wishes for, by the rules of docs/design.md, "TID". What
 // cannot be known of c is judged so that it errs on the harmless side:
 //
 //   - A host NQN that c or t leaves open does not part them; the host ID never does.

@@ -68,11 +68,6 @@ func withBody(head, body []byte) []byte {
 // oddBody is an "a{bs}" of one element, which D-Bus allows and godbus does not.
 const oddBody = "\x0a\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00x\x00"
 
-// variants is the body of an "av" of bytes.
-func variants(n int) []byte {
-	return append(binary.LittleEndian.AppendUint32(nil, uint32(4*n)), bytes.Repeat([]byte{1, 'y', 0, 7}, n)...)
-}
-
 // stream is the other end of a connection that has sent all it sends.
 type stream struct{ io.Reader }
 

@@ -178,7 +178,7 @@ type transient struct {
 
 func (s *systemd) startTransientUnit(unit, mode string, props []property, aux []transient) (dbus.ObjectPath, *dbus.Error) {
 	if mode != "replace" || len(aux) != 0 || len(props) == 0 {
-		return "", dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"not what SPEC 5 says"})
+		return "", dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{"not what the unit of a connection says"})
 	}
 	return s.makeJob("StartTransientUnit", unit, "start")
 }

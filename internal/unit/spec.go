@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Package unit talks to systemd over the system bus: it starts, stops and restarts the transient services that hold
-// the connections (SPEC section 5), waits for their jobs, and tells of jobs that others make for them. It never decides.
+// the connections (docs/design.md, "Unit of a connection"), waits for their jobs, and tells of jobs that others make for them. It never decides.
 //
 // systemd is spoken to with godbus alone, because the result of a job must not be lost and must not be believed from
 // anybody else; session.go, jobs.go and frames.go say how.
@@ -51,7 +51,7 @@ type Config struct {
 	ConnectTimeout, DisconnectTimeout time.Duration
 }
 
-// ForWish builds the unit of SPEC section 5 called name that connects w, keeps it and disconnects it. devid is the path of the file in
+// ForWish builds the unit called name (docs/design.md, "Unit of a connection") that connects w, keeps it and disconnects it. devid is the path of the file in
 // which the connect leaves the name of its controller, secrets that of the file in which it finds the secrets of w, if w
 // has any.
 func ForWish(name string, w wish.Wish, devid, secrets string, cfg Config) Spec {

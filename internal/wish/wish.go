@@ -108,7 +108,7 @@ func (w Wish) Args() []string {
 	return args
 }
 
-// Description is the unit's description, SPEC section 5.
+// Description is the unit's description, docs/design.md, "Unit of a connection".
 func (w Wish) Description() string {
 	t := w.TID
 	where := t.Traddr

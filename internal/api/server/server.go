@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package server offers org.nvmexpress.discoverd on the varlink socket of the daemon (SPEC section 8).
+// Package server offers org.nvmexpress.discoverd on the varlink socket of the daemon (docs/design.md, "Varlink").
 //
 // Anybody on the host may connect, so a client is not trusted: it gets a place among few, a deadline for each message and
 // for each reply, and a bounded queue of changes. The daemon's loop never waits for one: the server asks it questions, one

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package sim
+
+import (
+	"flag"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/standin"
+)
+
+var anonymousSeeds = flag.Uint64("sim.anonymous", 12, "how many runs TestAnonymous takes")
+
+// TestAnonymous records whole runs and replays what comes out when all names have stand-ins: each decision is the recorded one.
+func TestAnonymous(t *testing.T) {
+	lab := newLab(t)
+	steps := 0
+	for seed := range *anonymousSeeds {
+		dir := t.TempDir()
+		var recorder *recording.Recorder
+		check := func() {
+			if recorder == nil {
+				return
+			}
+			file, err := recorder.Take()
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			recorder.Close()
+			set := standin.New()
+			if err := recording.Learn(file, set); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			anonymous, differs, err := recording.Anonymize(file, set.Names())
+			if err != nil || differs > 0 {
+				t.Errorf("seed %d: %d differ, %v", seed, differs, err)
+			}
+			if err := recording.Play(anonymous, func(line recording.Line) error {
+				if line.Difference != nil {
+					t.Errorf("seed %d: %s: %v", seed, line.What, line.Difference.Words())
+				}
+				for _, text := range append(line.Effects, line.What, string(line.Fields)) {
+					for _, name := range []string{"192.0.2.", "com.example:s", ":uuid:1", "198.51.100."} {
+						if strings.Contains(text, name) {
+							t.Errorf("seed %d has %s in it: %s", seed, name, text)
+						}
+					}
+				}
+				if line.Event != "" {
+					steps++
+				}
+				return nil
+			}); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		}
+		lab.Record = func(int) *recording.Recorder {
+			check()
+			recorder = recording.NewRecorder("test", filepath.Join(dir, "ring"), filepath.Join(dir, "left"), func(warning string) { t.Error(warning) })
+			recorder.Resize([]int{recording.MinRing, 64 << 20}[seed%2])
+			return recorder
+		}
+		if _, broken := lab.Run(seed, nil); broken != nil {
+			t.Errorf("seed %d: %v", seed, broken)
+		}
+		check()
+	}
+	if steps < 1500 && *anonymousSeeds >= 12 {
+		t.Errorf("%d steps were replayed: too few to tell anything", steps)
+	}
+}
