@@ -13,10 +13,11 @@ import (
 // Avahi is the service that browses mDNS at this host.
 const Avahi = "avahi-daemon.service"
 
-// farAvahi is the unit of the other host's Avahi, and the directory of what that announces.
+// The unit of the other host's Avahi, the directory of what that announces, and its configuration.
 const (
 	farAvahi    = "far-avahi.service"
 	farServices = "/run/far-services"
+	farConfig   = "/run/far-avahi.conf"
 )
 
 // StartAvahi starts this host's Avahi, until the scenario ends.
@@ -33,25 +34,33 @@ func StopAvahi(t T) {
 }
 
 // Announcer is an Avahi at the other host, which announces what it is told on all of its interfaces.
-type Announcer struct{ t T }
+type Announcer struct {
+	t       T
+	started bool
+}
 
-// NewAnnouncer starts the other host's Avahi.
+// NewAnnouncer makes an Avahi of the other host that is not started yet.
 func (f *Far) NewAnnouncer() *Announcer {
 	f.t.Helper()
-	a := &Announcer{f.t}
-	const config = "/run/far-avahi.conf"
-	put(f.t, config, "[server]\nhost-name=array\nenable-dbus=no\n[publish]\npublish-workstation=no\npublish-hinfo=no\n")
+	a := &Announcer{t: f.t}
+	put(f.t, farConfig, "[server]\nhost-name=array\nenable-dbus=no\n[publish]\npublish-workstation=no\npublish-hinfo=no\n")
 	if err := os.MkdirAll(farServices, 0o755); err != nil {
 		f.t.Fatalf("cannot make %v", err)
 	}
 	f.t.Cleanup(func() {
 		Try(f.t, "systemctl", "stop", farAvahi)
 		_ = os.RemoveAll(farServices)
-		_ = os.Remove(config)
+		_ = os.Remove(farConfig)
 	})
-	Run(f.t, "systemd-run", "--unit="+farAvahi, "--property=NetworkNamespacePath=/run/netns/far", "--property=BindPaths="+farServices+":/etc/avahi/services",
-		"--property=TemporaryFileSystem=/run/avahi-daemon", "avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "--file="+config)
 	return a
+}
+
+// Start starts the other host's Avahi.
+func (a *Announcer) Start() {
+	a.t.Helper()
+	Run(a.t, "systemd-run", "--unit="+farAvahi, "--property=NetworkNamespacePath=/run/netns/far", "--property=BindPaths="+farServices+":/etc/avahi/services",
+		"--property=TemporaryFileSystem=/run/avahi-daemon", "avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "--file="+farConfig)
+	a.started = true
 }
 
 // Announce announces a discovery controller under a name, with the records given as TXT data.
@@ -80,7 +89,9 @@ func (*Announcer) file(name string) string { return filepath.Join(farServices, n
 
 func (a *Announcer) reload() {
 	a.t.Helper()
-	Run(a.t, "systemctl", "kill", "--signal=HUP", farAvahi)
+	if a.started { // long enough ago to know the signal
+		Run(a.t, "systemctl", "kill", "--signal=HUP", farAvahi)
+	}
 }
 
 // Restart stops the other host's Avahi, which withdraws all, and starts it again.
