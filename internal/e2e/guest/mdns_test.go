@@ -95,8 +95,8 @@ func TestMDNS(t *testing.T) {
 	waitStatus(t, "mDNS: Avahi browses, 2 announcements")
 
 	const next = "192.0.2.9"
+	guest.Run(t, "ip", "-n", "far", "address", "delete", guest.FarAddress+"/24", "dev", "port") // with it would go a second one of its network
 	guest.Run(t, "ip", "-n", "far", "address", "add", next+"/24", "dev", "port")
-	guest.Run(t, "ip", "-n", "far", "address", "delete", guest.FarAddress+"/24", "dev", "port")
 	moved := wanted[0]
 	moved.Traddr = next
 	guest.Eventually(t, connectTimeout, "it is connected at its new address", func() (bool, string) {
