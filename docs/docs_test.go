@@ -369,6 +369,44 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Pages that a text or a comment in the code names exist, and so do the headings of this project's design that comments cite.
+func TestCitations(t *testing.T) {
+	cited := regexp.MustCompile(`\bdocs/([\w-]+\.md)(?:, "([^"]+)")?`)
+	headings := map[string]map[string]bool{}
+	check := func(where, text string) {
+		for _, m := range cited.FindAllStringSubmatch(text, -1) {
+			if headings[m[1]] == nil {
+				data, err := os.ReadFile(m[1])
+				if err != nil {
+					t.Errorf("%s: %v", where, err)
+					continue
+				}
+				headings[m[1]] = map[string]bool{}
+				for _, h := range heading.FindAllStringSubmatch(string(data), -1) {
+					headings[m[1]][h[1]] = true
+				}
+			}
+			if m[2] != "" && !headings[m[1]][m[2]] {
+				t.Errorf("%s: there is no heading %q in docs/%s", where, m[2], m[1])
+			}
+		}
+	}
+	for page, text := range pages(t) {
+		check(page, text)
+	}
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		check(path, string(text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The operations page lists every message ID of the journal, and no other.
 func TestMessageIDs(t *testing.T) {
 	id := regexp.MustCompile(`\b[0-9a-f]{32}\b`)

@@ -44,12 +44,16 @@ func list(ctx context.Context, socket string) error {
 		Counts struct {
 			Wanted    int `json:"wanted"`
 			Connected int `json:"connected"`
+			Unread    int `json:"unread"`
 		} `json:"counts"`
 	}
 	if err := c.Call(ctx, service+"GetStatus", struct{}{}, &status); err != nil {
 		return err
 	}
 	fmt.Printf("%d of %d: %s\n", status.Counts.Connected, status.Counts.Wanted, status.Status)
+	if n := status.Counts.Unread; n > 0 {
+		fmt.Printf("log pages to be read, which may name more: %d\n", n)
+	}
 
 	receive, err := c.Send(ctx, service+"ListControllers", struct{}{}, varlink.More)
 	if err != nil {

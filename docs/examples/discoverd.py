@@ -61,21 +61,18 @@ class Client:
 
 
 def main():
-    wrong = {}
-    for change in Client(*sys.argv[1:]).more("Monitor"):
-        if change["snapshot"]:
-            wrong.clear()
-        for c in change["controllers"]:
-            if c["state"] in ("waiting", "connecting", "reconnecting", "collision"):
-                wrong[c["tid"]] = c
-                print(c["state"], c["nqn"], c["traddr"], c.get("lastError", ""), flush=True)
-            else:
-                wrong.pop(c["tid"], None)
-        for tid in change["removed"]:
-            wrong.pop(tid, None)
-        if change["ready"] and not wrong:
-            print(change["counts"]["connected"], "connected")
-            return
+    path = sys.argv[1] if len(sys.argv) > 1 else SOCKET
+    try:
+        for change in Client(path).more("Monitor"):
+            for c in change["controllers"]:
+                if c["state"] in ("waiting", "connecting", "reconnecting", "collision") and "retainUntil" not in c:
+                    print(c["state"], c["nqn"], c["traddr"], c.get("lastError", ""), flush=True)
+            counts = change["counts"]
+            if change["ready"] and counts["connected"] == counts["wanted"] and not counts["unread"]:
+                print(counts["connected"], "connected")
+                return
+    except (OSError, EOFError, Error) as error:
+        sys.exit(f"cannot talk to nvme-discoverd on {path}: {error}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ vl() {
 }
 
 until vl call "$socket" org.nvmexpress.discoverd.GetStatus '{}' |
-	jq -e '.ready and .counts.connected == .counts.wanted' >/dev/null; do
+	jq -e '.ready and .counts.connected == .counts.wanted and .counts.unread == 0' >/dev/null; do
 	vl --more call "$socket" org.nvmexpress.discoverd.ListControllers '{}' |
-		jq -r '.controller | select(IN(.state; "connected", "excluded", "foreign", "stopped", "parked") | not)
+		jq -r '.controller | select(.retainUntil | not)
+			| if .state == "connected" and .kind == "discovery" and (.logRead | not) then .state = "log page not read yet" else . end
+			| select(IN(.state; "connected", "excluded", "foreign", "stopped", "parked") | not)
 			| [.state, .nqn, .traddr, .lastError // ""] | @tsv'
 	sleep 2
 done

@@ -8,10 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -103,22 +100,4 @@ func printable(s string) string {
 		return quoted
 	}
 	return s
-}
-
-// visible is text with what would disturb a terminal written as in a Go string. Quotes stay as they are.
-func visible(text string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
-		return text
-	}
-	var b strings.Builder
-	for len(text) > 0 {
-		r, size := utf8.DecodeRuneInString(text)
-		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
-			b.WriteString(text[:size])
-		} else {
-			b.WriteString(strings.Trim(strconv.Quote(text[:size]), `"`))
-		}
-		text = text[size:]
-	}
-	return b.String()
 }

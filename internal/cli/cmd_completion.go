@@ -14,6 +14,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/registry"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
@@ -74,7 +75,7 @@ func (a *app) completeDevice(_ *cobra.Command, args []string, _ string) ([]cobra
 			devices = append(devices, cobra.CompletionWithDesc(c.Name, c.NQN+" @ "+hostPort(c.Traddr, c.Trsvcid)))
 		}
 	}
-	return devices, cobra.ShellCompDirectiveNoFileComp
+	return offered(devices), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeAttribute completes a device and then one of its attributes in the registry.
@@ -85,14 +86,14 @@ func (a *app) completeAttribute(cmd *cobra.Command, args []string, word string) 
 			return a.completeDevice(cmd, args, word)
 		}
 		devices, _ := registry.New(a.root).List()
-		return devices, cobra.ShellCompDirectiveNoFileComp
+		return offered(devices), cobra.ShellCompDirectiveNoFileComp
 	case 1:
 		attributes, _ := registry.New(a.root).Entry(args[0])
 		names := slices.Sorted(maps.Keys(attributes))
 		if cmd.Name() == "set" && !slices.Contains(names, registry.Owner) {
 			names = append(names, registry.Owner)
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
+		return offered(names), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
@@ -108,7 +109,7 @@ func (a *app) completeOwner(*cobra.Command, []string, string) ([]cobra.Completio
 		}
 	}
 	slices.Sort(owners)
-	return slices.Compact(owners), cobra.ShellCompDirectiveNoFileComp
+	return offered(slices.Compact(owners)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeList completes the name of an exclusion list.
@@ -119,7 +120,7 @@ func (a *app) completeList(*cobra.Command, []string, string) ([]cobra.Completion
 			names = append(names, cobra.CompletionWithDesc(list.Name, list.File))
 		}
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return offered(names), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeEntry completes an entry of the exclusion list that the command line names.
@@ -133,7 +134,7 @@ func (a *app) completeEntry(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 			}
 		}
 	}
-	return entries, cobra.ShellCompDirectiveNoFileComp
+	return offered(entries), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeInterface completes the name of a network interface.
@@ -143,7 +144,7 @@ func (a *app) completeInterface(*cobra.Command, []string, string) ([]cobra.Compl
 	for _, i := range interfaces {
 		names = append(names, i.Name())
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return offered(names), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completionTime is how long a person who pressed the tab key waits for the daemon.
@@ -196,7 +197,23 @@ func (a *app) targetNames(match func(client.Controller) bool) []cobra.Completion
 		}
 		return err
 	})
-	return unique(names)
+	return offered(unique(names))
+}
+
+// offered leaves out the words that the shell would write to the terminal as something else than they are, and makes descriptions legible.
+func offered(names []cobra.Completion) []cobra.Completion {
+	kept := []cobra.Completion{}
+	for _, name := range names {
+		word, about, described := strings.Cut(name, "\t")
+		if legible.Text(word) != word {
+			continue
+		}
+		if described {
+			name = cobra.CompletionWithDesc(word, legible.Text(about))
+		}
+		kept = append(kept, name)
+	}
+	return kept
 }
 
 // unique keeps the first of completions of the same word: paths to one subsystem share its NQN.

@@ -16,6 +16,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -24,7 +25,7 @@ import (
 func (a *app) disconnectCommand() *cobra.Command {
 	var flags tidFlags
 	var unit, device string
-	var exclude, force, yes bool
+	var exclude, force, yes, all bool
 	cmd := &cobra.Command{
 		Use:   "disconnect TARGET… | --device=nvmeN | --nqn=… | --transport=… --traddr=… --nqn=… | --unit=… --transport=…",
 		Short: "Disconnect controllers",
@@ -34,7 +35,9 @@ controllers are meant, a TID "key=value;key=value…" or a unit of nvme-discover
 The options mean the same as with nvme disconnect: the controller called
 --device, all of the subsystem --nqn, or those of them that the other options
 fit. With --transport and an address the options name the one connection that
-connect with the same options would make.
+connect with the same options would make. Where several controllers are connected
+so, pinned to different interfaces or addresses of this host, disconnect names them
+and does nothing: say which with --host-iface, --host-traddr or by name, or give --all.
 
 Controllers that another program owns, and local ones, are never disconnected.
 One in use, with a mounted file system for example, is with a warning; one with
@@ -79,6 +82,11 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 			if err != nil {
 				return err
 			}
+			if !all {
+				if err := a.checkOne(selections); err != nil {
+					return failed(err)
+				}
+			}
 			return failed(a.disconnect(selections, exclude, force, yes))
 		},
 	}
@@ -87,6 +95,7 @@ is not in use while the system shuts down; else say why not, and succeed.`,
 	cmd.Flags().StringVar(&unit, "unit", "", "unit of nvme-discoverd that has connected the controller")
 	cmd.Flags().BoolVarP(&exclude, "exclude", "x", false, "exclude it from being connected again")
 	cmd.Flags().BoolVar(&force, "force", false, "disconnect also what the running system needs")
+	cmd.Flags().BoolVar(&all, "all", false, "disconnect all controllers that an address means")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	a.completeTIDFlags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("device", a.completeControllers) // the flag is there
@@ -191,6 +200,29 @@ type selection struct {
 	what  string  // to call it
 	given tid.TID // what was given of its connections, normalised; zero for a controller by its name
 	match func(sysfs.Controller) bool
+	one   bool // a single connection is meant
+}
+
+// checkOne returns an error that names the controllers for a selection that means a single connection and has several.
+func (a *app) checkOne(selections []selection) error {
+	controllers, err := a.connector().Controllers()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range selections {
+		var names []string
+		for _, c := range controllers {
+			if s.one && !c.Foreign() && s.match(c.Controller) {
+				names = append(names, joined(" from ", c.Name, legible.Text(joined(" through ", c.HostTraddr, c.HostIface))))
+			}
+		}
+		if len(names) > 1 {
+			errs = append(errs, fmt.Errorf("cannot disconnect %s: %d controllers are connected so: %s: give one of these names, --host-iface or --host-traddr, or --all for all of them",
+				s.what, len(names), strings.Join(names, ", ")))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // selections returns what a person means by a device, the options of a connection or arguments, which go together with neither.
@@ -275,7 +307,7 @@ func (a *app) flagSelection(flags *tidFlags) (selection, error) {
 		if err := tid.CheckNQN(given.NQN); err != nil {
 			return selection{}, err
 		}
-		return selection{given.NQN, given, func(c sysfs.Controller) bool { return tid.SameNQN(c.NQN, given.NQN) }}, nil
+		return selection{what: given.NQN, given: given, match: func(c sysfs.Controller) bool { return tid.SameNQN(c.NQN, given.NQN) }}, nil
 	}
 	t, err := flags.readWithHost(a)
 	if field := (*tid.FieldError)(nil); errors.As(err, &field) && field.Lacks != "" && given.NQN != "" {
@@ -288,7 +320,7 @@ func (a *app) flagSelection(flags *tidFlags) (selection, error) {
 		t.HostNQN, t.HostID = "", "" // other programs connect as somebody else where no file says who this host is
 	}
 	given = flags.asGiven(given)
-	return selection{t.String(), given, func(c sysfs.Controller) bool { return c.Serves(t) }}, nil
+	return selection{what: t.String(), given: given, match: func(c sysfs.Controller) bool { return c.Serves(t) }, one: true}, nil
 }
 
 // partSelection returns the controllers that some of the fields of a TID name, as an exclusion of these fields would match them.
@@ -304,7 +336,7 @@ func partSelection(given tid.TID) (selection, error) {
 	if err != nil {
 		return selection{}, fmt.Errorf("cannot disconnect by these options: %w", errors.Unwrap(err))
 	}
-	return selection{given.String(), given, func(c sysfs.Controller) bool {
+	return selection{what: given.String(), given: given, match: func(c sysfs.Controller) bool {
 		return slices.ContainsFunc(connect.TIDs(c), func(t tid.TID) bool {
 			_, matches := list.Match(t)
 			return matches

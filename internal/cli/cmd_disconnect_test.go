@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"os"
 	"testing"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
@@ -103,6 +104,29 @@ func TestDisconnectExclude(t *testing.T) {
 			d.expect(append([]string{"disconnect", "--exclude"}, test.args...), test.want)
 		})
 	}
+}
+
+// An address that means several pinned connections is not enough, unless all are meant. Nothing is excluded then either.
+func TestDisconnectSeveral(t *testing.T) {
+	d := newDesk(t)
+	one, two, other := tcp("nvme1", "192.0.2.1", nqn), tcp("nvme2", "192.0.2.1", nqn), tcp("nvme3", "192.0.2.1", nqn)
+	one.HostIface, two.HostTraddr, two.HostIface = "eth0", "192.0.2.99", "eth\x1b1"
+	d.controller(one, "discoverd")
+	d.controller(two, "")
+	d.controller(other, "stas") // nobody disconnects it here
+	options := []string{"disconnect", "-t", "tcp", "-a", "192.0.2.1", "-n", nqn}
+	refused := "! cannot disconnect (tcp, 192.0.2.1, 4420, " + nqn + "): 2 controllers are connected so: nvme1 from eth0, nvme2 from 192.0.2.99 through eth\\x1b1: " +
+		"give one of these names, --host-iface or --host-traddr, or --all for all of them\nstatus 1\n"
+	d.expect(options, refused)
+	d.expect([]string{"disconnect", "transport=tcp;traddr=192.0.2.1;nqn=" + nqn}, refused)
+	d.expect(append(options, "--exclude"), refused)
+	if list, err := os.ReadFile(d.root.Exclusions() + "/user.conf"); err == nil {
+		t.Errorf("it is excluded all the same: %s", list)
+	}
+	d.expect(append(options, "--host-iface=eth0"), "disconnected nvme1\ndisconnected nvme3\n") // the real connector refuses nvme3
+	d.expect([]string{"disconnect", "nvme2"}, "disconnected nvme2\n")
+	d.expect([]string{"disconnect", "-n", nqn}, "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\n")
+	d.expect(append(options, "--all"), "disconnected nvme1\ndisconnected nvme2\ndisconnected nvme3\n")
 }
 
 func TestDisconnectAll(t *testing.T) {

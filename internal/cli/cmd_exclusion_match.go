@@ -13,6 +13,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -81,15 +82,15 @@ The exit status is 0 whether it is excluded or not.
 
 func (a *app) printExclusionTest(result exclusionTest) {
 	for _, problem := range result.Problems {
-		fmt.Fprintln(a.Stderr, "warning:", problem)
+		fmt.Fprintln(a.Stderr, "warning:", legible.Text(problem))
 	}
 	if !result.Excluded {
-		a.printFolded("not excluded: ", result.TIDs[0], plain)
+		a.printFolded("not excluded: ", legible.Text(result.TIDs[0]), plain)
 		return
 	}
-	a.printFolded("excluded: ", result.TIDs[0], plain)
+	a.printFolded("excluded: ", legible.Text(result.TIDs[0]), plain)
 	for _, e := range result.Entries {
-		a.printFolded("  ", fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Entry), plain)
+		a.printFolded("  ", legible.Text(fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Entry)), plain)
 	}
 }
 

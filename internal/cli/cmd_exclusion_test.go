@@ -385,6 +385,7 @@ func TestExclusionTest(t *testing.T) {
 	dc := tcp("nvme3", "192.0.2.3", "nqn.2024-01.com.example:dc")
 	dc.Type, dc.Trsvcid = "discovery", "8009"
 	d.controller(dc, "")
+	d.controller(tcp("nvme4", "192.0.2.4", "nqn.\x1b[2J"), "")
 	d.write("run/nvme/discoverd/units/nvme-discoverd-0123456789ab.devid", "nvme2\n")
 	d.write("run/nvme/discoverd/controllers/nvme2/unit", unit+"\n")
 
@@ -406,6 +407,8 @@ func TestExclusionTest(t *testing.T) {
 				"  /etc/nvme/exclusions/user.conf:3: hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;trsvcid=4420\n",
 		},
 		{"transport=loop;nqn=nqn.2024-01.x", "not excluded: transport=loop;nqn=nqn.2024-01.x;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;hostid=bcefaf7f-8657-4815-b428-5fa2664d8eb9\n"},
+		{"nvme4", `excluded: transport=tcp;traddr=192.0.2.4;trsvcid=4420;nqn=nqn.\x1b[2J;hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;hostid=1` + "\n" +
+			"  /etc/nvme/exclusions/user.conf:1: transport=tcp\n  /etc/nvme/exclusions/user.conf:3: hostnqn=nqn.2014-08.org.nvmexpress:uuid:1;trsvcid=4420\n"},
 		{"nvme9", "! cannot test nvme9: no such fabrics controller is connected: give its TID\nstatus 1\n"},
 		{"nvme-discoverd-000000000000.service", "! cannot test nvme-discoverd-000000000000.service: it has no controller on record: give the TID of its connection\nstatus 1\n"},
 		{"sshd.service", "! cannot use unit name \"sshd.service\": it must be that of an nvme-discoverd-….service\nstatus 1\n"},

@@ -20,10 +20,11 @@ func (a *app) explainCommand() *cobra.Command {
 		Short: "Explain why a connection is as it is, and what to try",
 		Long: `Explain one connection on one screen: its state and last error, why it is wanted (the
 line of a file, the entry of a log page, the record of a boot firmware table), what
-it waits for, what excludes it, its unit, its controller, what the journal says, and
-what to try. TARGET is a unit, nvmeN, an NQN (all paths to the subsystem) or a
-transport ID. The journal and some of the rest are shown only to those who may read
-them.
+it waits for, what excludes it, its unit, its controller, its last states with times
+and errors, what the journal says, and what to try. TARGET is a unit, nvmeN, an NQN
+(all paths to the subsystem) or a transport ID. The states, which come from the
+recording of the service (see "record"), are shown only to root, the journal and some
+of the rest only to those who may read them.
 
 --json prints an object:
   explanations  array, one for each connection:
@@ -34,6 +35,8 @@ them.
     exclusions   array of the entries that match: file, line, entry
     unit         name, loadState, activeState, subState, result, since
     device       name, state, type, source, interface, owner, use, attributes
+    history      array of its last states, oldest first: time, state, device; error,
+                 times and until of attempts that failed for one reason, first and last
     journal      array, oldest first: time, priority, message
     try, unknown  arrays of sentences: what to try, what could not be found out`,
 		Args:              takes(1, 1),
@@ -45,7 +48,10 @@ them.
 				if err != nil {
 					return err
 				}
-				e := explainer{app: a, journal: 10, controllers: sync.OnceValues(a.connector().Controllers)}
+				e := explainer{
+					app: a, journal: 10, controllers: sync.OnceValues(a.connector().Controllers),
+					past: sync.OnceValues(func() (past, error) { return history(ctx, c) }),
+				}
 				if len(found) > 1 {
 					e.journal = 5
 				}
@@ -81,14 +87,10 @@ func (a *app) printExplanation(x explanation) {
 	c := x.Controller
 	p := pairs{app: a, screen: a.screen(), width: 11}
 	p.title(title(c))
-	state := c.State
-	switch c.State {
-	case "connected", "reconnecting":
-		state = a.stateOf(c)
-	case "foreign":
-		state = "looked after by " + printable(value(c.Owner))
+	state := a.stateSince(c)
+	if c.State == "foreign" {
+		state = "looked after by " + printable(value(c.Owner)) + " for " + a.ago(c.Since)
 	}
-	state += " for " + a.ago(c.Since)
 	if c.Attempts > 0 {
 		state += fmt.Sprintf(", %s failed", plural(int(c.Attempts), "attempt", "attempts"))
 	}
@@ -117,6 +119,13 @@ func (a *app) printExplanation(x explanation) {
 		}
 	}
 	p.line("reached at", a.reachedAt(c), plain)
+	for i, s := range x.History {
+		color := plain
+		if s.Error != "" {
+			color = bad
+		}
+		p.line(heading("history", i), a.historyText(s), color)
+	}
 	for i, l := range x.Journal {
 		color := plain
 		if l.Priority <= 3 {

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,8 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List the controllers that this host should be connected to",
 		Long: `List the controllers that this host should be connected to, one in each line, for
 grep and awk: state, device, what the kernel says of it, transport, address,
-NQN and unit; "-" is none. Only on a terminal that is too narrow for that, NQN and
+NQN and unit; "-" is none. While the kernel reconnects any, a last column says for how
+long, and when it gives up, if that is known. Only on a terminal that is too narrow for that, NQN and
 unit follow below.
 
 --json prints {"controllers": […]}, objects of type Controller of the varlink
@@ -39,6 +41,16 @@ interface org.nvmexpress.discoverd.`,
 				rows := [][]string{{"STATE", "DEVICE", "KERNEL", "TRANSPORT", "ADDRESS", "NQN", "UNIT"}}
 				for _, c := range controllers {
 					rows = append(rows, []string{c.State, value(c.Device), value(c.DeviceState), c.Transport, place(c), c.Nqn, value(c.Unit)})
+				}
+				if slices.ContainsFunc(controllers, func(c client.Controller) bool { return c.State == "reconnecting" }) {
+					rows[0] = append(rows[0], "RECONNECTING")
+					for i, c := range controllers {
+						text := ""
+						if c.State == "reconnecting" {
+							text = a.reconnecting(c)
+						}
+						rows[i+1] = append(rows[i+1], text)
+					}
 				}
 				a.printTable(table{rows: rows, heading: true})
 				return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
@@ -123,15 +124,15 @@ func timelineStart(since string, file []byte) (time.Time, error) {
 }
 
 func printLine(out *bufio.Writer, line recording.Line, target string) {
-	fmt.Fprintf(out, "%s %s\n", line.Time.Format("2006-01-02T15:04:05.000Z"), visible(line.What))
+	fmt.Fprintf(out, "%s %s\n", line.Time.Format("2006-01-02T15:04:05.000Z"), legible.Text(line.What))
 	for _, effect := range line.Effects {
 		if target == "" || strings.Contains(effect, target) || strings.Contains(line.What, target) {
-			fmt.Fprintf(out, "    %s\n", visible(effect))
+			fmt.Fprintf(out, "    %s\n", legible.Text(effect))
 		}
 	}
 	if d := line.Difference; d != nil {
 		for _, text := range d.Words() {
-			fmt.Fprintf(out, "  %s\n", visible(text))
+			fmt.Fprintf(out, "  %s\n", legible.Text(text))
 		}
 	}
 }

@@ -25,8 +25,11 @@ TARGET is a unit, nvmeN, an NQN or a transport ID: everything about that one. Wh
 is as it is, and what to do, tells "explain".
 
 With --check only what is down is shown, and the exit status is 1 if anything is that
-should be connected, or TARGET; what is excluded, stopped, polled or belongs to
-another program is not down.
+should be connected, or if a log page that may name more was not read yet; what is
+excluded, stopped, polled or belongs to another program is not down, nor is a discovery
+controller that nothing names any more. With TARGET too, that one alone is judged: the
+exit status is 1 if it, or any of those that it names, is not connected for whatever
+reason.
 
 --json prints {"status": {…}, "controllers": […]}: the reply of GetStatus and the
 objects of type Controller of the varlink interface org.nvmexpress.discoverd; with
@@ -60,11 +63,14 @@ the host and of the targets, discovery controllers, subsystems and the paths to 
 						a.printDot(found)
 					case asSVG:
 						a.printSVG(found)
+					case check:
+						p := statusPrinter{app: a, screen: a.screen()}
+						p.printChecked(found)
 					default:
 						a.printDetails(found)
 					}
 					if check && err == nil {
-						err = checked(found, func(client.Controller) bool { return true })
+						err = checkedTarget(found, args[0])
 					}
 					return err
 				}
@@ -95,7 +101,7 @@ the host and of the targets, discovery controllers, subsystems and the paths to 
 				case !status.Ready:
 					return errors.New("nvme-discoverd has not compared its configuration with the controllers yet: see nvme-discoverctl wait")
 				}
-				return checked(controllers, wanted)
+				return checked(controllers)
 			})
 		},
 	}
@@ -107,22 +113,49 @@ the host and of the targets, discovery controllers, subsystems and the paths to 
 	return cmd
 }
 
-// checked is an error if any of the controllers that match is not there.
-func checked(controllers []client.Controller, match func(client.Controller) bool) error {
-	all, down := 0, 0
+// checked is an error if any of the controllers that should be connected is not, or if a log page that may name more was not read yet.
+func checked(controllers []client.Controller) error {
+	all, down, pages := 0, 0, 0
 	for _, c := range controllers {
-		if !match(c) {
-			continue
+		switch {
+		case unread(c):
+			pages++
+			all++
+		case wanted(c):
+			all++
+			if !healthy(c) {
+				down++
+			}
 		}
-		all++
+	}
+	text := ""
+	if down > 0 {
+		text = fmt.Sprintf("not connected: %d of %s that should be", down, plural(all, "controller", "controllers"))
+	}
+	if pages > 0 {
+		text = joined("; ", text, fmt.Sprintf("not read yet: %s, which may name more", plural(pages, "log page", "log pages")))
+	}
+	if text == "" {
+		return nil
+	}
+	return errors.New(text)
+}
+
+// checkedTarget is an error if any of the controllers that target names is down, for whatever reason. Nothing else counts.
+func checkedTarget(controllers []client.Controller, target string) error {
+	down := 0
+	for _, c := range controllers {
 		if !present(c) {
 			down++
 		}
 	}
-	if down == 0 {
+	switch {
+	case down == 0:
 		return nil
+	case len(controllers) == 1:
+		return fmt.Errorf("not connected: %s", printable(target))
 	}
-	return fmt.Errorf("not connected: %d of %s that should be", down, plural(all, "controller", "controllers"))
+	return fmt.Errorf("not connected: %d of %s that %s names", down, plural(len(controllers), "controller", "controllers"), printable(target))
 }
 
 // printDetails prints everything about few controllers.
@@ -134,11 +167,7 @@ func (a *app) printDetails(controllers []client.Controller) {
 		}
 		p.title(title(c))
 		line := func(key, text string) { p.line(key, text, plain) }
-		state := c.State
-		if c.State == "reconnecting" || c.State == "foreign" {
-			state = a.stateOf(c)
-		}
-		p.line("state", state+" for "+a.ago(c.Since), colorOf(c))
+		p.line("state", a.stateSince(c), colorOf(c))
 		if c.Attempts > 0 {
 			line("attempts", fmt.Sprintf("%d failed", c.Attempts))
 		}
@@ -215,9 +244,9 @@ func (a *app) stateOf(c client.Controller) string {
 	switch c.State {
 	case "reconnecting":
 		if state := value(c.DeviceState); state != "connecting" && state != "resetting" {
-			return "connection broken, " + state
+			return broken(c)
 		}
-		return "connection broken, the kernel reconnects it"
+		return "reconnecting " + a.reconnecting(c)
 	case "waiting", "connecting", "parked":
 		text := c.State
 		if c.Attempts > 0 {
@@ -233,6 +262,35 @@ func (a *app) stateOf(c client.Controller) string {
 		}
 	}
 	return c.State
+}
+
+// stateSince is the state in words, and since when it is so.
+func (a *app) stateSince(c client.Controller) string {
+	state := c.State
+	switch {
+	case c.State == "reconnecting" && a.stateOf(c) != broken(c):
+		return a.stateOf(c)
+	case c.State == "reconnecting" || c.State == "foreign":
+		state = a.stateOf(c)
+	}
+	return state + " for " + a.ago(c.Since)
+}
+
+// broken says what is wrong with a controller that is reconnecting, in the same words whenever it broke.
+func broken(c client.Controller) string {
+	if state := value(c.DeviceState); state != "connecting" && state != "resetting" {
+		return "connection broken, " + state
+	}
+	return "connection broken, the kernel reconnects it"
+}
+
+// reconnecting says for how long a controller has been reconnecting, and when the kernel gives it up if that is known.
+func (a *app) reconnecting(c client.Controller) string {
+	text := "for " + a.ago(c.Since)
+	if c.ReconnectUntil != nil {
+		text += ", the kernel gives up in " + a.until(*c.ReconnectUntil)
+	}
+	return text
 }
 
 // joined joins the texts that are not empty.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -38,7 +39,8 @@ TARGET that the service does not know yet is waited for, as is the service itsel
 
 Without TARGET the log page of every connected discovery controller must have been
 read too, for it may name more. What is excluded, stopped, polled, or belongs to
-another program does not count, unless it is a TARGET. Nothing to connect is enough.
+another program does not count, unless it is a TARGET, nor does a discovery controller
+that nothing names any more. Nothing to connect is enough.
 
 --for=ready waits only until the service has read its configuration and compared it
 with the controllers that there are.
@@ -91,11 +93,18 @@ func (w *waiter) run(ctx context.Context, most time.Duration) error {
 	asked := false
 	for {
 		err := w.ask(ctx)
+		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() { // the end of ctx, which a dial may notice first
+			<-ctx.Done()
+		}
 		switch {
 		case err == nil:
 			fmt.Fprintln(w.Stdout, w.status)
 			return nil
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			if w.lastLook(ctx) {
+				fmt.Fprintln(w.Stdout, w.status)
+				return nil
+			}
 			return w.late(most)
 		case ctx.Err() != nil:
 			return errors.New("interrupted before everything was there")
@@ -110,6 +119,38 @@ func (w *waiter) run(ctx context.Context, most time.Duration) error {
 			return err
 		}
 	}
+}
+
+// lastLookTime is how long the daemon may take to say why not everything is there, once the time is over.
+const lastLookTime = 2 * time.Second
+
+// lastLook asks the daemon once more what is missing and why, since the reasons that it told last may be old. It tells whether all is there
+// after all. Without an answer what was known stays.
+func (w *waiter) lastLook(ctx context.Context) (done bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLookTime)
+	defer cancel()
+	_ = w.withDaemon(ctx, func(c *client.Client) error { // an error is known already, or came a moment too late
+		status, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		w.last = nil
+		if w.status = status.Status; !status.Ready || w.ready {
+			done = status.Ready
+			return nil
+		}
+		all, err := c.Controllers(ctx, "")
+		if err != nil {
+			return err
+		}
+		clear(w.known)
+		for _, c := range all {
+			w.known[c.Tid] = c
+		}
+		done = len(w.missing()) == 0
+		return nil
+	})
+	return done
 }
 
 // errEnough ends a Monitor call that has shown everything.
@@ -186,19 +227,30 @@ func (w *waiter) missing() []string {
 		return missing
 	}
 	for _, c := range all {
-		switch {
-		case wanted(c) && !healthy(c):
-			add(c, w.downBecause(c))
-		case healthy(c) && c.Kind == "discovery" && c.LogRead == nil:
-			add(c, joined(": ", "its log page is not read yet", value(c.LastError)))
+		if why := w.app.missing(c); why != "" {
+			add(c, why)
 		}
 	}
 	return missing
 }
 
+// missing says why not everything is there because of a controller, "" if it is not in the way.
+func (a *app) missing(c client.Controller) string {
+	switch {
+	case wanted(c) && !healthy(c):
+		return a.downBecause(c)
+	case unread(c):
+		return joined(": ", "its log page is not read yet", value(c.LastError))
+	}
+	return ""
+}
+
 // downBecause is what a controller does instead of being connected, and the last error.
 func (a *app) downBecause(c client.Controller) string {
-	text := joined(" ", a.stateOf(c), value(c.Device))
+	text := a.stateOf(c)
+	if c.Device != nil {
+		text += " (" + *c.Device + ")"
+	}
 	if c.LastError != nil {
 		text += ": " + *c.LastError
 	}
@@ -238,12 +290,15 @@ func present(c client.Controller) bool {
 	return healthy(c) || c.State == "foreign" && value(c.DeviceState) == "live"
 }
 
-// wanted tells whether a controller should be connected now. What is kept from it on purpose, and a discovery controller that nothing
-// names any more, is not wanted.
+// wanted tells whether a controller should be connected now, as counts.wanted has it. What is kept from it on purpose is not wanted, nor is
+// a discovery controller that nothing names any more once it is down.
 func wanted(c client.Controller) bool {
 	switch c.State {
 	case "excluded", "foreign", "stopped", "parked":
 		return false
 	}
-	return c.RetainUntil == nil
+	return c.RetainUntil == nil || healthy(c)
 }
+
+// unread tells whether a discovery controller may still name more, as counts.unread has it.
+func unread(c client.Controller) bool { return healthy(c) && c.Kind == "discovery" && c.LogRead == nil }

@@ -28,12 +28,16 @@ func TestWait(t *testing.T) {
 	kept.devices = map[string]string{}
 	unread := three()
 	unread.state.Targets[0].PageRead = time.Time{}
+	retained := three() // and down
+	fails(retained.state.Targets[0], "no route to host")
+	retained.state.Targets[0].RetainUntil = noon.Add(time.Hour)
 	starting := newStandIn()
 	starting.state.Ready = false
 	runEach(t, "wait", []sceneRun{
 		{"all there", three(), "", Done, "3 of 3 controllers connected\n", ""},
 		{"nothing to connect", newStandIn(), "", Done, "\n", ""},
 		{"kept from it", kept, "", Done, kept.state.Status + "\n", ""},
+		{"named by nothing any more", retained, "", Done, retained.state.Status + "\n", ""},
 		{"ready", thirty(), "--for=ready", Done, thirty().state.Status + "\n", ""},
 		{"target there", thirty(), "nvme2 " + vol(2), Done, thirty().state.Status + "\n", ""},
 		{"another's target", thirty(), "nvme9", Done, thirty().state.Status + "\n", ""},
@@ -44,7 +48,7 @@ discovery controller 192.0.2.10:8009: its log page is not read yet
 		{"targets not there", thirty(), "--timeout=1s " + vol(3) + " " + vol(5) + " " + vol(7) + " nvme99", Failed, "", `gave up after 1s: 4 controllers are missing
 nqn.2024-01.com.example.storage:array1:vol3 @ 192.0.2.10:4420: waiting, 7 attempts failed, next in 32s: cannot reach 192.0.2.10:4420: connection refused
 nqn.2024-01.com.example.storage:array1:vol5 @ 192.0.2.10:4420: excluded
-nqn.2024-01.com.example.storage:array1:vol7 @ 192.0.2.10:4420: connection broken, the kernel reconnects it nvme8
+nqn.2024-01.com.example.storage:array1:vol7 @ 192.0.2.10:4420: reconnecting for 2min, the kernel gives up in 8min (nvme8)
 nvme99: nothing is called so
 `},
 		{"unknown goal", three(), "--for=lunch", Usage, "", "cannot wait for \"lunch\": --for takes connected or ready: see nvme-discoverctl wait --help\n"},
@@ -105,4 +109,28 @@ func TestCalled(t *testing.T) {
 			t.Errorf("%q: got %t, want %t", word, got, want)
 		}
 	}
+}
+
+// What wait gives up for is what the service says last, whether it has told of the change or not.
+func TestWaitSaysTheLatest(t *testing.T) {
+	late := func(change func(*standIn)) *standIn {
+		s := three()
+		fails(s.state.Targets[2], "no route to host")
+		s.looked = func(n int) {
+			if n > 2 { // the status and the snapshot
+				change(s)
+			}
+		}
+		return s
+	}
+	runEach(t, "wait", []sceneRun{
+		{
+			"another reason", late(func(s *standIn) { s.state.Targets[2].LastError = "connection refused" }), "--timeout=1s", Failed, "",
+			"gave up after 1s: 1 controller is missing\n" + vol(2) + " @ 192.0.2.10:4420: waiting, 7 attempts failed, next in 32s: connection refused\n",
+		},
+		{
+			"there after all", late(func(s *standIn) { s.state.Targets[2].State, s.state.Targets[2].Device = core.Connected, "nvme3" }), "--timeout=1s " + vol(2), Done,
+			"3 of 3 controllers connected\n", "",
+		},
+	})
 }

@@ -132,7 +132,13 @@ func (w *watcher) show(change client.Change) error {
 		if change.Snapshot && healthy(c) {
 			continue
 		}
-		text := title(c) + ": " + joined(" ", w.stateOf(c), w.phaseOf(c), value(c.Device))
+		state := w.stateOf(c)
+		if c.State == "reconnecting" {
+			if state = broken(c); c.ReconnectUntil != nil {
+				state += " for up to " + w.until(*c.ReconnectUntil)
+			}
+		}
+		text := title(c) + ": " + joined(" ", state, w.phaseOf(c), value(c.Device))
 		if c.LastError != nil && c.State == "waiting" {
 			text += ": " + *c.LastError
 		}

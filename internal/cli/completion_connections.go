@@ -26,7 +26,7 @@ func (a *app) completeControllers(_ *cobra.Command, args []string, typed string)
 			names = append(names, cobra.CompletionWithDesc(prefix+c.Name, connect.TIDs(c.Controller)[0].String()))
 		}
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return offered(names), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeTIDFlags completes the options that name a connection.
@@ -42,7 +42,7 @@ func (a *app) completeTIDFlags(cmd *cobra.Command) {
 					names = append(names, c.NQN)
 				}
 			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return offered(names), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	for _, key := range tid.Keys() {

@@ -39,3 +39,20 @@ func TestCompleteConnections(t *testing.T) {
 		}
 	}
 }
+
+// What a name has that would move the cursor does not reach the terminal: such a word is not offered, such a description is made legible.
+func TestCompletionsAreLegible(t *testing.T) {
+	d := newDesk(t)
+	d.controller(tcp("nvme1", "192.0.2.1", nqn+"\x1b[2J"), "")
+	for word, want := range map[string]string{
+		"nvme": "nvme1\t(tcp, 192.0.2.1, 4420, " + nqn + `\x1b[2J)` + "\n:4\n", "--nqn": ":4\n",
+	} {
+		args := []string{"__complete", "--root=" + string(d.root), "disconnect", word}
+		if word == "--nqn" {
+			args = append(args, "")
+		}
+		if got := d.complete(args); got != want {
+			t.Errorf("%s: got %q, want %q", word, got, want)
+		}
+	}
+}

@@ -22,6 +22,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
@@ -42,9 +43,14 @@ type standIn struct {
 	server  *server.Server // the last one
 
 	recording []byte
+	looked    func(n int) // is called when the state is asked for, for the n-th time
+	looks     int
 }
 
 func (s *standIn) State(context.Context) (*server.State, error) {
+	if s.looks++; s.looked != nil {
+		s.looked(s.looks)
+	}
 	s.state.Counts = core.Counts{}
 	for _, t := range s.state.Targets {
 		if t.Device != "" && t.DeviceState == "" {
@@ -78,6 +84,9 @@ func (s *standIn) State(context.Context) (*server.State, error) {
 		default:
 			n.Retrying++
 		}
+		if t.Wish.Kind == tid.Discovery && t.State == core.Connected && t.PageRead.IsZero() {
+			n.Unread++
+		}
 		n.Wanted++
 	}
 	return &s.state, nil
@@ -93,7 +102,12 @@ func (s *standIn) Reload(context.Context) error {
 	return s.refuse
 }
 
-func (s *standIn) Recording() ([]byte, error) { return s.recording, s.refuse }
+func (s *standIn) Recording() ([]byte, error) {
+	if s.recording == nil && s.refuse == nil {
+		return nil, recording.ErrOff
+	}
+	return s.recording, s.refuse
+}
 
 func (s *standIn) Metrics(context.Context) ([]client.Metric, error) {
 	total, unit := "_total", "seconds"
@@ -171,6 +185,7 @@ func thirty() *standIn {
 			t.State, t.Device = core.Stopped, ""
 		case 7:
 			s.devices[t.Device] = "connecting"
+			t.Since, t.ReconnectUntil = noon.Add(-2*time.Minute), noon.Add(8*time.Minute)
 		case 8:
 			t.State, t.Owner = core.Foreign, "stas"
 		}
@@ -611,18 +626,6 @@ func TestSpan(t *testing.T) {
 	for d, want := range tests {
 		if got := span(d); got != want {
 			t.Errorf("span(%v): got %q, want %q", d, got, want)
-		}
-	}
-}
-
-func TestClip(t *testing.T) {
-	for _, test := range []struct {
-		text  string
-		width int
-		want  string
-	}{{"short", 5, "short"}, {"nqn.2024-01.com.example:vol1", 16, "nqn.2…ample:vol1"}, {"ab", 1, "…b"}} {
-		if got := (screen{unicode: true}).clip(test.text, test.width); got != test.want {
-			t.Errorf("clip(%q, %d): got %q, want %q", test.text, test.width, got, test.want)
 		}
 	}
 }

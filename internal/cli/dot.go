@@ -34,7 +34,7 @@ func (a *app) printDot(controllers []client.Controller) {
 	subsystems := map[string]bool{}
 	for _, c := range controllers {
 		if c.Kind == "discovery" {
-			line("  %s [label=%s, %s];", quote(c.Tid), quote("discovery "+place(c), joined(" ", value(c.Device), a.shortState(c))), style(c))
+			line("  %s [label=%s, %s];", quote(c.Tid), quote("discovery "+place(c), joined(" ", value(c.Device), c.State)), style(c))
 		} else if !subsystems[c.Nqn] {
 			subsystems[c.Nqn] = true
 			line("  %s [label=%s, shape=cylinder];", quote("subsystem "+c.Nqn), quote(c.Nqn))
@@ -43,7 +43,7 @@ func (a *app) printDot(controllers []client.Controller) {
 	for _, c := range controllers {
 		to, label := quote(c.Tid), ""
 		if c.Kind != "discovery" {
-			to, label = quote("subsystem "+c.Nqn), quote(place(c), joined(" ", value(c.Device), a.shortState(c)))
+			to, label = quote("subsystem "+c.Nqn), quote(place(c), joined(" ", value(c.Device), c.State))
 		}
 		attributes := style(c)
 		if label != "" {

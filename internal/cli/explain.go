@@ -28,6 +28,7 @@ type explanation struct {
 	Exclusions []exclusionEntry  `json:"exclusions"`
 	Unit       *unitState        `json:"unit,omitempty"`
 	Device     *deviceState      `json:"device,omitempty"`
+	History    []pastState       `json:"history"`
 	Journal    []journalLine     `json:"journal"`
 	Try        []string          `json:"try"`
 	Unknown    []string          `json:"unknown"` // what could not be found out, and why
@@ -89,13 +90,15 @@ type explainer struct {
 	journal int // lines of it
 
 	controllers func() ([]connect.Owned, error) // of this host, looked at once
+	past        func() (past, error)            // of all connections, read once
 }
 
 // explain finds out everything about one connection. What cannot be found out is told in the explanation.
 func (e *explainer) explain(ctx context.Context, c client.Controller) explanation {
-	x := explanation{Controller: c, Exclusions: []exclusionEntry{}, Journal: []journalLine{}, Try: []string{}, Unknown: []string{}}
+	x := explanation{
+		Controller: c, Exclusions: []exclusionEntry{}, History: []pastState{}, Journal: []journalLine{}, Try: []string{}, Unknown: []string{},
+	}
 	x.Reasons = e.reasons(c)
-	x.WaitsFor = e.waitsFor(c)
 	cannot := func(err error) {
 		if err != nil {
 			x.Unknown = append(x.Unknown, err.Error())
@@ -114,6 +117,10 @@ func (e *explainer) explain(ctx context.Context, c client.Controller) explanatio
 		x.Device, err = e.device(*c.Device)
 		cannot(err)
 	}
+	x.WaitsFor = e.waitsFor(c, x.Device)
+	recorded, err := e.past()
+	cannot(err)
+	x.History = append(x.History, recorded.states[c.Tid]...)
 	x.Try = e.advice(x)
 	return x
 }
@@ -154,8 +161,8 @@ func (e *explainer) findEntry(r *reason, c client.Controller) {
 	}
 }
 
-// waitsFor is what a connection waits for, "" for nothing.
-func (e *explainer) waitsFor(c client.Controller) string {
+// waitsFor is what a connection waits for, "" for nothing. d is its controller, nil for none.
+func (e *explainer) waitsFor(c client.Controller, d *deviceState) string {
 	switch value(c.Phase) {
 	case "starting":
 		return "the first look of the service at what is connected"
@@ -189,7 +196,17 @@ func (e *explainer) waitsFor(c client.Controller) string {
 	case c.State == "reconnecting" && c.ReconnectUntil != nil:
 		return "the kernel, which reconnects it and gives it up in " + e.until(*c.ReconnectUntil)
 	case c.State == "reconnecting":
-		return "the kernel, which reconnects it and does not give up"
+		tries := ""
+		if d != nil {
+			tries = d.Attributes["ctrl_loss_tmo"]
+		}
+		switch tries {
+		case "":
+			return "the kernel, which reconnects it; when it gives up is not known"
+		case "off", "-1":
+			return "the kernel, which reconnects it and does not give up"
+		}
+		return "the kernel, which reconnects it and gives it up " + tries + "s after the connection broke"
 	case c.State == "parked" && c.NextRetry != nil:
 		return "its next poll, in " + e.until(*c.NextRetry)
 	case c.State == "waiting" && c.NextRetry != nil:

@@ -15,9 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording/recordingtest"
 )
 
 // explainAt runs explain against a host that has what a daemon with this state makes: units, a journal, controllers.
@@ -97,6 +99,90 @@ func TestExplain(t *testing.T) {
 	}
 	_, out, _ := explainAt(t, paged(), 0, vol(3), "--json")
 	checkGolden(t, "explain-failing.json", out)
+}
+
+// What a connection was, and when, is read from the recording of the service. Attempts that fail for one reason are one line.
+func TestExplainHistory(t *testing.T) {
+	s := newStandIn()
+	dc := s.dc("192.0.2.10", "nvme1")
+	s.ioc(dc, 1)
+	s.recording = recordingtest.Story(t)
+	_, out, errs := explainAt(t, s, 80, "nvme1")
+	const want = `    history  12:00:00 connecting
+             12:00:00 connected nvme1
+             12:01:01 waiting
+`
+	if !strings.Contains(out, want) || strings.Contains(out, "cannot show the history") {
+		t.Errorf("got %s and\n%s\nwant\n%s", errs, out, want)
+	}
+	if _, out, _ := explainAt(t, s, 0, vol(1)); strings.Contains(out, "history") {
+		t.Errorf("of one that is not in the recording:\n%s", out)
+	}
+	s.recording = recordingtest.Changed(t, s.recording)
+	if _, out, _ = explainAt(t, s, 0, "nvme1"); !strings.Contains(out, "the history may be wrong: the service is of another version") {
+		t.Errorf("of another version:\n%s", out)
+	}
+	s.recording = []byte("rubbish")
+	if _, out, _ = explainAt(t, s, 0, "nvme1"); !strings.Contains(out, "cannot show the history: it is no recording") {
+		t.Errorf("of rubbish:\n%s", out)
+	}
+}
+
+// The last states of a connection are kept, and of attempts the first and the last time.
+func TestHistory(t *testing.T) {
+	p := past{states: map[string][]pastState{}}
+	target := *three().state.Targets[1]
+	id := target.Wish.TID.Canonical()
+	at := noon
+	note := func(state core.State, device, lastError string, count int) {
+		at = at.Add(time.Second)
+		target.State, target.Device, target.LastError, target.ErrorCount = state, device, lastError, count
+		p.note(&target, at)
+	}
+	note(core.Connecting, "", "", 0)
+	note(core.Connecting, "", "", 0)
+	for n := range 3 {
+		note(core.Waiting, "", "refused", n+1)
+		note(core.Connecting, "", "refused", n+1)
+	}
+	note(core.Connected, "nvme2", "refused", 3)
+	note(core.Reconnecting, "nvme2", "", 0)
+	want := []pastState{
+		{Time: "2026-11-21T12:00:01Z", State: "connecting"},
+		{Time: "2026-11-21T12:00:03Z", State: "waiting", Error: "refused", Times: 3, Until: "2026-11-21T12:00:07Z"},
+		{Time: "2026-11-21T12:00:08Z", State: "connecting"},
+		{Time: "2026-11-21T12:00:09Z", State: "connected", Device: "nvme2"},
+		{Time: "2026-11-21T12:00:10Z", State: "reconnecting", Device: "nvme2"},
+	}
+	if diff := cmp.Diff(want, p.states[id]); diff != "" {
+		t.Error(diff)
+	}
+	a := &app{now: func() time.Time { return noon }}
+	if got := a.historyText(want[1]); got != "12:00:03  waiting: refused (3 times, last at 12:00:07)" {
+		t.Errorf("got %q", got)
+	}
+	for n := range 20 {
+		note(core.Connected, fmt.Sprint("nvme", n+3), "", 0)
+	}
+	if got := p.states[id]; len(got) != historyLines || got[historyLines-1].Device != "nvme22" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Until when the kernel reconnects is told as far as it is known.
+func TestGivesUp(t *testing.T) {
+	for _, test := range []struct{ tries, want string }{
+		{"", "the kernel, which reconnects it; when it gives up is not known"},
+		{"off", "the kernel, which reconnects it and does not give up"},
+		{"-1", "the kernel, which reconnects it and does not give up"},
+		{"600", "the kernel, which reconnects it and gives it up 600s after the connection broke"},
+	} {
+		e := explainer{app: &app{}}
+		d := &deviceState{Attributes: map[string]string{"ctrl_loss_tmo": test.tries}}
+		if got := e.waitsFor(client.Controller{State: "reconnecting"}, d); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.tries, got, test.want)
+		}
+	}
 }
 
 // checkFits checks that no line is longer than the screen.

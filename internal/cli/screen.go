@@ -72,18 +72,6 @@ func (s screen) branches() [4]string {
 	return [4]string{"|- ", "`- ", "|  ", "   "}
 }
 
-// clip shortens text to a width by its middle: of NQNs and addresses the end tells most.
-func (s screen) clip(text string, width int) string {
-	n := utf8.RuneCountInString(text)
-	if n <= width {
-		return text
-	}
-	runes, dots := []rune(text), s.ellipsis()
-	keep := max(width-utf8.RuneCountInString(dots), 1)
-	head := keep / 3
-	return string(runes[:head]) + dots + string(runes[n-(keep-head):])
-}
-
 func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0))
 }

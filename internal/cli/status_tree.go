@@ -43,7 +43,11 @@ func (p *statusPrinter) print(status client.Status, controllers []client.Control
 	text := fmt.Sprintf("nvme-discoverd %s, up %s: %s", status.Version, p.ago(status.Since), status.Status)
 	used := p.wrapped("", text, bold)
 	if p.check {
-		p.printDown(controllers)
+		for _, c := range controllers {
+			if why := p.missing(c); why != "" {
+				p.wrapped(p.mark()+" ", title(c)+": "+why, colorOf(c))
+			}
+		}
 		return
 	}
 	used += p.printTrouble(controllers) + p.printStrays(status)
@@ -60,10 +64,11 @@ func (p *statusPrinter) print(status client.Status, controllers []client.Control
 	p.printTree(controllers, screenLines-used)
 }
 
-// printDown prints what should be connected and is not.
-func (p *statusPrinter) printDown(controllers []client.Controller) {
+// printChecked prints of each controller in a line whether it is there.
+func (p *statusPrinter) printChecked(controllers []client.Controller) {
 	for _, c := range controllers {
-		if !wanted(c) || healthy(c) {
+		if present(c) {
+			p.wrapped("", title(c)+": "+joined(" ", p.stateOf(c), value(c.Device)), plain)
 			continue
 		}
 		p.wrapped(p.mark()+" ", title(c)+": "+p.downBecause(c), colorOf(c))
@@ -128,53 +133,74 @@ func (p *statusPrinter) printTrouble(controllers []client.Controller) int {
 	used := 2
 	each := max((troubleLines-used)/len(troubles)-1, 1) // lines for members
 	for i, t := range troubles {
-		if !p.all && used+2 > troubleLines && i+1 < len(troubles) {
+		lines := p.troubleText(t, each, len(troubles) <= 3)
+		if over := used + len(lines) - troubleLines; !p.all && i > 0 && (over > 1 || over == 1 && i+1 < len(troubles)) {
 			p.line("  and %s: see --all", plural(len(troubles)-i, "other trouble", "other troubles"))
 			return used + 1
 		}
-		used += p.printMembers(t, each, len(troubles) <= 3)
-	}
-	return used
-}
-
-// printMembers prints a trouble and of its members as many as there is room for. units allows lines for their units.
-func (p *statusPrinter) printMembers(t *trouble, room int, units bool) int {
-	heading := t.what
-	if len(t.members) > 1 {
-		heading = fmt.Sprintf("%d %s", len(t.members), t.what)
-	}
-	used := p.wrapped(p.mark()+" ", heading, bad)
-	shown := t.members
-	if !p.all && len(shown) > room {
-		shown = shown[:max(room-1, 1)]
-	}
-	for _, c := range shown {
-		used += p.printMember(c, units && len(shown) <= 2)
-	}
-	if rest := len(t.members) - len(shown); rest > 0 {
-		p.line("    %s and %d more", p.ellipsis(), rest)
-		used++
-	}
-	return used
-}
-
-// printMember prints one that has trouble, with its unit: on a narrow screen on a line of its own if there is room.
-func (p *statusPrinter) printMember(c client.Controller, room bool) int {
-	const indent = "    "
-	name, detail := title(c), p.progress(c)
-	whole := joined("  ", name, detail, value(c.Unit))
-	switch {
-	case p.columns == 0 || utf8.RuneCountInString(indent+whole) <= p.columns:
-		p.line("%s%s", indent, joined("  ", name, detail, p.paint(faint, value(c.Unit))))
-		return 1
-	default:
-		p.line("%s%s", indent, joined("  ", p.clip(name, max(p.columns-len(indent)-2-len(detail), 20)), detail))
-		if !room || c.Unit == nil {
-			return 1
+		for _, line := range lines {
+			p.line("%s", line)
 		}
-		p.line("%s%s", indent, p.paint(faint, *c.Unit))
-		return 2
+		used += len(lines)
 	}
+	return used
+}
+
+// troubleText are the lines about a trouble and as many of its members as there is room for, in lines. units allows lines for their units.
+func (p *statusPrinter) troubleText(t *trouble, room int, units bool) []string {
+	heading := t.what
+	switch first := t.members[0]; {
+	case len(t.members) > 1:
+		heading = fmt.Sprintf("%d %s", len(t.members), t.what)
+	case first.State == "reconnecting":
+		heading = p.stateOf(first)
+	}
+	const mark = 2
+	var lines []string
+	for i, line := range p.folded(heading, mark) {
+		if i == 0 {
+			line = p.mark() + " " + line
+		} else {
+			line = "  " + line
+		}
+		lines = append(lines, p.paint(bad, line))
+	}
+	var members []string
+	shown := 0
+	for i, c := range t.members {
+		member := p.memberLines(c, p.progress(c, len(t.members) > 1), units && len(t.members) <= 2)
+		if brief := p.memberLines(c, "", false); room == 1 && len(member) > len(brief) {
+			member = brief
+		}
+		last := i+1 == len(t.members)
+		if i > 0 && !p.all && (len(members)+len(member) > room || !last && len(members)+len(member)+1 > room) {
+			break
+		}
+		members = append(members, member...)
+		shown++
+	}
+	if rest := len(t.members) - shown; rest > 0 {
+		members = append(members, fmt.Sprintf("    %s and %d more", p.ellipsis(), rest))
+	}
+	return append(lines, members...)
+}
+
+// memberLines are the lines of one that has trouble, with its unit: on a narrow screen on a line of its own if units allows it.
+func (p *statusPrinter) memberLines(c client.Controller, detail string, units bool) []string {
+	const indent = "    "
+	name := title(c)
+	if whole := indent + joined("  ", name, detail, value(c.Unit)); p.columns == 0 || utf8.RuneCountInString(whole) <= p.columns {
+		return []string{indent + joined("  ", name, detail, p.paint(faint, value(c.Unit)))}
+	}
+	cells := []cell{{text: name}, {text: detail}}
+	if units {
+		cells = append(cells, cell{value(c.Unit), faint})
+	}
+	lines := p.flowed(cells, len(indent))
+	for i := range lines {
+		lines[i] = indent + lines[i]
+	}
+	return lines
 }
 
 // whatIsWrong says it in words that are the same for all that suffer the same.
@@ -183,7 +209,7 @@ func (p *statusPrinter) whatIsWrong(c client.Controller) string {
 	case c.State == "collision":
 		return "not connected: another controller has the same unit name"
 	case c.State == "reconnecting":
-		return p.stateOf(c)
+		return broken(c)
 	case c.LastError != nil:
 		// Those who suffer the same at different addresses belong together; the addresses are shown with each.
 		where := strings.NewReplacer(hostPort(c.Traddr, value(c.Trsvcid)), "the target", c.Traddr, "the target")
@@ -192,11 +218,13 @@ func (p *statusPrinter) whatIsWrong(c client.Controller) string {
 	return "not connected: it does not stay connected"
 }
 
-// progress says what is done about it.
-func (p *statusPrinter) progress(c client.Controller) string {
+// progress says what is done about it. times has one that is reconnecting say for how long.
+func (p *statusPrinter) progress(c client.Controller, times bool) string {
 	switch {
+	case c.State == "reconnecting" && !times:
+		return value(c.Device)
 	case c.State == "reconnecting":
-		return joined(" ", value(c.Device), "since", p.ago(c.Since))
+		return joined(" ", value(c.Device), p.reconnecting(c))
 	case c.NextRetry != nil:
 		return fmt.Sprintf("%s, next in %s", plural(int(c.Attempts), "attempt", "attempts"), p.until(*c.NextRetry))
 	case c.State == "connecting":
@@ -339,29 +367,37 @@ type row struct {
 // printTree prints the tree in as much detail as fits in so many lines.
 func (p *statusPrinter) printTree(controllers []client.Controller, room int) {
 	sources := forest(controllers)
-	var trees [][]row
-	lines := 0
-	for _, d := range details {
-		trees, lines = nil, 2*len(sources)
+	var heads, trees [][]string
+	lay := func(d detail, units bool) (lines int) {
+		heads, trees = nil, nil
 		for _, s := range sources {
-			rows := p.rows(s.roots, "", d)
-			trees = append(trees, rows)
-			lines += len(rows)
+			name := s.name
+			if name == "" {
+				name = "named by nothing any more"
+			}
+			heads = append(heads, p.folded(name, 0))
+			trees = append(trees, p.layout(p.rows(s.roots, "", d), units))
+			lines += 1 + len(heads[len(heads)-1]) + len(trees[len(trees)-1])
 		}
-		if p.all || lines <= room {
+		return lines
+	}
+	for _, d := range details {
+		if p.all {
+			lay(d, false)
+			break
+		}
+		if lay(d, true) <= room || lay(d, false) <= room {
 			break
 		}
 	}
-	for i, s := range sources {
-		name := s.name
-		if name == "" {
-			name = "named by nothing any more"
+	for i := range sources {
+		p.line("")
+		for _, line := range heads[i] {
+			p.line("%s", p.paint(bold, line))
 		}
-		if p.columns > 0 {
-			name = p.clip(name, p.columns)
+		for _, line := range trees[i] {
+			p.line("%s", line)
 		}
-		p.line("\n%s", p.paint(bold, name))
-		p.printRows(trees[i], lines+len(controllers) <= room)
 	}
 }
 
@@ -466,84 +502,156 @@ func alike(n *node) string {
 }
 
 // cells are the columns of a controller.
-func (p *statusPrinter) cells(r row) [5]string {
+func (p *statusPrinter) cells(r row) [5]cell {
 	c := r.Controller
-	name, state := c.Nqn, p.shortState(c)
+	name, where := c.Nqn, cell{text: place(c)}
 	if c.Kind == "discovery" {
-		name = "discovery " + place(c)
-		return [5]string{name, r.text, value(c.Device), state, p.ago(c.Since)}
+		name, where = "discovery "+place(c), cell{r.text, r.color}
 	}
-	return [5]string{name, place(c), value(c.Device), state, p.ago(c.Since)}
+	return [5]cell{{text: name}, where, {text: value(c.Device)}, {c.State, colorOf(c)}, {text: p.ago(c.Since)}}
 }
 
-// shortState is a word for the tree: what is wrong was said above.
-func (a *app) shortState(c client.Controller) string {
-	if (c.State == "connected" || c.State == "reconnecting") && c.DeviceState != nil {
-		return *c.DeviceState
-	}
-	return c.State
-}
+// cell is a text in a colour.
+type cell struct{ text, color string }
 
-// printRows prints items in columns. double allows a second line for the unit where the screen is narrow.
-func (p *statusPrinter) printRows(rows []row, double bool) {
-	var widths [5]int
-	tree := 0
-	for _, r := range rows {
-		if r.node == nil {
-			continue
-		}
-		for i, cell := range p.cells(r) {
-			w := utf8.RuneCountInString(cell)
-			if i == 0 { // the tree indents it
-				w += utf8.RuneCountInString(r.prefix)
-			}
-			widths[i] = max(widths[i], w)
-		}
-		tree = max(tree, utf8.RuneCountInString(r.prefix))
-	}
+func (c cell) width() int { return utf8.RuneCountInString(c.text) }
+
+// layout returns the lines of items in columns. On a narrow screen what follows a long name stands below it, and is not in the columns.
+// units allows a line for the unit where it has no place on that of its controller.
+func (p *statusPrinter) layout(rows []row, units bool) []string {
+	const unit = len("nvme-discoverd-0123456789ab.service")
+	widths, aligned := p.columnWidths(rows)
 	total := 0
 	for _, w := range widths {
-		total += w + 2
+		total += w + gap
 	}
-	const unit = len("nvme-discoverd-0123456789ab.service")
-	units := p.columns == 0 || total+unit <= p.columns
-	if over := total - 2 - p.columns; p.columns > 0 && !units && over > 0 {
-		name := max(widths[0]-over, min(widths[0], tree+16))
-		over -= widths[0] - name
-		widths[0], widths[1] = name, max(widths[1]-over, min(widths[1], 12))
-	}
+	beside := p.columns == 0 || aligned == len(rows) && total+unit <= p.columns
+	var lines []string
 	for _, r := range rows {
 		if r.node == nil {
-			p.line("%s%s", r.prefix, p.paint(r.color, r.text))
+			lines = append(lines, r.prefix+p.paint(r.color, r.text))
 			continue
+		}
+		below := r.below + p.branches()[3]
+		if len(r.children) > 0 {
+			below = r.below + p.branches()[2]
 		}
 		cells := p.cells(r)
-		name := widths[0] - utf8.RuneCountInString(r.prefix)
-		text := r.prefix + pad(p.clip(cells[0], name), name)
-		for i, cell := range cells[1:] {
-			if widths[i+1] == 0 {
-				continue
+		if !p.fits(r, widths) {
+			more := append([]cell{}, cells[1:]...)
+			if units {
+				more = append(more, cell{value(r.Unit), faint})
 			}
-			cell = pad(cell, widths[i+1])
-			switch i {
-			case 0:
-				cell = p.paint(r.color, pad(p.clip(strings.TrimRight(cell, " "), widths[1]), widths[1]))
-			case 2:
-				cell = p.paint(colorOf(r.Controller), cell)
+			for i, line := range p.folded(cells[0].text, utf8.RuneCountInString(below)) {
+				if i == 0 {
+					lines = append(lines, r.prefix+line)
+				} else {
+					lines = append(lines, below+line)
+				}
 			}
-			text += "  " + cell
-		}
-		if units {
-			text += "  " + p.paint(faint, value(r.Unit))
-		}
-		p.line("%s", strings.TrimRight(text, " "))
-		if units || !double || r.Unit == nil {
+			for _, line := range p.flowed(more, utf8.RuneCountInString(below)) {
+				lines = append(lines, below+line)
+			}
 			continue
 		}
-		branch := p.branches()[3]
-		if len(r.children) > 0 {
-			branch = p.branches()[2]
+		text := r.prefix + pad(cells[0].text, widths[0]-utf8.RuneCountInString(r.prefix))
+		for i, c := range cells[1:] {
+			if widths[i+1] > 0 {
+				text += strings.Repeat(" ", gap) + p.paint(c.color, c.text) + strings.Repeat(" ", widths[i+1]-c.width())
+			}
 		}
-		p.line("%s%s", r.below+branch, p.paint(faint, *r.Unit))
+		if beside {
+			text += strings.Repeat(" ", gap) + p.paint(faint, value(r.Unit))
+		}
+		lines = append(lines, strings.TrimRight(text, " "))
+		if !beside && units && r.Unit != nil {
+			lines = append(lines, below+p.paint(faint, *r.Unit))
+		}
 	}
+	return lines
+}
+
+// columnWidths returns how wide the columns are, and how many items have their cells in them, those without any among them: the longest are
+// left out until the others fit the screen.
+func (p *statusPrinter) columnWidths(rows []row) (widths [5]int, aligned int) {
+	longest := math.MaxInt
+	for {
+		widths, aligned = [5]int{}, 0
+		next, total := 0, -gap
+		for _, r := range rows {
+			long := p.length(r)
+			if long >= longest {
+				continue
+			}
+			next = max(next, long)
+			aligned++
+			if r.node == nil {
+				continue
+			}
+			for i, c := range p.cells(r) {
+				widths[i] = max(widths[i], c.width())
+				if i == 0 { // the tree indents it
+					widths[i] = max(widths[i], utf8.RuneCountInString(r.prefix)+c.width())
+				}
+			}
+		}
+		for _, w := range widths {
+			total += w + gap
+		}
+		if p.columns == 0 || total <= p.columns || next == 0 {
+			return widths, aligned
+		}
+		longest = next
+	}
+}
+
+// length is by which items are left out of the columns: what the name and the address of a controller take.
+func (p *statusPrinter) length(r row) int {
+	if r.node == nil {
+		return 0
+	}
+	cells := p.cells(r)
+	return utf8.RuneCountInString(r.prefix) + cells[0].width() + cells[1].width()
+}
+
+// fits tells whether the cells of a controller are within the columns.
+func (p *statusPrinter) fits(r row, widths [5]int) bool {
+	for i, c := range p.cells(r) {
+		width := c.width()
+		if i == 0 {
+			width += utf8.RuneCountInString(r.prefix)
+		}
+		if width > widths[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// flowed puts cells one after the other into lines that fit behind so many columns; one that is too long for a line is broken.
+func (s screen) flowed(cells []cell, behind int) []string {
+	var lines []string
+	line, width := "", 0
+	for _, c := range cells {
+		if c.text == "" {
+			continue
+		}
+		if line != "" && behind+width+gap+c.width() <= s.columns {
+			line, width = line+strings.Repeat(" ", gap)+s.paint(c.color, c.text), width+gap+c.width()
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		folded := s.folded(c.text, behind)
+		for _, part := range folded[:len(folded)-1] {
+			lines = append(lines, s.paint(c.color, part))
+		}
+		last := folded[len(folded)-1]
+		line, width = s.paint(c.color, last), utf8.RuneCountInString(last)
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }

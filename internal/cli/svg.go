@@ -88,7 +88,7 @@ func (a *app) printSVG(controllers []client.Controller) {
 		}
 		from, to := t.box[targetPort(c)], t.box[c.Nqn]
 		x, y := t.curve(out, lineClass(c), from, to, from.paths, to.arrives)
-		out(`<text class="%s label" x="%d" y="%d" text-anchor="end">%s</text>`, lineClass(c), x-8, y-6, escaped(joined(" ", value(c.Device), a.shortState(c))))
+		out(`<text class="%s label" x="%d" y="%d" text-anchor="end">%s</text>`, lineClass(c), x-8, y-6, escaped(joined(" ", value(c.Device), c.State)))
 	}
 	for _, column := range []struct {
 		names []string
@@ -129,7 +129,7 @@ func (a *app) place(t *topology, c client.Controller) {
 		t.cables[i].class = class
 	}
 	if c.Kind == "discovery" {
-		text := joined(" ", "discovery", value(c.Trsvcid)+":", value(c.Device), a.shortState(c))
+		text := joined(" ", "discovery", value(c.Trsvcid)+":", value(c.Device), c.State)
 		to.lines = append(to.lines, svgText{text, class})
 		return
 	}

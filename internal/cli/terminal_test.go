@@ -95,12 +95,15 @@ func long(t *testing.T) (*standIn, string) {
 		{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "tcp", NQN: longest, Traddr: dc.Wish.TID.Traddr, Trsvcid: "4420", CntlID: 0xffff}},
 		{Entry: discoverylog.Entry{Subtype: discoverylog.NVM, Transport: "fc", NQN: longest, CntlID: 1}, Skipped: "transport fc cannot be reached from a discovery controller on tcp, which has no address of a Fibre Channel port"},
 	}}
-	for _, nqn := range []string{longest, "nqn.2014-08.org.nvmexpress:uuid:1b4e28ba-2fa1-11d2-883f-0016d3cca427"} {
+	for _, nqn := range []string{longest, "nqn.2014-08.org.nvmexpress:uuid:1b4e28ba-2fa1-11d2-883f-0016d3cca427", "nqn.2014-08.org.nvmexpress:uuid:1b4e28ba-2fa1-11d2-883f-0016d3cca428"} {
 		view := add(tid.IO, nqn)
 		view.Sources = []string{core.LogPageSource + dc.Wish.TID.String()}
 	}
 	fails(s.state.Targets[2], "cannot reach [2001:db8:1234:5678:9abc:def0:1234:5678]:4420 through enp129s0f1np1: no route to host")
-	s.summary("2 of 3 controllers connected, 1 retrying")
+	broken := s.state.Targets[3]
+	s.devices[broken.Device] = "connecting"
+	broken.Since, broken.ReconnectUntil = noon.Add(-2*time.Minute), noon.Add(8*time.Minute)
+	s.summary("2 of 4 controllers connected, 1 reconnecting, 1 retrying")
 	return s, longest
 }
 
@@ -123,13 +126,14 @@ func TestTerminal(t *testing.T) {
 			shows []string // however it is broken
 		}{
 			{[]string{"status"}, []string{"no route to host"}},
-			{[]string{"status", "--all"}, nil},
+			{[]string{"status", "--all"}, []string{longest, "behind-the-lake.conf", "nvme13 reconnecting 2min", "reconnecting for 2min, the kernel gives up in 8min"}},
 			{[]string{"status", "--check"}, []string{"no route to host"}},
 			{[]string{"status", longest}, []string{longest, s.state.Targets[1].Unit, "enp129s0f1np1"}},
-			{[]string{"list"}, []string{longest, s.state.Targets[1].Unit, s.state.Targets[2].Unit}},
+			{[]string{"list"}, []string{longest, s.state.Targets[1].Unit, s.state.Targets[2].Unit, "for 2min, the kernel gives up in 8min"}},
 			{[]string{"logs"}, []string{longest, "which has no address of a Fibre Channel port", "dynamic"}},
 			{[]string{"explain", longest}, []string{longest, "2001:db8:1234:5678:9abc:def0:1234:5678", hostNQN}},
 			{[]string{"explain", "nvme10"}, []string{"behind-the-lake.conf:12"}},
+			{[]string{"explain", "nvme13"}, []string{"reconnecting for 2min, the kernel gives up in 8min", "give the connection up"}},
 			{[]string{"exclusion", "list"}, []string{longest}},
 			{[]string{"exclusion", "test", "transport=tcp;traddr=192.0.2.1;nqn=" + longest}, []string{longest}},
 			{[]string{"registry", "list"}, []string{"seqnum=4711", strings.Repeat("long-", 40)}},
@@ -137,7 +141,7 @@ func TestTerminal(t *testing.T) {
 			{[]string{"hostnqn"}, []string{hostNQN}},
 			{[]string{"config", "show"}, []string{longest, "enp129s0f1np1"}},
 			{[]string{"nbft", "show", "--file", filepath.Join("..", "..", "testdata", "nbft", "dhcp-ipv6")}, nil},
-			{[]string{"wait", "--for=ready"}, []string{"2 of 3"}},
+			{[]string{"wait", "--for=ready"}, []string{"2 of 4"}},
 			{[]string{"--help"}, nil},
 			{[]string{"exclusion", "--help"}, nil},
 		} {
@@ -156,7 +160,7 @@ func TestTerminal(t *testing.T) {
 					break
 				}
 			}
-			whole := strings.Join(strings.Fields(screen), "")
+			whole := strings.Join(strings.Fields(strings.ReplaceAll(screen, "│", "")), "") // which draws the tree
 			for _, want := range test.shows {
 				if !strings.Contains(whole, strings.ReplaceAll(want, " ", "")) {
 					t.Errorf("%v at %d columns: want %q in\n%s", test.args, columns, want, screen)
@@ -205,7 +209,7 @@ func TestPipe(t *testing.T) {
 	s, longest := long(t)
 	_, out, _ := ctl(t, s.serve(t), 0, nil, "list")
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-	if len(lines) != 4 || !strings.Contains(lines[2], longest+"  nvme-discoverd-") {
+	if len(lines) != 5 || !strings.Contains(lines[2], longest+"  nvme-discoverd-") || !strings.HasSuffix(lines[4], ".service  for 2min, the kernel gives up in 8min") {
 		t.Errorf("got\n%s", out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -210,8 +211,8 @@ func refusal(device string, err error) error {
 	return fmt.Errorf("cannot disconnect %s: %w", device, err)
 }
 
-// shown is controller in the log form of a TID.
-func shown(controller sysfs.Controller) string { return TIDs(controller)[0].String() }
+// shown is controller in the log form of a TID. Its names are what the kernel has been told, by whomever.
+func shown(controller sysfs.Controller) string { return legible.Text(TIDs(controller)[0].String()) }
 
 // Cleanup removes what is recorded of unit's connection when the unit has stopped or failed: the devid file, the device's
 // unit file if it still names this unit and, if the device is gone, its entry in the registry. The .result file is

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 )
 
 func TestRefusal(t *testing.T) {
@@ -340,5 +342,13 @@ func TestCleanup(t *testing.T) {
 				t.Errorf("records (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Names that the kernel shows come from anywhere: what moves the cursor is not printed as it is.
+func TestShown(t *testing.T) {
+	c := sysfs.Controller{Transport: "tcp", Traddr: "192.0.2.1", Trsvcid: "4420", NQN: "nqn.x\x1b[2J"}
+	if got, want := shown(c), `(tcp, 192.0.2.1, 4420, nqn.x\x1b[2J)`; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

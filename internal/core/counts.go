@@ -2,10 +2,10 @@
 
 package core
 
-// Counts are how many connections are desired, and how far they have got. Each is in one field besides Wanted.
+// Counts are how many connections are desired, and how far they have got. Each is in one field besides Wanted and Unread.
 type Counts struct {
 	// Wanted are those that should be connected now: the sum of those from Connected to Collision. All is well when
-	// Connected == Wanted.
+	// Connected == Wanted and nothing is Unread.
 	Wanted       int
 	Connected    int // and live
 	Reconnecting int // the kernel reconnects them
@@ -21,6 +21,10 @@ type Counts struct {
 	Foreign  int // another program has them
 	Stopped  int // by an administrator
 	Parked   int // discovery controllers that are polled
+	Retained int // discovery controllers that nothing names any more, and that are kept for a while; connected ones are in Connected
+
+	// Unread are the discovery controllers among Connected whose log page was never read: what they name is not wanted yet.
+	Unread int
 }
 
 // Counts returns what View has of them.
@@ -44,7 +48,12 @@ func (m *Machine) counted() Counts {
 		Foreign: &n.Foreign, Stopped: &n.Stopped, Parked: &n.Parked, Collision: &n.Collision,
 	}
 	for y, count := range m.targets.count {
+		if y.unread {
+			n.Unread += count
+		}
 		switch {
+		case y.retained && y.state != Excluded && y.state != Foreign && y.state != Stopped && y.state != Parked:
+			n.Retained += count
 		case y.retrying:
 			n.Retrying += count
 		case y.down:

@@ -299,6 +299,7 @@ func (m *Machine) logFailed(ev LogFailed) {
 		return
 	}
 	t.readErr, t.readErrLogged = ev.Err, m.now
+	m.change(t)
 	m.log(slog.LevelWarn, KindLogPageUnreadable, t, fmt.Sprintf("cannot read the log page of %s, the last one stays: %s; next attempt in %v", ev.Device, ev.Err, delay.Round(100*time.Millisecond)))
 }
 

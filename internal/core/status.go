@@ -64,6 +64,7 @@ func (c counts) String() string {
 		{c.Foreign, "of other owners"},
 		{c.Stopped, "stopped"},
 		{c.Parked, "parked"},
+		{c.Retained, "retained"},
 	} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)

@@ -94,6 +94,8 @@ type tally struct {
 	state     State
 	retrying  bool   // Waiting after a failure
 	down      bool   // Connected, by a controller that is not live
+	retained  bool   // not connected and named by nothing any more
+	unread    bool   // a discovery controller that is connected, and whose log page was never read
 	transport string // of an idle one that waits, "" of any other
 	unheard   bool
 }
@@ -106,6 +108,8 @@ func (t *target) tally() tally {
 		counted: true, state: t.state, retrying: t.state == Waiting && t.attempts > 0,
 		down: t.state == Connected && t.device.down != never,
 	}
+	now.retained = t.retention.when != never && (t.state != Connected || now.down)
+	now.unread = t.state == Connected && !now.down && t.wish.Kind == tid.Discovery && t.pageRead.IsZero()
 	if t.state == Waiting && t.is(idle) {
 		now.transport = t.wish.TID.Transport
 	}

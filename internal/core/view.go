@@ -264,6 +264,9 @@ func (m *Machine) viewOf(t *target) *TargetView {
 		LastError: t.lastErr, ErrorSince: t.errSince, ErrorCount: t.errRepeated, RetainUntil: t.retention.when,
 		Page: t.page, PageRead: t.pageRead,
 	}
+	if t.state == Connected && t.readErr != "" {
+		v.LastError, v.ErrorSince, v.ErrorCount = "cannot read its log page: "+t.readErr, time.Time{}, 0
+	}
 	if d := t.device; d != nil {
 		v.Device, v.DeviceState, v.Owner = d.Name, d.State, d.Owner
 		switch {
@@ -316,6 +319,18 @@ func (m *Machine) preview() {
 		add(c.Wish, c.Host, c.From)
 	}
 	m.views.preview = list
+}
+
+// Wanted reports whether it should be connected now, as Counts has it. What is kept from it on purpose is not wanted, nor is a discovery
+// controller that nothing names any more once it is down.
+func (v *TargetView) Wanted() bool {
+	switch v.State {
+	case Excluded, Foreign, Stopped, Parked:
+		return false
+	case Connected:
+		return true
+	}
+	return v.RetainUntil.IsZero()
 }
 
 // Connected reports whether its controller is there, live or not.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -95,10 +96,14 @@ func TestCounts(t *testing.T) {
 	}
 	m.targets.count[tally{counted: true, state: Waiting, retrying: true}] = 2
 	m.targets.count[tally{counted: true, state: Connected, down: true}] = 3
+	m.targets.count[tally{counted: true, state: Connected, unread: true}] = 2
+	m.targets.count[tally{counted: true, state: Waiting, retained: true}] = 3
+	m.targets.count[tally{counted: true, state: Connected, down: true, retained: true}] = 1
+	m.targets.count[tally{counted: true, state: Stopped, retained: true}] = 1
 	m.names.unresolved = 4
 	want := Counts{
-		Wanted: 13, Connected: 1, Reconnecting: 3, Connecting: 1, Waiting: 1, Retrying: 2, Unresolved: 4, Collision: 1,
-		Excluded: 1, Foreign: 1, Stopped: 1, Parked: 1,
+		Wanted: 15, Connected: 3, Reconnecting: 3, Connecting: 1, Waiting: 1, Retrying: 2, Unresolved: 4, Collision: 1,
+		Excluded: 1, Foreign: 1, Stopped: 2, Parked: 1, Retained: 4, Unread: 2,
 	}
 	if got := m.counted(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -121,4 +126,34 @@ func TestDeletedIsNotReconnecting(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A discovery controller that is connected counts as unread until its first log page is read, since that may name more. Why it cannot be
+// read is shown meanwhile.
+func TestUnread(t *testing.T) {
+	d := deviceOf(aDC, "nvme1", 7)
+	d.Type = "discovery"
+	s := found(t, Snapshot{UnitsKnown: true, Units: []UnitInfo{held(aDC)}, Devices: []Device{d}}, aDC)
+	token := func() uint64 { return s.m.devices.byName["nvme1"].reading.token }
+	expect := func(when string, want Counts, lastError string) {
+		t.Helper()
+		if got := s.m.View().Counts; got != want {
+			t.Errorf("%s: got %+v, want %+v", when, got, want)
+		}
+		if got := s.viewed()[0]; got.State != Connected || got.LastError != lastError {
+			t.Errorf("%s: got %v, %q, want it connected, %q", when, got.State, got.LastError, lastError)
+		}
+	}
+	expect("before the first read", Counts{Wanted: 1, Connected: 1, Unread: 1}, "")
+	s.step(LogFailed{Device: "nvme1", Token: token(), Err: "not now"})
+	expect("after one that failed", Counts{Wanted: 1, Connected: 1, Unread: 1}, "cannot read its log page: not now")
+	if changed, _ := s.m.Changed(); len(changed) != 1 {
+		t.Errorf("a read that failed: got %d changed, want those who watch to see why", len(changed))
+	}
+	s.now = s.now.Add(time.Minute)
+	s.step(Tick{})
+	dc := s.m.targets.byTID[aDC.TID]
+	page := discoverylog.Page{Entries: []discoverylog.Entry{{Subtype: discoverylog.NVM, Transport: tid.TCP, Traddr: "192.0.2.2", Trsvcid: "4420", NQN: "nqn.vol2"}}}
+	s.step(LogRead{Device: "nvme1", Token: token(), Pages: JudgePages(page, []PageReader{{s.m.originOf(dc), dc.page}})})
+	expect("after the first read", Counts{Wanted: 2, Connected: 1, Connecting: 1}, "") // at no time does all seem well
 }

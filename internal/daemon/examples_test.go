@@ -3,9 +3,11 @@
 package daemon
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -177,5 +179,59 @@ func TestExampleClients(t *testing.T) {
 				t.Errorf("got %v\n%s\nwant\n%s", err, out, test.want)
 			}
 		})
+	}
+}
+
+// What nvme-stas should ask waits for a service that is not there yet, as at boot, and for one that restarts; it says so. One that does
+// not come looks after nothing.
+func TestStasBeforeService(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip(err)
+	}
+	socket := filepath.Join(t.TempDir(), "socket")
+	cmd := exec.CommandContext(t.Context(), "python3", examples+"stas.py", "--patience=600", socket)
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, complained := bufio.NewScanner(out), bufio.NewScanner(errs)
+	waiting := "nvme-discoverd does not answer on " + socket + " ([Errno 2] No such file or directory): waiting for it for 600 s"
+	if !complained.Scan() || complained.Text() != waiting {
+		t.Fatalf("before there is a socket: got %q, want %q", complained.Text(), waiting)
+	}
+	d, ctx := running(t, 1)
+	dial(t, ctx, d).Close() // it listens
+	if err := os.Symlink(d.Root.Socket(), socket); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"mDNS: look after it", "NBFT: leave it to nvme-discoverd"} {
+		if !said.Scan() || said.Text() != want {
+			t.Errorf("when the service is there: got %q, want %q", said.Text(), want)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+
+	absent := filepath.Join(t.TempDir(), "socket")
+	once := exec.Command("python3", examples+"stas.py", "--patience=0", "--once", absent)
+	var complaints strings.Builder
+	once.Stderr = &complaints
+	got, err := once.Output()
+	want := "nvme-discoverd does not answer on " + absent + " ([Errno 2] No such file or directory): it looks after nothing\n"
+	if err != nil || string(got) != "mDNS: look after it\nNBFT: look after it\n" || complaints.String() != want {
+		t.Errorf("without the service: got %v, %q and %q, want %q", err, got, complaints.String(), want)
+	}
+	client := exec.Command("python3", examples+"discoverd.py", absent)
+	if got, err := client.CombinedOutput(); err == nil || string(got) != "cannot talk to nvme-discoverd on "+absent+": [Errno 2] No such file or directory\n" {
+		t.Errorf("discoverd.py without the service: got %v, %q", err, got)
 	}
 }

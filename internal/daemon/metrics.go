@@ -212,8 +212,13 @@ func (c counters) families(version string, targets []*core.TargetView) []wire.Me
 		},
 		{
 			Name: "nvme_discoverd_wanted_controllers", Type: "gauge",
-			Help:    "Controllers that should be connected now: all but those that are excluded, foreign, stopped or parked.",
+			Help:    "Controllers that should be connected now: all but those that are excluded, foreign, stopped, parked, or down and retained.",
 			Samples: wantedSamples(targets),
+		},
+		{
+			Name: "nvme_discoverd_unread_log_pages", Type: "gauge",
+			Help:    "Connected discovery controllers whose log page was not read yet: what they name is not wanted before that.",
+			Samples: []wire.Sample{sample("", float64(unread(targets)))},
 		},
 		{
 			Name: "nvme_discoverd_connects", Type: "counter", Help: "Controllers that became connected, those found connected at the start too.",
@@ -272,9 +277,7 @@ func controllerSamples(targets []*core.TargetView) []wire.Sample {
 func wantedSamples(targets []*core.TargetView) []wire.Sample {
 	var count [kinds]int
 	for _, t := range targets {
-		switch t.State {
-		case core.Excluded, core.Foreign, core.Stopped, core.Parked:
-		default:
+		if t.Wanted() {
 			count[t.Wish.Kind]++
 		}
 	}
@@ -282,6 +285,16 @@ func wantedSamples(targets []*core.TargetView) []wire.Sample {
 		sample("", float64(count[tid.Discovery]), "kind", "discovery"),
 		sample("", float64(count[tid.IO]), "kind", "io"),
 	}
+}
+
+func unread(targets []*core.TargetView) int {
+	n := 0
+	for _, t := range targets {
+		if t.Wish.Kind == tid.Discovery && t.State == core.Connected && t.PageRead.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 func kindLabel(k tid.Kind) string {

@@ -343,15 +343,19 @@ func (r *Recorder) flush(ending bool) {
 }
 
 // Take returns the recording as it is now, or as it was when the recorder gave up.
-func (r *Recorder) Take() ([]byte, error) {
+func (r *Recorder) Take() (file []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			file, err = nil, faultOf(p)
+		}
+	}()
 	r.Flush()
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	if r.ring == nil {
 		return nil, ErrOff
 	}
-	file, err := r.ring.whole()
-	if err != nil {
+	if file, err = r.ring.whole(); err != nil {
 		return nil, fmt.Errorf("cannot read the recording: %w", err)
 	}
 	return Compact(file)

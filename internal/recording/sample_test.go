@@ -4,6 +4,7 @@ package recording_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,12 +21,13 @@ const samples = "../../testdata/recordings"
 // Recordings of all formats that there ever were can be read, whole. What this version decides about them may differ.
 func TestSamples(t *testing.T) {
 	if *writeSample {
-		if err := os.WriteFile(filepath.Join(samples, "format-1"+recording.Suffix), recordingtest.Story(t), 0o644); err != nil {
+		path := filepath.Join(samples, fmt.Sprintf("format-%d%s", recording.FormatVersion, recording.Suffix))
+		if err := os.WriteFile(path, recordingtest.Story(t), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for format := 1; format <= recording.FormatVersion; format++ {
-		file, err := os.ReadFile(filepath.Join(samples, "format-"+string(rune('0'+format))+recording.Suffix))
+		file, err := os.ReadFile(filepath.Join(samples, fmt.Sprintf("format-%d%s", format, recording.Suffix)))
 		if err != nil {
 			t.Fatal(err)
 		}

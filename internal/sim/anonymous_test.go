@@ -7,14 +7,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording/incident"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/standin"
 )
 
 var anonymousSeeds = flag.Uint64("sim.anonymous", 12, "how many runs TestAnonymous takes")
 
-// TestAnonymous records whole runs and replays what comes out when all names have stand-ins: each decision is the recorded one.
+// TestAnonymous records whole runs and replays what comes out when all names have stand-ins: each decision is the recorded one. The same
+// goes through a script and back.
 func TestAnonymous(t *testing.T) {
 	lab := newLab(t)
 	steps := 0
@@ -55,6 +58,13 @@ func TestAnonymous(t *testing.T) {
 				return nil
 			}); err != nil {
 				t.Errorf("seed %d: %v", seed, err)
+			}
+			var script strings.Builder
+			if differs, err := incident.Script(&script, anonymous, time.Time{}, time.Time{}); err != nil || differs > 0 {
+				t.Errorf("seed %d: a script differs at %d steps, %v", seed, differs, err)
+			}
+			if played, err := incident.Play(script.String()); err != nil || strings.Contains(played, "\n! ") {
+				t.Errorf("seed %d: a script cannot be played: %v", seed, err)
 			}
 		}
 		lab.Record = func(int) *recording.Recorder {

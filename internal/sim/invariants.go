@@ -516,9 +516,12 @@ const noticing = time.Second
 // agree with what is shown. A target that has just been found to be served by it is looked at next.
 func (k *watch) reconnectingIsSeen(c *controller) {
 	view := k.shell.machine.View()
-	reconnecting := 0
+	reconnecting, wanted := 0, 0
 	for t := range view.Targets.All() {
-		if t.State == core.Reconnecting {
+		if t.Wanted() {
+			wanted++
+		}
+		if t.State == core.Reconnecting && t.RetainUntil.IsZero() { // those are counted as retained
 			reconnecting++
 		}
 		if t.Device == c.Name && t.State == core.Connected && t.Since.Before(epoch.Add(k.now-lookInterval-noticing)) {
@@ -527,6 +530,9 @@ func (k *watch) reconnectingIsSeen(c *controller) {
 	}
 	if reconnecting != view.Counts.Reconnecting {
 		k.violate("reconnectingIsSeen", "%d are shown as reconnecting, and %d counted", reconnecting, view.Counts.Reconnecting)
+	}
+	if wanted != view.Counts.Wanted {
+		k.violate("reconnectingIsSeen", "%d are shown as wanted, and %d counted", wanted, view.Counts.Wanted)
 	}
 }
 

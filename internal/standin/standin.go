@@ -75,7 +75,9 @@ func (s *Set) Learn(text string) {
 	}
 	if strings.Contains(text, unitPrefix) {
 		for _, unit := range unitForm.FindAllString(text, -1) {
-			s.units[unit] = s.units[unit]
+			if _, known := s.units[unit]; !known {
+				s.units[unit] = tid.TID{}
+			}
 		}
 	}
 	if strings.Contains(text, "/etc/nvme/") {

@@ -77,10 +77,7 @@ func TestUnits(t *testing.T) {
 
 // Stand-ins sort as what they stand for, and addresses are of as many networks.
 func TestOrder(t *testing.T) {
-	var texts []string
-	for _, a := range []string{"10.1.0.1", "10.1.0.2", "10.1.1.1", "192.168.3.4", "2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::1"} {
-		texts = append(texts, a)
-	}
+	texts := []string{"10.1.0.1", "10.1.0.2", "10.1.1.1", "192.168.3.4", "2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::1"}
 	n := of(nil, texts...)
 	var last netip.Addr
 	seen := map[netip.Addr]bool{}

@@ -319,7 +319,10 @@ func failure(method, name string, parameters json.RawMessage) error {
 	case "Busy":
 		return &Error{kind, "nvme-discoverd is asked for too much at once: try again"}
 	case "TooSlow":
-		return &Error{kind, "nvme-discoverd ended the monitoring: its changes were not read fast enough"}
+		if method == "Monitor" {
+			return &Error{kind, "nvme-discoverd ended the monitoring: changes were not read as fast as they came: try again"}
+		}
+		return &Error{kind, "nvme-discoverd ended its answer, which was not read in time: try again"}
 	}
 	return &Error{kind, "nvme-discoverd answered with error " + kind}
 }

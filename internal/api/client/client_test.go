@@ -106,7 +106,7 @@ func TestErrors(t *testing.T) {
 		{prefix + `ReloadFailed","parameters":{"reason":"line 2"}}`, "ReloadFailed", "line 2\nWhat this concerns is as it was when it was right, or not connected; the rest is in force."},
 		{prefix + `Timeout"}`, "Timeout", "nvme-discoverd did not answer in time: try again"},
 		{prefix + `Busy"}`, "Busy", "nvme-discoverd is asked for too much at once: try again"},
-		{prefix + `TooSlow"}`, "TooSlow", "nvme-discoverd ended the monitoring: its changes were not read fast enough"},
+		{prefix + `TooSlow"}`, "TooSlow", "nvme-discoverd ended its answer, which was not read in time: try again"},
 		{prefix + `New"}`, "New", "nvme-discoverd answered with error New"},
 		{`{"error":"org.varlink.service.MethodNotFound"}`, "", "nvme-discoverd does not understand the call (org.varlink.service.MethodNotFound): is it of another version?"},
 		{`hello`, "", "cannot understand nvme-discoverd's answer: invalid character 'h' looking for beginning of value"},
@@ -170,7 +170,7 @@ func TestMonitor(t *testing.T) {
 	if diff := cmp.Diff(want, changes); diff != "" {
 		t.Error(diff)
 	}
-	if err == nil || err.Error() != "nvme-discoverd ended the monitoring: its changes were not read fast enough" {
+	if err == nil || err.Error() != "nvme-discoverd ended the monitoring: changes were not read as fast as they came: try again" {
 		t.Errorf("end: got %v", err)
 	}
 	if diff := cmp.Diff([]string{`{"method":"org.nvmexpress.discoverd.Monitor","parameters":{},"more":true}`}, <-got); diff != "" {

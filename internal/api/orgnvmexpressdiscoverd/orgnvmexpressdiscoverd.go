@@ -112,7 +112,7 @@ type Metric struct {
 	Samples []Sample `json:"samples"`
 }
 
-// How many controllers there are. Each is counted in one field besides wanted.
+// How many controllers there are. Each is counted in one field besides wanted and unread.
 type Counts struct {
 	Wanted       int64 `json:"wanted"`
 	Connected    int64 `json:"connected"`
@@ -126,6 +126,8 @@ type Counts struct {
 	Foreign      int64 `json:"foreign"`
 	Stopped      int64 `json:"stopped"`
 	Parked       int64 `json:"parked"`
+	Retained     int64 `json:"retained"`
+	Unread       int64 `json:"unread"`
 }
 
 // How browsing mDNS does.
@@ -199,7 +201,7 @@ func (e Timeout) Error() string {
 	return s
 }
 
-// Too much is being asked for at once: call again.
+// Too much is being asked for at once, by this user or by all: call again.
 type Busy struct{}
 
 func (e Busy) Error() string {
@@ -207,7 +209,7 @@ func (e Busy) Error() string {
 	return s
 }
 
-// A call with more ended because its client did not read: call again.
+// A call with more ended because its client did not read its replies in time, and with it the connection: call again.
 type TooSlow struct{}
 
 func (e TooSlow) Error() string {
@@ -649,7 +651,7 @@ func (m ListDiscoveryLogs_methods) Upgrade(ctx context.Context, c *varlink.Conne
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
 // before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
-// that does not read gets TooSlow.
+// that does not read changes as fast as they come gets TooSlow, and its connection ends.
 type Monitor_methods struct{}
 
 func Monitor() Monitor_methods { return Monitor_methods{} }
@@ -1184,13 +1186,13 @@ func (c *VarlinkCall) ReplyTimeout(ctx context.Context) error {
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.Timeout", &out)
 }
 
-// Too much is being asked for at once: call again.
+// Too much is being asked for at once, by this user or by all: call again.
 func (c *VarlinkCall) ReplyBusy(ctx context.Context) error {
 	var out Busy
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.Busy", &out)
 }
 
-// A call with more ended because its client did not read: call again.
+// A call with more ended because its client did not read its replies in time, and with it the connection: call again.
 func (c *VarlinkCall) ReplyTooSlow(ctx context.Context) error {
 	var out TooSlow
 	return c.ReplyError(ctx, "org.nvmexpress.discoverd.TooSlow", &out)
@@ -1354,7 +1356,7 @@ func (s *VarlinkInterface) ListDiscoveryLogs(ctx context.Context, c VarlinkCall,
 // Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 // the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
 // before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
-// that does not read gets TooSlow.
+// that does not read changes as fast as they come gets TooSlow, and its connection ends.
 func (s *VarlinkInterface) Monitor(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.Monitor")
 }
@@ -1565,7 +1567,7 @@ type Controller (
   phase: ?string,
   # When it came into its state, as far as that was seen.
   since: string,
-  # Of one that is reconnecting: when the kernel gives it up, about (ctrl_loss_tmo). Left out: it tries forever.
+  # Of one that is reconnecting: when the kernel gives it up, about (ctrl_loss_tmo). Left out: it tries forever, or that is not known.
   reconnectUntil: ?string,
   # nvmeN.
   device: ?string,
@@ -1583,7 +1585,8 @@ type Controller (
   attempts: int,
   # When it is tried, looked at or polled next.
   nextRetry: ?string,
-  # The last failure in words, for people; when it was first seen, and how many times in a row.
+  # The last failure in words, for people; when it was first seen, and how many times in a row. Of a discovery controller that is
+  # connected: why its log page cannot be read.
   lastError: ?string,
   errorSince: ?string,
   errorCount: ?int,
@@ -1653,9 +1656,9 @@ type Metric (
   samples: []Sample
 )
 
-# How many controllers there are. Each is counted in one field besides wanted.
+# How many controllers there are. Each is counted in one field besides wanted and unread.
 type Counts (
-  # Those that should be connected now: the sum of connected to collision. All is well when connected == wanted.
+  # Those that should be connected now: the sum of connected to collision. All is well when connected == wanted and unread == 0.
   wanted: int,
   connected: int,
   reconnecting: int,
@@ -1671,7 +1674,11 @@ type Counts (
   excluded: int,
   foreign: int,
   stopped: int,
-  parked: int
+  parked: int,
+  # Discovery controllers that nothing names any more and that are not connected: retainUntil.
+  retained: int,
+  # Discovery controllers among connected whose log page was not read yet: what it names is not wanted before that.
+  unread: int
 )
 
 # How browsing mDNS does.
@@ -1741,7 +1748,7 @@ method ListDiscoveryLogs(
 # Follow the controllers. The first reply is a snapshot: all of them. With more, each further one has those that changed, and
 # the transport IDs of those that were forgotten; another snapshot says that changes were lost and replaces all that came
 # before. The other fields are as those of GetStatus, and a reply without controllers may come when one of them changes. A client
-# that does not read gets TooSlow.
+# that does not read changes as fast as they come gets TooSlow, and its connection ends.
 method Monitor() -> (
   snapshot: bool,
   controllers: []Controller,
@@ -1795,10 +1802,10 @@ error ReloadFailed (reason: string)
 # The service did not answer within seconds: call again.
 error Timeout ()
 
-# Too much is being asked for at once: call again.
+# Too much is being asked for at once, by this user or by all: call again.
 error Busy ()
 
-# A call with more ended because its client did not read: call again.
+# A call with more ended because its client did not read its replies in time, and with it the connection: call again.
 error TooSlow ()
 `
 }

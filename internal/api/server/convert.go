@@ -218,6 +218,7 @@ func counts(c core.Counts) wire.Counts {
 		Wanted: int64(c.Wanted), Connected: int64(c.Connected), Reconnecting: int64(c.Reconnecting), Connecting: int64(c.Connecting),
 		Waiting: int64(c.Waiting), Retrying: int64(c.Retrying), Unresolved: int64(c.Unresolved), Collision: int64(c.Collision),
 		Excluded: int64(c.Excluded), Foreign: int64(c.Foreign), Stopped: int64(c.Stopped), Parked: int64(c.Parked),
+		Retained: int64(c.Retained), Unread: int64(c.Unread),
 	}
 }
 

@@ -43,28 +43,34 @@ func (p *places) taken() int {
 	return p.all
 }
 
-// budget bounds the memory of replies that are being sent.
+// budget bounds the memory of replies that are being sent, and what of it one user may have: somebody who asks for much and reads nothing
+// does not keep the others from being answered.
 type budget struct {
 	mu    sync.Mutex
 	free  int
-	whole int
+	share int            // of one user
+	users map[uint32]int // uid → bytes
 }
 
-// take takes n bytes and tells whether there were so many. A reply larger than the whole budget goes alone.
-func (b *budget) take(n int) (taken int, ok bool) {
-	n = min(n, b.whole)
+// take takes n bytes for a user and tells whether there were so many. A reply larger than a share counts as one, and goes alone.
+func (b *budget) take(uid uint32, n int) (taken int, ok bool) {
+	n = min(n, b.share)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > b.free {
+	if n > b.free || b.users[uid]+n > b.share {
 		return 0, false
 	}
 	b.free -= n
+	b.users[uid] += n
 	return n, true
 }
 
 // give gives back what take took.
-func (b *budget) give(n int) {
+func (b *budget) give(uid uint32, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.free += n
+	if b.users[uid] -= n; b.users[uid] == 0 {
+		delete(b.users, uid)
+	}
 }

@@ -57,11 +57,12 @@ func (m *methods) within(ctx context.Context, c *wire.VarlinkCall, size int, sen
 	if root(c) {
 		return send()
 	}
-	taken, ok := m.replies.take(size)
+	uid := c.Conn.(*conn).peer.Uid
+	taken, ok := m.replies.take(uid, size)
 	if !ok {
 		return c.ReplyBusy(ctx)
 	}
-	defer m.replies.give(taken)
+	defer m.replies.give(uid, taken)
 	return send()
 }
 
@@ -93,7 +94,7 @@ func (m *methods) list(ctx context.Context, c *wire.VarlinkCall, size, n int, re
 // drop counts a client that does not read and complains of it.
 func (m *methods) drop(client *conn) {
 	m.dropped.Add(1)
-	m.complain(fmt.Sprintf("dropped a varlink client that does not read (uid %d, pid %d)", client.peer.Uid, client.peer.Pid))
+	m.complain(fmt.Sprintf("dropped a varlink client that does not read in time (uid %d, pid %d)", client.peer.Uid, client.peer.Pid))
 }
 
 // GetStatus answers the call of that name.

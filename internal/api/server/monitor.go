@@ -65,7 +65,7 @@ func (b *broker) unsubscribe(s *subscriber) {
 }
 
 // errTooSlow ends the connection of a client that does not read.
-var errTooSlow = errors.New("the client does not read")
+var errTooSlow = errors.New("the client does not read in time")
 
 // Monitor answers the call of that name.
 func (m *methods) Monitor(ctx context.Context, c wire.VarlinkCall) error {

@@ -59,6 +59,7 @@ type limits struct {
 	perUser     int           // of those, for one of them
 	message     int           // bytes of a call
 	replies     int           // bytes of all replies being sent at one time, about
+	share       int           // of those, for one user other than root
 	changes     int           // queued for one client of Monitor
 	idle        time.Duration // between calls
 	receive     time.Duration // from the first byte of a call to its last
@@ -70,7 +71,7 @@ type limits struct {
 
 var defaultLimits = limits{
 	connections: 64, others: 48, perUser: 16,
-	message: 64 << 10, replies: 32 << 20, changes: 256,
+	message: 64 << 10, replies: 32 << 20, share: 8 << 20, changes: 256,
 	idle: 5 * time.Minute, receive: 10 * time.Second, send: 10 * time.Second, list: 30 * time.Second, answer: 5 * time.Second,
 	complain: 10 * time.Second,
 }
@@ -106,7 +107,7 @@ func newServer(cfg Config, l limits) *Server {
 		Config: cfg, limits: l,
 		places:  places{limits: l, users: map[uint32]int{}},
 		broker:  broker{depth: l.changes, subscribers: map[*subscriber]struct{}{}},
-		replies: budget{free: l.replies, whole: l.replies},
+		replies: budget{free: l.replies, share: l.share, users: map[uint32]int{}},
 	}
 	// Neither can fail: the interfaces are these two, and their names differ.
 	s.service, _ = varlink.NewService("The nvme-discoverd Project", "nvme-discoverd", cfg.Version, "https://github.com/nvme-discoverd/nvme-discoverd")

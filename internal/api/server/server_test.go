@@ -88,7 +88,7 @@ func twoTargets() *State {
 }
 
 const (
-	countsJSON = `{"wanted":2,"connected":1,"reconnecting":0,"connecting":0,"waiting":0,"retrying":1,"unresolved":0,"collision":0,"excluded":0,"foreign":0,"stopped":0,"parked":0}`
+	countsJSON = `{"wanted":2,"connected":1,"reconnecting":0,"connecting":0,"waiting":0,"retrying":1,"unresolved":0,"collision":0,"excluded":0,"foreign":0,"stopped":0,"parked":0,"retained":0,"unread":0}`
 	dcJSON     = `{"tid":"transport=tcp;traddr=192.0.2.10;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery;hostnqn=nqn.host","kind":"discovery",` +
 		`"transport":"tcp","traddr":"192.0.2.10","trsvcid":"8009","nqn":"nqn.2014-08.org.nvmexpress.discovery","hostnqn":"nqn.host","state":"connected",` +
 		`"since":"2026-11-21T11:00:00Z","device":"nvme1","deviceState":"live","unit":"nvme-discoverd-00000000000a.service","owner":"discoverd",` +
@@ -416,7 +416,7 @@ func TestMonitorNeverReads(t *testing.T) {
 	}
 	t.Logf("dropped after %d changes; %d bytes were under way", published, len(left))
 	// It is either told so, or its connection ends because it does not take a reply in time.
-	if s.dropped.Load() > 0 && !strings.Contains(log.String(), "dropped a varlink client that does not read (uid 1000, pid 7)") {
+	if s.dropped.Load() > 0 && !strings.Contains(log.String(), "dropped a varlink client that does not read in time (uid 1000, pid 7)") {
 		t.Errorf("log: got %q", log)
 	}
 }
@@ -542,17 +542,53 @@ func TestPlaces(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	b := budget{free: 10, whole: 10}
-	first, ok := b.take(7)
-	if !ok || first != 7 {
-		t.Errorf("take(7): got %d, %v", first, ok)
+	b := budget{free: 10, share: 4, users: map[uint32]int{}}
+	for _, step := range []struct {
+		uid      uint32
+		n, taken int
+		ok       bool
+	}{
+		{1, 3, 3, true},
+		{1, 2, 0, false}, // more than its share
+		{1, 1, 1, true},
+		{2, 1000, 4, true}, // goes alone
+		{2, 1, 0, false},
+		{3, 3, 0, false}, // of 2
+		{3, 2, 2, true},
+	} {
+		if taken, ok := b.take(step.uid, step.n); taken != step.taken || ok != step.ok {
+			t.Errorf("take(%d, %d): got %d, %v, want %d, %v", step.uid, step.n, taken, ok, step.taken, step.ok)
+		}
 	}
-	if _, ok := b.take(4); ok {
-		t.Error("take(4) of 3: got it")
+	b.give(2, 4)
+	if taken, ok := b.take(3, 2); taken != 2 || !ok {
+		t.Errorf("what was given back: got %d, %v", taken, ok)
 	}
-	b.give(first)
-	if all, ok := b.take(1000); !ok || all != 10 {
-		t.Errorf("take(1000): got %d, %v, want the whole budget", all, ok)
+	b.give(3, 2)
+	b.give(3, 2)
+	b.give(1, 3)
+	b.give(1, 1)
+	if b.free != 10 || len(b.users) > 0 {
+		t.Errorf("at the end: %d free, %v taken", b.free, b.users)
+	}
+}
+
+// A user who asks for much and reads nothing is told so, and the others are answered all the same.
+func TestBusyForOneUser(t *testing.T) {
+	l := defaultLimits
+	l.share = controllerSize + heldReplies
+	s, _ := testServer(&fake{state: twoTargets()}, l)
+	if _, ok := s.replies.take(1000, l.share); !ok { // as a listing does that is not read
+		t.Fatal("there is no room at first")
+	}
+	for uid, want := range map[uint32]string{1000: `"error":"org.nvmexpress.discoverd.Busy"`, 1001: `"controllers":[`, 0: `"controllers":[`} {
+		c := client(t, s, uid)
+		if _, err := io.WriteString(c, `{"method":"org.nvmexpress.discoverd.Monitor"}`+"\x00"); err != nil {
+			t.Fatal(err)
+		}
+		if got := reply(t, bufio.NewReader(c)); !strings.Contains(got, want) {
+			t.Errorf("user %d: got %s, want %s", uid, got, want)
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ func TestExampleClients(t *testing.T) {
 		{
 			"recipe",
 			[]string{"sh", "-c", `timeout 20 nvme-discoverctl watch --json |
-				jq -n -r 'first(inputs | select(.ready and .counts.connected == .counts.wanted)) | .status'`},
+				jq -n -r 'first(inputs | select(.ready and .counts.connected == .counts.wanted and .counts.unread == 0)) | .status'`},
 			"3 of 3 controllers connected, 1 excluded\n",
 		},
 	} {

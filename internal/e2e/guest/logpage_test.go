@@ -38,9 +38,12 @@ func entries(f *guest.Fixture, subsystems ...*guest.Subsystem) []guest.LogEntry 
 func TestLyingLogPage(t *testing.T) {
 	f, dc := fakeScene(t, 2)
 	first, second := f.Subsystems[0], f.Subsystems[1]
+	dc.Show(guest.LogPage{Generation: 1, Torn: true, Entries: entries(f, first)})
+	guest.Start(t)
+	checkUnread(t)
 	good := guest.LogPage{Generation: 1, Entries: entries(f, first)}
 	dc.Show(good)
-	guest.Start(t)
+	guest.Ctl(t, "wait", "--timeout=1min")
 	devices := guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, first.NQN)
 
 	both := entries(f, first, second)
@@ -69,6 +72,35 @@ func TestLyingLogPage(t *testing.T) {
 	}
 	dc.Show(guest.LogPage{Generation: 200, Entries: both})
 	guest.WaitLive(t, connectTimeout, guest.DiscoveryNQN, first.NQN, second.NQN)
+}
+
+// checkUnread tests what is said while the first log page of the only discovery controller cannot be read: it is connected, and still not
+// all that is wanted may be, with the reason.
+func checkUnread(t *testing.T) {
+	t.Helper()
+	const why = "its log page is not read yet: cannot read its log page: "
+	guest.Eventually(t, connectTimeout, "status --check that says why the log page is not read", func() (bool, string) {
+		out := guest.TryCtl(t, "status", "--check")
+		return out.Status == 1 && strings.Contains(out.Stdout, why) && strings.Contains(out.Stderr, "not read yet: 1 log page, which may name more"), out.Stdout + out.Stderr
+	})
+	if late := guest.TryCtl(t, "wait", "--timeout=1s"); late.Status != 1 || !strings.Contains(late.Stderr, why) {
+		t.Errorf("wait: got status %d, %q and %q", late.Status, late.Stdout, late.Stderr)
+	}
+	var status struct {
+		Counts struct{ Wanted, Connected, Unread int }
+	}
+	varlinkctl(t, "GetStatus", "{}", &status)
+	if n := status.Counts; n.Wanted != 1 || n.Connected != 1 || n.Unread != 1 {
+		t.Errorf("counts: got %+v, want one that is wanted and connected, and its log page unread", n)
+	}
+	if metrics := guest.Ctl(t, "metrics"); !strings.Contains(metrics, "nvme_discoverd_unread_log_pages 1\n") {
+		t.Errorf("metrics: got\n%s", metrics)
+	}
+	for _, client := range [][]string{{"sh", clientsDir + "wait-connected.sh"}, {"python3", clientsDir + "discoverd.py"}} {
+		if out := asNobody(t, "timeout", append([]string{"3"}, client...)...); out.Status != 124 {
+			t.Errorf("%s does not wait: status %d, %q and %q", client[1], out.Status, out.Stdout, out.Stderr)
+		}
+	}
 }
 
 // Single entries of a log page are bad: an NQN that would smuggle options into the kernel, control characters, an address that

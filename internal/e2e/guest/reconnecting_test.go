@@ -84,8 +84,21 @@ func TestReconnectingIsSeen(t *testing.T) {
 	if end := got.ReconnectUntil.Sub(got.Since); !found || got.Since.Before(begun.Add(-time.Second)) || end < (giveUp-2)*time.Second || end > (giveUp+2)*time.Second {
 		t.Errorf("the discovery controller: got %+v, want it reconnecting since just now for %d s", got, giveUp)
 	}
-	if out := guest.TryCtl(t, "status"); !strings.Contains(out.Stdout, "0 of 3 controllers connected, 3 reconnecting") {
-		t.Errorf("status: got %s", out.Stdout)
+	nqn := f.Subsystems[0].NQN
+	for command, wanted := range map[string][]string{
+		"status": {"0 of 3 controllers connected, 3 reconnecting", "3 connection broken, the kernel reconnects it", ", the kernel gives up in 4min"},
+		"list":   {"RECONNECTING", "for ", ", the kernel gives up in 4min"}, "status --check": {"reconnecting for ", ", the kernel gives up in 4min"},
+		"explain " + nqn: {"reconnecting for ", "which reconnects it and gives it up in 4min", "  history  ", " connected nvme", " reconnecting nvme"},
+	} {
+		out := guest.TryCtl(t, strings.Fields(command)...)
+		for _, want := range wanted {
+			if !strings.Contains(out.Stdout, want) {
+				t.Errorf("%s: want %q, got\n%s%s", command, want, out.Stdout, out.Stderr)
+			}
+		}
+	}
+	if out := asNobody(t, "/usr/bin/nvme-discoverctl", "explain", nqn); out.Status != 0 || !strings.Contains(out.Stdout, "cannot show the history: only root may\n") {
+		t.Errorf("explain as nobody: got status %d, %s%s", out.Status, out.Stdout, out.Stderr)
 	}
 	f.Port.Link(f.Subsystems...)
 	seenAs(f, connectTimeout, 3, 0)

@@ -64,7 +64,7 @@ func TestWaitForTargets(t *testing.T) {
 		})
 	}
 	explained("fails", absent,
-		"waiting for", "connection refused", "/etc/nvme/discoverd.conf:", "its next attempt", "systemd has none", "  journal  ", "cannot connect", "nothing listens at 127.0.0.1:8010")
+		"waiting for", "  history  ", " waiting: ", "connection refused", "/etc/nvme/discoverd.conf:", "its next attempt", "systemd has none", "  journal  ", "cannot connect", "nothing listens at 127.0.0.1:8010")
 	explained("is connected", there,
 		"connected for", "the log page of discovery controller 127.0.0.1:8009", "entry ", f.Unit(there)+": active (exited)", ": live, owner discoverd", "queues ", "  journal  ")
 
@@ -109,14 +109,26 @@ func TestWaitOnline(t *testing.T) {
 	guest.Run(t, "systemctl", "enable", "--quiet", guest.WaitOnline)
 	t.Cleanup(func() { guest.Run(t, "systemctl", "disable", "--quiet", guest.WaitOnline) })
 	for key, want := range map[string]string{
-		"Before": "remote-fs.target", "After": guest.Service, "Requires": guest.Service, "WantedBy": "multi-user.target", "UnitFileState": "enabled",
+		"Before": "remote-fs.target", "After": guest.Service, "Wants": guest.Service, "WantedBy": "multi-user.target", "UnitFileState": "enabled",
 	} {
 		if got := guest.Property(t, guest.WaitOnline, key); !strings.Contains(got, want) {
 			t.Errorf("%s=%s, want %s in it", key, got, want)
 		}
 	}
-	// The daemon's restart takes it along, and it waits again.
+	// Neither a restart nor a crash of the daemon touches it, once it has waited and while it does.
+	entered := func() string { return guest.Property(t, guest.WaitOnline, "ActiveEnterTimestampMonotonic") }
+	since := entered()
 	guest.Run(t, "systemctl", "restart", guest.Service)
+	if now := entered(); guest.ActiveState(t, guest.WaitOnline) != "active" || now != since {
+		t.Errorf("after a restart of the daemon: %s since %s, want it active since %s", guest.ActiveState(t, guest.WaitOnline), now, since)
+	}
+	guest.Replace(t, "/run/systemd/system/"+guest.WaitOnline+".d/e2e.conf",
+		"[Service]\nExecStart=\nExecStart=/usr/bin/nvme-discoverctl wait --timeout=2min "+guest.DiscoveryNQN+" nqn.2024-01.com.example:late\n")
+	guest.Run(t, "systemctl", "daemon-reload")
+	guest.Run(t, "systemctl", "stop", guest.WaitOnline)
+	guest.Run(t, "systemctl", "start", "--no-block", guest.WaitOnline)
+	guest.Run(t, "systemctl", "restart", guest.Service)
+	f.Port.Link(f.Target.Subsystem("nqn.2024-01.com.example:late"))
 	f.WaitUnit(guest.WaitOnline, "active")
 }
 
