@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/atomicfile"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -47,7 +48,7 @@ it.
 				fmt.Fprintf(a.Stdout, "%-28s %6d KiB  %s\n", f.name, (len(f.data)+1023)>>10, f.what)
 			}
 			for _, m := range r.missing {
-				fmt.Fprintf(a.Stdout, "missing: %s\n", visible(m))
+				fmt.Fprintf(a.Stdout, "missing: %s\n", legible.Text(m))
 			}
 			if list {
 				return nil
