@@ -100,7 +100,14 @@ func newFakeAvahi(t *testing.T, socket string) *fakeAvahi {
 	return f
 }
 
-// signal sends one signal to the client alone, as Avahi does.
+// set gives the names their addresses.
+func (f *fakeAvahi) set(names map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names = names
+}
+
+// signalTo sends one signal to the client alone, as Avahi does.
 func signalTo(t *testing.T, conn *dbus.Conn, client, name string, path dbus.ObjectPath, body ...any) {
 	at := strings.LastIndex(name, ".")
 	msg := &dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
@@ -215,7 +222,7 @@ func TestAvahi(t *testing.T) {
 		return r.Service == "" && strings.HasPrefix(r.Problem, "Avahi does not run (start avahi-daemon.service); systemd-resolved does not run")
 	})
 	avahi := newFakeAvahi(t, socket)
-	avahi.names = map[string]string{"Array 10": "192.0.2.10", "Array 11": "fe80::10", "Other0": "192.0.2.11", "refused0": "192.0.2.12"}
+	avahi.set(map[string]string{"Array 10": "192.0.2.10", "Array 11": "fe80::10", "Other0": "192.0.2.11", "refused0": "192.0.2.12"})
 	<-avahi.wanted
 	r.want("Avahi", func(r Report) bool { return r.Service == "Avahi" && r.Problem == "" && !r.Complete })
 	avahi.browse("ItemNew", "Array 1")
@@ -244,7 +251,7 @@ func TestAvahi(t *testing.T) {
 	avahi.conn.Close()
 	r.want("Avahi gone", func(r Report) bool { return r.Service == "" && r.Problem != "" })
 	again := newFakeAvahi(t, socket)
-	again.names = avahi.names
+	again.set(avahi.names)
 	<-again.wanted
 	r.want("Avahi back", func(r Report) bool { return r.Service == "Avahi" })
 	again.browse("ItemNew", "Other")
@@ -264,9 +271,11 @@ func TestAvahiFlood(t *testing.T) {
 	avahi := newFakeAvahi(t, socket)
 	r.b.Browse(&Families{IPv4: true})
 	<-avahi.wanted
+	names := map[string]string{}
 	for i := range maxItems + 100 {
-		avahi.names[fmt.Sprintf("Flood %d0", i)] = fmt.Sprintf("192.0.2.%d", 2+i%250)
+		names[fmt.Sprintf("Flood %d0", i)] = fmt.Sprintf("192.0.2.%d", 2+i%250)
 	}
+	avahi.set(names)
 	for i := range maxItems + 100 {
 		avahi.browse("ItemNew", fmt.Sprint("Flood ", i))
 	}
@@ -274,9 +283,11 @@ func TestAvahiFlood(t *testing.T) {
 	r.want("what is ignored", func(r Report) bool {
 		return len(r.Found) == MaxAnnouncements && r.Ignored == 100+maxItems-MaxAnnouncements && strings.HasSuffix(r.Example, ": only 400 names are looked at")
 	})
+	avahi.mu.Lock()
 	if avahi.objects > maxItems {
 		t.Errorf("%d names are resolved", avahi.objects)
 	}
+	avahi.mu.Unlock()
 	for i := range maxItems {
 		avahi.browse("ItemRemove", fmt.Sprint("Flood ", i))
 	}

@@ -108,9 +108,11 @@ func TestResolved(t *testing.T) {
 	r.b.Browse(&Families{IPv4: true, IPv6: true})
 	r.want("nobody", func(r Report) bool { return r.Problem != "" })
 	f := newFakeResolved(t, socket)
+	f.mu.Lock()
 	f.services["Array"] = `{"services":[{"priority":0,"weight":0,"port":8009,"hostname":"a.local","addresses":[{"ifindex":2,"family":2,"address":[192,0,2,10]},` +
 		`{"ifindex":2,"family":10,"address":[254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,16]},{"ifindex":3,"family":2,"address":[192,0,2,99]},{"family":2,"address":[1,2,3,400]}]}],` +
 		`"txt":["p=tcp","nqn=nqn.2024-01.com.example:a\\137b"],"canonical":{"name":"Array","type":"_nvme-disc._tcp","domain":"local"},"flags":1}`
+	f.mu.Unlock()
 	conn := <-f.browser
 	r.want("systemd-resolved", func(r Report) bool { return r.Service == "systemd-resolved" })
 	notify(conn, update("added", 2, "Array"), update("added", 10, "Array"), update("added", 2, "does not answer"))
