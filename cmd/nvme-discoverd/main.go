@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/daemon"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/journal"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -71,6 +72,7 @@ func run() int {
 		return exitConfig
 	}
 	loader := config.NewLoader(paths.Root(*root), *file)
+	loader.Credentials = credential.Directory(os.Getenv("CREDENTIALS_DIRECTORY"))
 	cfg, _ := loader.Load() // its errors are logged with what comes of it
 	ctl, err := ctlOfThis()
 	if err != nil {

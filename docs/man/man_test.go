@@ -395,7 +395,7 @@ func TestSecrets(t *testing.T) {
 	names, _ := keys(t, "SECRETS", "")
 	var want []string
 	for _, k := range secret.Keys() {
-		want = append(want, k.String(), k.String()+"-file")
+		want = append(want, k.String(), k.String()+"-file", k.String()+"-credential")
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("%s does not have the secrets that there are (-program +page):\n%s", configPage, diff)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/keyring"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -27,6 +28,7 @@ type desk struct {
 	program   func(argv []string) error // stands for other programs
 	programs  []string                  // that were run
 	listeners func() ([]rdma.Listener, error)
+	keys      func(ring string) ([]keyring.Key, error)
 }
 
 const noTerminal = "\x00"
@@ -64,6 +66,7 @@ func (d *desk) runRaw(args ...string) string {
 		},
 		connector: func() connector { return d.fake },
 		listeners: d.listeners,
+		keys:      d.keys,
 		program: func(_ context.Context, argv ...string) error {
 			d.programs = append(d.programs, strings.ReplaceAll(strings.Join(argv, " "), string(d.root), ""))
 			if d.program == nil {

@@ -13,12 +13,15 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fabrics"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/keyring"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/legible"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/rdma"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
@@ -68,6 +71,9 @@ type app struct {
 	lines     *bufio.Reader                                             // of Stdin, once somebody was asked
 	now       func() time.Time
 	listeners func() ([]rdma.Listener, error) // on RDMA devices
+
+	keyIdentity func(serial int) (string, error)         // of a TLS key in the kernel's keyrings
+	keys        func(ring string) ([]keyring.Key, error) // the TLS keys in a keyring; "" is the kernel's own
 }
 
 // captureTime is how long systemd or the journal may take to answer.
@@ -76,9 +82,16 @@ const captureTime = 10 * time.Second
 // Run runs the command that env.Args names, the program's own name left out, and returns the exit status. What went wrong
 // is on env.Stderr in one line for each thing.
 func Run(ctx context.Context, env Env) int {
-	a := &app{Env: env, now: time.Now, listeners: rdma.Listeners}
+	a := &app{Env: env, now: time.Now, listeners: rdma.Listeners, keyIdentity: keyring.Identity}
+	a.keys = func(name string) ([]keyring.Key, error) {
+		ring, err := keyring.Ring(a.root, name)
+		if err != nil {
+			return nil, err
+		}
+		return keyring.List(ring)
+	}
 	a.connector = func() connector {
-		return connect.New(a.root, fabrics.New(a.root), func(err error) { fmt.Fprintln(a.Stderr, "warning:", err) })
+		return connect.New(a.root, fabrics.New(a.root), func(err error) { a.complain("warning: " + err.Error()) })
 	}
 	a.program = func(ctx context.Context, argv ...string) error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -106,11 +119,18 @@ func (a *app) run(ctx context.Context) int {
 	case err == nil:
 		return Done
 	case errors.As(err, &failure):
-		fmt.Fprintln(a.Stderr, failure.err)
+		a.complain(failure.Error())
 		return Failed
 	default:
-		fmt.Fprintf(a.Stderr, "%v: see %s --help\n", suggest(cmd, err), cmd.CommandPath())
+		a.complain(fmt.Sprintf("%v: see %s --help", suggest(cmd, err), cmd.CommandPath()))
 		return Usage
+	}
+}
+
+// complain prints a text with names from anywhere in it, of one line or several, on Stderr.
+func (a *app) complain(text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintln(a.Stderr, legible.Text(line))
 	}
 }
 
@@ -167,7 +187,7 @@ func (a *app) rootCommand() *cobra.Command {
 	cmd.AddCommand(a.statusCommand(), a.explainCommand(), a.listCommand(), a.waitCommand(), a.watchCommand(), a.logsCommand(), a.metricsCommand(), a.recordCommand(), a.replayCommand(), a.reportCommand())
 	cmd.AddCommand(a.startCommand(), a.stopCommand(), a.retryCommand(), a.rescanCommand(), a.reloadCommand())
 	cmd.AddCommand(a.disconnectAllCommand(), a.exclusionCommand(), a.legacyCommand())
-	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.versionCommand())
+	cmd.AddCommand(a.connectCommand(), a.disconnectCommand(), a.cleanupCommand(), a.credentialCommand(), a.watchShutdownCommand(), a.registryCommand(), a.nbftCommand(), a.nvmetCommand(), a.configCommand(), a.hostnqnCommand(), a.tlsCommand(), a.versionCommand())
 	a.addHelp(cmd)
 	a.addCompletions(cmd)
 	return cmd

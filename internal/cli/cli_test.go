@@ -429,3 +429,11 @@ func TestWholeUnit(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// An error may have names in it that come from outside: they do not move the cursor, and its lines stay lines.
+func TestErrorsAreLegible(t *testing.T) {
+	fake := &fakeConnector{err: errors.New("cannot disconnect nvme9: it is mounted on /\x1b[2J\nand so on")}
+	if status, _, errs := run(fake, "", "disconnect", "-d", "nvme9"); status != Failed || errs != "cannot disconnect nvme9: it is mounted on /\\x1b[2J\nand so on\n" {
+		t.Errorf("got status %d and %q", status, errs)
+	}
+}

@@ -34,6 +34,8 @@ of the rest only to those who may read them.
     waitsFor     in words, left out for nothing
     exclusions   array of the entries that match: file, line, entry
     unit         name, loadState, activeState, subState, result, since
+    secrets      array, for root: key, from, next (whether the controller is connected with
+                 another one, and this one is used at the next connect)
     device       name, state, type, source, interface, owner, use, attributes
     history      array of its last states, oldest first: time, state, device; error,
                  times and until of attempts that failed for one reason, first and last
@@ -117,6 +119,9 @@ func (a *app) printExplanation(x explanation) {
 		for i, use := range d.Use {
 			p.line(heading("used", i), use, plain)
 		}
+	}
+	for i, s := range x.Secrets {
+		p.line(heading("secrets", i), secretText(s), plain)
 	}
 	p.line("reached at", a.reachedAt(c), plain)
 	for i, s := range x.History {

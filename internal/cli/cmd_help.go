@@ -22,7 +22,7 @@ var commandGroups = []struct {
 	commands []string
 }{
 	{"The service", []string{"status", "explain", "list", "wait", "watch", "logs", "metrics", "record", "replay", "report", "start", "stop", "retry", "rescan", "reload"}},
-	{"Configuration", []string{"config", "nbft", "hostnqn"}},
+	{"Configuration", []string{"config", "nbft", "hostnqn", "tls"}},
 	{"Connections", []string{"connect", "disconnect", "disconnect-all"}},
 	{"Exclusion lists", []string{"exclusion"}},
 	{"Ownership registry", []string{"registry"}},

@@ -264,7 +264,7 @@ func (w *waiter) late(most time.Duration) error {
 	case w.last != nil:
 		return fmt.Errorf("gave up after %s: %w", timespan.Format(most), w.last)
 	case len(w.known) == 0 && len(w.targets) == 0:
-		return fmt.Errorf("gave up after %s: nvme-discoverd is not ready: see systemctl status nvme-discoverd", timespan.Format(most))
+		return fmt.Errorf("gave up after %s: %s: see systemctl status nvme-discoverd", timespan.Format(most), joined(": ", "nvme-discoverd is not ready", w.status))
 	}
 	missing := w.missing()
 	text := fmt.Sprintf("gave up after %s: %s missing", timespan.Format(most), plural(len(missing), "controller is", "controllers are"))

@@ -28,6 +28,7 @@ type explanation struct {
 	Exclusions []exclusionEntry  `json:"exclusions"`
 	Unit       *unitState        `json:"unit,omitempty"`
 	Device     *deviceState      `json:"device,omitempty"`
+	Secrets    []secretState     `json:"secrets,omitempty"`
 	History    []pastState       `json:"history"`
 	Journal    []journalLine     `json:"journal"`
 	Try        []string          `json:"try"`
@@ -116,6 +117,10 @@ func (e *explainer) explain(ctx context.Context, c client.Controller) explanatio
 	if c.Device != nil {
 		x.Device, err = e.device(*c.Device)
 		cannot(err)
+		if c.Unit != nil {
+			x.Secrets, err = e.secretsOf(*c.Unit, *c.Device)
+			cannot(err)
+		}
 	}
 	x.WaitsFor = e.waitsFor(c, x.Device)
 	recorded, err := e.past()

@@ -16,6 +16,10 @@ import (
 // historyLines is how many states of a connection explain shows.
 const historyLines = 10
 
+// historyRecords is how many records are replayed, at most, unless the last segment of a recording has more: a person waits for them. A
+// recording of the usual size has no more than about as many, which take some two seconds.
+const historyRecords = 150_000
+
 // pastState is a state that a connection was in. Attempts that failed one after the other for the same reason are one.
 type pastState struct {
 	Time   string `json:"time"` // when it came into the state, as far as it is recorded; of attempts, when the first one failed
@@ -57,7 +61,7 @@ func readHistory(file []byte) (past, error) {
 	records, err := recording.Records(file)
 	p := past{states: map[string][]pastState{}}
 	var replay recording.Replay
-	for _, r := range records {
+	for _, r := range latest(records, historyRecords) {
 		p.differs = replay.Next(r) != nil || p.differs
 		m := replay.Machine()
 		switch {
@@ -79,6 +83,21 @@ func readHistory(file []byte) (past, error) {
 		}
 	}
 	return p, err
+}
+
+// latest leaves out the first segments of a recording so that at most so many records remain, or the last segment. Each begins with all
+// that was known then.
+func latest(records []recording.Record, most int) []recording.Record {
+	first := 0
+	for i, r := range records {
+		if r.Start == nil {
+			continue
+		}
+		if first = i; len(records)-i <= most {
+			break
+		}
+	}
+	return records[first:]
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

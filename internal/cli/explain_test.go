@@ -19,6 +19,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/blockuse"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording/recordingtest"
 )
 
@@ -166,6 +167,20 @@ func TestHistory(t *testing.T) {
 	}
 	if got := p.states[id]; len(got) != historyLines || got[historyLines-1].Device != "nvme22" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Of a large recording the last segments are read.
+func TestLatest(t *testing.T) {
+	start, step := recording.Record{Start: &recording.Start{}}, recording.Record{}
+	records := []recording.Record{start, step, step, start, step, start, step, step, step}
+	for most, want := range map[int]int{100: 9, 9: 9, 8: 6, 6: 6, 5: 4, 4: 4, 1: 4} {
+		if got := latest(records, most); len(got) != want {
+			t.Errorf("of at most %d: got %d, want %d", most, len(got), want)
+		}
+	}
+	if got := latest([]recording.Record{step}, 1); len(got) != 1 {
+		t.Errorf("without a start: got %d", len(got))
 	}
 }
 

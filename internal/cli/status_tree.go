@@ -486,10 +486,7 @@ func summed(siblings []*node, d detail) (shown []*node, sums []row) {
 func alike(n *node) string {
 	_, calm := n.size()
 	what := n.State
-	switch {
-	case n.State == "reconnecting":
-		what = "with a broken connection"
-	case wrong(n.Controller):
+	if wrong(n.Controller) && n.State != "reconnecting" {
 		what = "not connected"
 	}
 	if n.Kind != "discovery" {

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/files"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
@@ -184,6 +185,9 @@ func Load(root paths.Root, file string) (Config, error) {
 // Loader loads the installed configuration again and again, and remembers the last good state of each file. It is not safe
 // for concurrent use.
 type Loader struct {
+	// Credentials reads those that systemd gave to the service. Nil, for commands: those that it would give are looked for.
+	Credentials credential.Reader
+
 	root paths.Root
 	file string
 	last *lastGood // nil before the first load
@@ -196,7 +200,7 @@ func NewLoader(root paths.Root, file string) *Loader { return &Loader{root: root
 // a whole, a connection if it is no less secure, and over no other path, than the file asks for now.
 func (l *Loader) Load() (Config, error) {
 	sources, err := gatherOver(l.last, l.root, l.file)
-	explained, next, err := completeOver(l.last, l.root, sources, err)
+	explained, next, err := completeOver(l.last, l.root, sources, l.Credentials, err)
 	l.last = next
 	return explained.Config, err
 }
@@ -213,18 +217,19 @@ func Check(root paths.Root, files []string) (Config, error) {
 
 // complete resolves the sources. err is what went wrong before.
 func complete(root paths.Root, sources []*source, err error) (Explanation, error) {
-	explained, _, err := completeOver(nil, root, sources, err)
+	explained, _, err := completeOver(nil, root, sources, nil, err)
 	return explained, err
 }
 
-func completeOver(last *lastGood, root paths.Root, sources []*source, err error) (Explanation, *lastGood, error) {
+func completeOver(last *lastGood, root paths.Root, sources []*source, credentials credential.Reader, err error) (Explanation, *lastGood, error) {
+	if credentials == nil {
+		credentials = credential.Host(root)
+	}
 	known, unknown := readIdentity(root)
 	if unknown != nil {
 		known = identity{nqnFile: root.HostNQN(), idFile: root.HostID()}
 	}
-	explained, next := resolveOver(last, sources, known, func(k secret.Key, file string, readable bool) (secret.Value, error) {
-		return secret.ReadFile(k, root.Join(file), readable)
-	})
+	explained, next := resolveOver(last, sources, known, newSecretReader(root, credential.Once(credentials)))
 	if known.odd != "" {
 		explained.Warnings = append(explained.Warnings, known.odd)
 	}

@@ -143,7 +143,7 @@ func (r *resolver) notTaken(s *source, transport string, own []table, v values) 
 				"cannot use transport %s with %s = %s of %s, which it does not take: set %s to false here to do without", transport, p, value, v.from[p], p))
 		}
 	}
-	if e, ok := findIn(own, secret.TLS.String(), secret.TLS.String()+fileSuffix); ok && e.text != "" && !param.TLS.Info().On(transport) {
+	if e, ok := findIn(own, namesOf(secret.TLS.String())...); ok && e.text != "" && !param.TLS.Info().On(transport) {
 		faults = append(faults, s.wrong(e.at, e.key, true, "cannot use %s with transport %s, which does not take it", e.key, transport))
 	}
 	return faults
@@ -160,7 +160,7 @@ func (r *resolver) plain(s *source, transport string, own []table, v values) (fa
 			return nil
 		}
 	}
-	names := []string{secret.TLS.String(), secret.TLS.String() + fileSuffix}
+	names := namesOf(secret.TLS.String())
 	for _, p := range param.All() {
 		if p.Info().Security == param.NamesKey {
 			names = append(names, p.String())
@@ -189,7 +189,7 @@ func findIn(tables []table, keys ...string) (entry, bool) {
 // oneTLSKey lets a table's tls-key-identity take the place of a tls-key from above, and the reverse.
 func oneTLSKey(s *source, t table, v values, secrets secret.Set) (values, secret.Set, []fault) {
 	identity, _ := t.find(param.TLSKeyIdentity.String())
-	key, _ := findIn([]table{t}, secret.TLS.String(), secret.TLS.String()+fileSuffix)
+	key, _ := findIn([]table{t}, namesOf(secret.TLS.String())...)
 	switch {
 	case identity.text != "" && key.text != "":
 		return v, secrets, []fault{s.wrong(identity.at, identity.key, true, "cannot set %s and %s in %s: leave one of them out", key.key, identity.key, t.title)}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
@@ -20,7 +21,7 @@ func (i *importer) fabricsConf(text string) {
 	for _, t := range s.doc.tables {
 		modernise(t)
 	}
-	resolve([]*source{s}, i.known, i.readSecret)
+	resolve([]*source{s}, i.known, newSecretReader(i.root, credential.Host(i.root)))
 	defer func() {
 		for _, w := range s.found.warnings {
 			if !slices.ContainsFunc(i.refusal, func(f finding) bool { return f.at.line == w.at.line }) {

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
 // importedMode is what drop-ins are written with, secretMode those with secrets in them.
@@ -70,7 +70,7 @@ func (i *importer) finish() (out Import, err error) {
 	if host.nqn == "" { // it may get a name before it gets this file
 		host = identity{nqn: "nqn.2014-08.org.nvmexpress:host", id: hostIDOf("nqn.2014-08.org.nvmexpress:host")}
 	}
-	resolve(sources, host, i.readSecret)
+	resolve(sources, host, newSecretReader(i.root, credential.Host(i.root)))
 	for _, s := range sources {
 		err = errors.Join(err, s.found.err(s.file))
 	}
@@ -78,11 +78,6 @@ func (i *importer) finish() (out Import, err error) {
 		return Import{}, fmt.Errorf("cannot import: what comes of it is not right:\n%w", err)
 	}
 	return out, nil
-}
-
-// readSecret reads a secret that a file names.
-func (i *importer) readSecret(k secret.Key, file string, readable bool) (secret.Value, error) {
-	return secret.ReadFile(k, i.root.Join(file), readable)
 }
 
 // CheckWith tells what would be wrong with the installed configuration if what was imported were installed too.
@@ -111,7 +106,7 @@ func CheckWith(root paths.Root, imported Import) error {
 // toml returns the text of a drop-in, with hide without its secrets.
 func (d *draft) toml(hide bool) string {
 	value := func(e entry) string {
-		if _, byFile, ok := secretOf(e.key); ok && !byFile && hide && e.text != "" {
+		if _, has, ok := secretOf(e.key); ok && has == inPlace && hide && e.text != "" {
 			return quote("(secret)")
 		}
 		return e.toml()

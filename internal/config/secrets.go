@@ -13,18 +13,39 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
 
-// fileSuffix makes the name of a key that names a file of the name of a secret.
-const fileSuffix = "-file"
+// holder is what a key has of a secret.
+type holder int
 
-// secretKeys are the keys for secrets, as they are and by file.
+// The holders.
+const (
+	inPlace      holder = iota // the secret itself
+	inFile                     // the path of the file that holds it
+	inCredential               // the name of a credential of systemd's
+)
+
+// holderSuffixes make the name of a key of the name of a secret. They are constant.
+var holderSuffixes = [...]string{inPlace: "", inFile: "-file", inCredential: "-credential"}
+
+// namesOf returns the keys for a secret, given by its name.
+func namesOf(name string) []string {
+	var names []string
+	for _, suffix := range holderSuffixes {
+		names = append(names, name+suffix)
+	}
+	return names
+}
+
+// secretKeys are the keys for secrets.
 func secretKeys() []string {
 	var names []string
 	for _, k := range secret.Keys() {
-		names = append(names, k.String(), k.String()+fileSuffix)
+		names = append(names, namesOf(k.String())...)
 	}
 	return names
 }
@@ -36,23 +57,52 @@ var otherNames = map[string]string{"kxchap-secret": "dhchap-secret", "kxchap-ctr
 func allSecretKeys() []string {
 	names := secretKeys()
 	for _, other := range slices.Sorted(maps.Keys(otherNames)) {
-		names = append(names, other, other+fileSuffix)
+		names = append(names, namesOf(other)...)
 	}
 	return names
 }
 
-// secretOf tells which secret a key sets, and whether by a file.
-func secretOf(key string) (k secret.Key, byFile, ok bool) {
-	name, byFile := strings.CutSuffix(key, fileSuffix)
+// secretOf tells which secret a key sets, and what it has of it.
+func secretOf(key string) (k secret.Key, has holder, ok bool) {
+	name := key
+	for h, suffix := range holderSuffixes {
+		if rest, found := strings.CutSuffix(key, suffix); found && suffix != "" {
+			name, has = rest, holder(h)
+		}
+	}
 	if ours, other := otherNames[name]; other {
 		name = ours
 	}
 	k, ok = secret.ByName(name)
-	return k, byFile, ok
+	return k, has, ok
 }
 
-// secretReader reads the secret in a file, an absolute path. readable allows one that others than its owner may read.
-type secretReader func(k secret.Key, file string, readable bool) (secret.Value, error)
+// secretReader reads secrets that a configuration only names.
+type secretReader struct {
+	// file reads the one in a file, an absolute path. readable allows one that others than its owner may read.
+	file func(k secret.Key, path string, readable bool) (secret.Value, error)
+	// credential reads the one in a credential, with its whole name.
+	credential func(k secret.Key, name string) (secret.Value, error)
+}
+
+// newSecretReader returns one for the files below root and the credentials that credentials reads.
+func newSecretReader(root paths.Root, credentials credential.Reader) secretReader {
+	return secretReader{
+		file: func(k secret.Key, path string, readable bool) (secret.Value, error) {
+			return secret.ReadFile(k, root.Join(path), readable)
+		},
+		credential: func(k secret.Key, name string) (secret.Value, error) {
+			data, err := credentials(name)
+			switch {
+			case errors.Is(err, credential.ErrSealed):
+				return secret.Unseen(), nil
+			case err != nil:
+				return secret.Value{}, err
+			}
+			return secret.ParseContent(k, data)
+		},
+	}
+}
 
 // hostSecrets adds the secrets of a file's [host] to its persona. They are kept by name, and for those who connect as this
 // host. A fault that concerns them leaves those who connect as this host the secrets of the last good state.
@@ -121,7 +171,7 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) (_ secret.Set, fa
 		faults = append(faults, s.wrong(e.at, e.key, true, format, args...))
 	}
 	for _, e := range t.entries {
-		k, byFile, ok := secretOf(e.key)
+		k, has, ok := secretOf(e.key)
 		if !ok || e.strange != "" {
 			continue
 		}
@@ -143,13 +193,17 @@ func (r *resolver) secrets(s *source, set secret.Set, t table) (_ secret.Set, fa
 			s.found.errors.add(e.at, "cannot use %s with nvme-path, which is set at %s: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out", e.key, r.nvmePath)
 			r.out.Settings.NVMePath = ""
 		}
-		value, err := r.secret(s, k, byFile, e.text)
+		value, err := r.secret(s, k, has, e.text)
 		if err != nil {
 			wrong(e, "cannot use %s: %v", e.key, err)
 			continue
 		}
 		set[k] = secret.Secret{Value: value, From: s.place(e.at)}
-		if byFile {
+		switch has {
+		case inPlace:
+		case inCredential:
+			set[k].From = "credential " + credential.Prefix + e.text
+		case inFile:
 			set[k].From = e.text
 			if dir := hiddenDir(e.text); dir != "" {
 				s.found.warnings.add(e.at, "%s: as installed, the service does not see what is below %s: keep the file in a directory such as /etc/nvme", e.text, dir)
@@ -173,24 +227,31 @@ func hiddenDir(file string) string {
 	return ""
 }
 
-// secret returns the secret that a key's text is, or names the file of. The error contains nothing of it.
-func (r *resolver) secret(s *source, k secret.Key, byFile bool, text string) (secret.Value, error) {
+// secret returns the secret that a key's text is, or names the file or the credential of. The error contains nothing of it.
+func (r *resolver) secret(s *source, k secret.Key, has holder, text string) (secret.Value, error) {
 	var value secret.Value
 	var err error
 	readable := r.out.Settings.AllowReadableSecrets
 	switch {
-	case !byFile && !readable:
+	case has == inPlace && !readable:
 		if err = secret.CheckMode(s.mode); err == nil {
 			value, err = secret.Parse(k, text)
 		} else {
 			err = fmt.Errorf("this file: %w", err)
 		}
-	case !byFile:
+	case has == inPlace:
 		value, err = secret.Parse(k, text)
+	case has == inCredential:
+		if err = credential.CheckName(text); err != nil {
+			break
+		}
+		if value, err = r.readSecret.credential(k, credential.Prefix+text); err != nil {
+			err = fmt.Errorf("credential %s: %w", credential.Prefix+text, err)
+		}
 	case !filepath.IsAbs(text) || filepath.Clean(text) != text || strings.ContainsFunc(text, unicode.IsControl):
 		err = errors.New("it must be the absolute path of a file") // it could be a secret: it is not shown
 	default:
-		if value, err = r.readSecret(k, text, readable); err != nil {
+		if value, err = r.readSecret.file(k, text, readable); err != nil {
 			err = fmt.Errorf("%s: %w", text, err)
 		}
 	}

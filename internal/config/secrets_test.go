@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/credential"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 )
@@ -140,13 +141,23 @@ func TestSecretErrors(t *testing.T) {
 		{"missing", "[host]\ndhchap-secret-file = \"/etc/nvme/keys/none\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme/keys/none: no such file or directory`, 0o644},
 		{"readable file", "[host]\ndhchap-secret-file = \"/etc/nvme/keys/open\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme/keys/open: its mode 0644 ` + open, 0o644},
 		{"directory", "[host]\ndhchap-secret-file = \"/etc/nvme\"\n", `2:1: cannot use dhchap-secret-file: /etc/nvme: it is not a regular file`, 0o644},
+		{"credential that is not there", "[host]\ndhchap-secret-credential = \"array9\"\n", `2:1: cannot use dhchap-secret-credential: credential nvme.array9: there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array9, into /etc/credstore.encrypted, then reload`, 0o644},
+		{"credential that is damaged", "[host]\ndhchap-secret-credential = \"broken\"\n", `2:1: cannot use dhchap-secret-credential: credential nvme.broken: it is damaged: its checksum is wrong, so a part of it is`, 0o644},
+		{"name of a credential in full", "[host]\ntls-key-credential = \"nvme.array1\"\n", `2:1: cannot use tls-key-credential: it must be the name of a credential without the nvme. that it begins with, such as array1 for nvme.array1`, 0o644},
+		{"secret for the name of a credential", "[host]\ndhchap-secret-credential = \"" + secretA + "\"\n", `2:1: cannot use dhchap-secret-credential: it must be the name of a credential without the nvme. that it begins with, such as array1 for nvme.array1, of letters, digits and . _ -`, 0o644},
+		{"file and credential", "[host]\ndhchap-secret-file = \"/etc/nvme/keys/good\"\ndhchap-secret-credential = \"good\"\n", `3:1: cannot set dhchap-secret-file and dhchap-secret-credential in [host]: leave one of them out`, 0o644},
+		{"credential without TLS", strings.Replace(endpoint, "controller", "tls-key-credential = \"key\"\ncontroller", 1), `3:1: cannot use tls-key-credential without TLS: add tls = true, or tls = false to connect in the clear`, 0o644},
+		{"credential for nvme-cli", "[global]\nnvme-path = \"/usr/sbin/nvme\"\n[host]\ndhchap-secret-credential = \"good\"\n", `4:1: cannot use dhchap-secret-credential with nvme-path, which is set at /etc/nvme/discoverd.conf:2: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out`, 0o644},
 		{"controller alone", "[host]\ndhchap-ctrl-secret = \"" + secretA + "\"\n", `2:1: cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too`, 0o600},
 		{"host's taken away", "[host]\ndhchap-secret = \"" + secretA + "\"\ndhchap-ctrl-secret = \"" + secretA + "\"\n" + strings.Replace(endpoint, "controller", "dhchap-secret = \"\"\ncontroller", 1), `6:1: cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too`, 0o600},
 		{"nvme-cli", "[global]\nnvme-path = \"/usr/sbin/nvme\"\n[host]\ndhchap-secret-file = \"/etc/nvme/keys/good\"\n", `4:1: cannot use dhchap-secret-file with nvme-path, which is set at /etc/nvme/discoverd.conf:2: nvme-cli takes secrets on its command line, where everybody can read them; leave one of the two out`, 0o644},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := write(t, host(map[string]string{mainFile: test.text, "etc/nvme/keys/open": secretA}))
-			hide(t, root, map[string]string{"etc/nvme/keys/good": secretA})
+			hide(t, root, map[string]string{
+				"etc/nvme/keys/good": secretA, "etc/credstore/nvme.good": secretA, "etc/credstore/nvme.key": tlsKeyA,
+				"etc/credstore/nvme.broken": strings.Replace(secretA, "YWFh", "YWFi", 1),
+			})
 			if err := os.Chmod(root.Join(mainFile), test.mode); err != nil {
 				t.Fatal(err)
 			}
@@ -154,6 +165,67 @@ func TestSecretErrors(t *testing.T) {
 			diff(t, "error", "/etc/nvme/discoverd.conf:"+strings.ReplaceAll(test.want, "\n", "\n/etc/nvme/discoverd.conf:"), got)
 		})
 	}
+}
+
+// TestCredentials: a credential holds what a file would, in both formats and under both names; what the service was given counts, and a
+// command that was given none looks where systemd would, where it cannot read what is encrypted.
+func TestCredentials(t *testing.T) {
+	root := write(t, host(map[string]string{mainFile: `
+[host]
+dhchap-secret-credential = "array1"
+[[subsystem]]
+nqn = "nqn.2024-01.a"
+kxchap-ctrl-secret-credential = "array1.ctrl"
+controller = [{ transport = "tcp", traddr = "192.0.2.1" }]
+`, fabricsFile: `
+[Subsystem]
+nqn = nqn.2024-01.b
+tls = true
+controller = transport=tcp;traddr=192.0.2.2;tls-key-credential=tls_1
+`}))
+	given := map[string]string{"nvme.array1": secretA + "\n", "nvme.array1.ctrl": secretB, "nvme.tls_1": tlsKeyA}
+	loader := NewLoader(root, "")
+	asked := map[string]int{}
+	loader.Credentials = func(name string) ([]byte, error) {
+		asked[name]++
+		text, ok := given[name]
+		if !ok {
+			return nil, credential.ErrMissing
+		}
+		return []byte(text), nil
+	}
+	want := []string{
+		"192.0.2.1 dhchap-secret from credential nvme.array1, dhchap-ctrl-secret from credential nvme.array1.ctrl; below: nothing",
+		"192.0.2.2 tls-key from credential nvme.tls_1; below: nothing",
+		"found: dhchap-secret from credential nvme.array1",
+	}
+	got, err := loader.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "secrets", want, connectionSecrets(root, got))
+	diff(t, "value", secretA, got.Secrets[got.Discovered.Secrets][secret.DHChap].Value.Reveal())
+	diff(t, "asked", map[string]int{"nvme.array1": 1, "nvme.array1.ctrl": 1, "nvme.tls_1": 1}, asked)
+
+	given["nvme.array1"] = secretB // re-encrypted
+	if got, err = loader.Load(); err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "new value", secretB, got.Secrets[got.Discovered.Secrets][secret.DHChap].Value.Reveal())
+	delete(given, "nvme.array1") // the last good one stays, and nothing is connected without
+	got, err = loader.Load()
+	diff(t, "error", "/etc/nvme/discoverd.conf:3:1: cannot use dhchap-secret-credential: credential nvme.array1: there is no such credential\n/etc/nvme/discoverd.conf:6:1: cannot use dhchap-ctrl-secret without dhchap-secret: a controller proves who it is to a host that does so too", strings.ReplaceAll(err.Error(), string(root), ""))
+	diff(t, "last good value", secretB, got.Secrets[got.Discovered.Secrets][secret.DHChap].Value.Reveal())
+	for _, c := range got.Connections {
+		if got.Secrets[c.Wish.Secrets].Empty() {
+			t.Errorf("%v has no secret", c.Wish.TID)
+		}
+	}
+	got, _ = func() (Config, error) { l := NewLoader(root, ""); l.Credentials = loader.Credentials; return l.Load() }()
+	diff(t, "of a service that starts without it", []string{"192.0.2.2"}, usable(got))
+
+	hide(t, root, map[string]string{"etc/credstore.encrypted/nvme.array1": "Whxqht+dQJax1aZeCGLxm", "run/credstore/nvme.array1.ctrl": secretB, "run/credentials/nvme-discoverd.service/nvme.tls_1": tlsKeyA})
+	diff(t, "secrets as a command sees them", want, connectionSecrets(root, must(loadRoot(t, root))))
 }
 
 // TestReadableSecrets: the switch allows both, in the main file and for all.

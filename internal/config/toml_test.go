@@ -86,8 +86,9 @@ func fuzzResolve(t *testing.T, s *source, places bool) {
 	if places {
 		checkPlaces(t, s.doc.tables)
 	}
-	config := resolve([]*source{s}, identity{nqn: testNQN, id: testID}, func(secret.Key, string, bool) (secret.Value, error) {
-		return secret.Value{}, fs.ErrNotExist
+	config := resolve([]*source{s}, identity{nqn: testNQN, id: testID}, secretReader{
+		file:       func(secret.Key, string, bool) (secret.Value, error) { return secret.Value{}, fs.ErrNotExist },
+		credential: func(secret.Key, string) (secret.Value, error) { return secret.Value{}, fs.ErrNotExist },
 	}).Config
 	for _, line := range append(s.found.errors.lines("f"), s.found.warnings.lines("f")...) {
 		if !strings.HasPrefix(line, "f:") || strings.Contains(line, "\n") {

@@ -230,6 +230,16 @@ func BenchmarkDiscovery(b *testing.B) {
 	})
 }
 
+// BenchmarkSave is what a new segment of the flight recorder costs the loop.
+func BenchmarkSave(b *testing.B) {
+	perSize(b, func(b *testing.B, n int) {
+		h := connectedHost(b, n)
+		for b.Loop() {
+			h.m.Save(nil)
+		}
+	})
+}
+
 // BenchmarkView is the view after a step that has changed one target.
 func BenchmarkView(b *testing.B) {
 	perSize(b, func(b *testing.B, n int) {

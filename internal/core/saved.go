@@ -4,6 +4,7 @@ package core
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -385,10 +386,14 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping), Since: sortedKeys(m.since),
 		Roomier: m.roomier, NoConcat: m.noConcat, NotAuto: m.noAutoconnect, Brakes: m.brakes,
 	}
+	s.Targets = slices.Grow(s.Targets, len(m.targets.list))
 	for _, t := range m.targets.list {
 		if t != nil {
 			s.Targets = append(s.Targets, m.saveTarget(t, at, timerOf))
 		}
+	}
+	if len(s.Targets) == 0 { // the list has holes only
+		s.Targets = nil
 	}
 	for _, c := range m.targets.groups {
 		s.Groups = append(s.Groups, SavedContest{c.holder.ref(), refs(slices.SortedFunc(keysOf(c.waiting), byOrder))})
@@ -399,19 +404,19 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 			setKey(&s.Collisions, unit, refs(list))
 		}
 	}
-	for _, d := range m.devices.byName {
+	devices := slices.SortedFunc(maps.Values(m.devices.byName), func(a, b *device) int { return cmp.Compare(a.entered, b.entered) })
+	s.Devices = slices.Grow(s.Devices, len(devices))
+	for _, d := range devices {
 		s.Devices = append(s.Devices, SavedDevice{
 			Device: d.Device, Down: at(d.down), Back: at(d.back), Touched: d.touched, OwnerLogged: at(d.ownerLogged),
 			Reading: d.reading.token, Keep: d.reading.keep, Again: d.reading.again, Failed: d.reading.failed, Readers: refs(d.reading.to),
 			Timer: timerOf(&d.reading.timer),
 		})
 	}
-	slices.SortFunc(s.Devices, func(a, b SavedDevice) int {
-		return cmp.Compare(m.devices.byName[a.Device.Name].entered, m.devices.byName[b.Device.Name].entered)
-	})
 	for name, seq := range m.devices.removed {
 		setKey(&s.Removed, name, seq)
 	}
+	s.Units = slices.Grow(s.Units, len(m.units.byName))
 	for _, name := range sortedKeys(m.units.byName) {
 		u := m.units.byName[name]
 		s.Units = append(s.Units, SavedUnit{
@@ -497,16 +502,14 @@ func (m *Machine) saveTarget(t *target, at func(time.Time) time.Time, timerOf fu
 func (m *Machine) saveDesired(at func(time.Time) time.Time) SavedDesired {
 	d := &m.desired
 	s := SavedDesired{Full: d.full, Unkept: d.unkept}
-	for _, w := range d.static {
+	s.Static = slices.Grow(s.Static, len(d.static))
+	for _, w := range slices.SortedFunc(maps.Values(d.static), func(a, b *wanted) int { return compareTIDs(&a.wish.TID, &b.wish.TID) }) {
 		s.Static = append(s.Static, SavedWanted{w.wish, w.sources, w.sourced, w.static, w.announced, w.found, w.persistence})
 	}
-	slices.SortFunc(s.Static, func(a, b SavedWanted) int { return compareTIDs(a.Wish.TID, b.Wish.TID) })
-	for g, w := range d.secured {
-		s.Secured = append(s.Secured, SavedSecured{g.transport, g.traddr, g.trsvcid, g.nqn, g.hostnqn, w})
+	s.Secured = slices.Grow(s.Secured, len(d.secured))
+	for _, g := range slices.SortedFunc(maps.Keys(d.secured), compareGroups) {
+		s.Secured = append(s.Secured, SavedSecured{g.transport, g.traddr, g.trsvcid, g.nqn, g.hostnqn, d.secured[g]})
 	}
-	slices.SortFunc(s.Secured, func(a, b SavedSecured) int {
-		return cmp.Or(cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.Traddr, b.Traddr), cmp.Compare(a.Trsvcid, b.Trsvcid), cmp.Compare(a.NQN, b.NQN), cmp.Compare(a.HostNQN, b.HostNQN))
-	})
 	for id, dc := range d.dcs {
 		s.DCs = append(s.DCs, SavedReachable{id, dc.sourced, dc.found})
 	}
@@ -577,9 +580,29 @@ func falseFirst(a, b bool) int {
 	return 1
 }
 
-func compareTIDs(a, b tid.TID) int {
-	return cmp.Or(cmp.Compare(a.Transport, b.Transport), cmp.Compare(a.Traddr, b.Traddr), cmp.Compare(a.Trsvcid, b.Trsvcid), cmp.Compare(a.NQN, b.NQN),
-		cmp.Compare(a.HostTraddr, b.HostTraddr), cmp.Compare(a.HostIface, b.HostIface), cmp.Compare(a.HostNQN, b.HostNQN), cmp.Compare(a.HostID, b.HostID))
+// compareTIDs stops at the first field that differs: the loop waits for the state.
+func compareTIDs(a, b *tid.TID) int {
+	switch {
+	case a.Transport != b.Transport:
+		return cmp.Compare(a.Transport, b.Transport)
+	case a.Traddr != b.Traddr:
+		return cmp.Compare(a.Traddr, b.Traddr)
+	case a.Trsvcid != b.Trsvcid:
+		return cmp.Compare(a.Trsvcid, b.Trsvcid)
+	case a.NQN != b.NQN:
+		return cmp.Compare(a.NQN, b.NQN)
+	}
+	return cmp.Or(cmp.Compare(a.HostTraddr, b.HostTraddr), cmp.Compare(a.HostIface, b.HostIface), cmp.Compare(a.HostNQN, b.HostNQN), cmp.Compare(a.HostID, b.HostID))
+}
+
+func compareGroups(a, b group) int {
+	switch {
+	case a.transport != b.transport:
+		return cmp.Compare(a.transport, b.transport)
+	case a.traddr != b.traddr:
+		return cmp.Compare(a.traddr, b.traddr)
+	}
+	return cmp.Or(cmp.Compare(a.trsvcid, b.trsvcid), cmp.Compare(a.nqn, b.nqn), cmp.Compare(a.hostnqn, b.hostnqn))
 }
 
 func sortedTIDs(s map[tid.TID]bool) []tid.TID {
@@ -589,7 +612,7 @@ func sortedTIDs(s map[tid.TID]bool) []tid.TID {
 			all = append(all, id)
 		}
 	}
-	slices.SortFunc(all, compareTIDs)
+	slices.SortFunc(all, func(a, b tid.TID) int { return compareTIDs(&a, &b) })
 	return all
 }
 

@@ -61,6 +61,7 @@ type Daemon struct {
 	recorder    *recording.Recorder
 	controllers controllers
 	kicks       kicks
+	fetches     *fetches   // of credentials, by the goroutine that reloads
 	exclusions  sync.Mutex // is held while the exclusion lists are read and posted
 }
 
@@ -92,6 +93,7 @@ func Run(ctx context.Context, opts Options) error {
 		recorder: recording.NewRecorder(opts.Version, opts.Root.FlightRecorder(), opts.Root.Recordings(), func(warning string) { opts.Log.Warn(warning) }),
 	}
 	d.units = unit.NewManager(unit.ManagerConfig{Socket: opts.Root.SystemBus(), Notify: d.unitEvent(ctx), Log: opts.Log})
+	d.fetches = &fetches{systemd: d.units, root: d.Root, ctl: d.Ctl}
 	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
 	d.browser = d.newBrowser(ctx)
@@ -298,6 +300,7 @@ func (d *Daemon) watchReloads(ctx context.Context) {
 // reload loads the configuration anew and returns when what is right of it is in force. The error is what is not.
 func (d *Daemon) reload(ctx context.Context) error {
 	d.notify.reloading()
+	d.Loader.Credentials = func(name string) ([]byte, error) { return d.fetches.read(ctx, name) }
 	cfg, err := d.Loader.Load()
 	d.loadExclusions(ctx)
 	d.boot.configured(cfg)

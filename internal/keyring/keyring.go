@@ -61,14 +61,33 @@ func Add(ring int, key psk.TLS) (serial int, err error) {
 // pskType is the kernel's type of TLS keys (drivers/nvme/common/keyring.c, nvme_tls_psk_key_type).
 const pskType = "psk"
 
-// Find returns the serial number of the TLS key in a keyring that has an identity. The error wraps ErrNoKey if none has. It
-// reads the keyring, and does not have it searched: a search finds only keys of keyrings that the process itself holds.
-func Find(ring int, identity string) (serial int, err error) {
+// Identity returns the identity of the TLS key with a serial number. The error wraps ErrNoKey if that is no TLS key.
+func Identity(serial int) (string, error) {
+	description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, serial)
+	if err != nil {
+		return "", fmt.Errorf("cannot describe key %08x: %w", serial, err)
+	}
+	identity, ok := describes(description, pskType)
+	if !ok {
+		return "", ErrNoKey
+	}
+	return identity, nil
+}
+
+// Key is a TLS key in a keyring, without the key itself.
+type Key struct {
+	Serial   int
+	Identity string
+}
+
+// List returns the TLS keys in a keyring, in its order. It reads the keyring, and does not have it searched: a search finds only keys of
+// keyrings that the process itself holds.
+func List(ring int) ([]Key, error) {
 	data := make([]byte, 4096)
 	for {
 		n, err := unix.KeyctlBuffer(unix.KEYCTL_READ, ring, data, 0)
 		if err != nil {
-			return 0, fmt.Errorf("cannot read the keyring: %w", err)
+			return nil, fmt.Errorf("cannot read the keyring: %w", err)
 		}
 		if n <= len(data) {
 			data = data[:n]
@@ -76,13 +95,24 @@ func Find(ring int, identity string) (serial int, err error) {
 		}
 		data = make([]byte, 2*n) // it may grow meanwhile
 	}
+	var keys []Key
 	for _, serial := range serials(data) {
-		description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, serial)
-		if err != nil { // gone meanwhile, revoked, or not for us to see
-			continue
+		if identity, err := Identity(serial); err == nil { // else it is gone meanwhile, revoked, not for us to see, or no TLS key
+			keys = append(keys, Key{serial, identity})
 		}
-		if is, ok := describes(description, pskType); ok && is == identity {
-			return serial, nil
+	}
+	return keys, nil
+}
+
+// Find returns the serial number of the TLS key in a keyring that has an identity. The error wraps ErrNoKey if none has.
+func Find(ring int, identity string) (serial int, err error) {
+	keys, err := List(ring)
+	if err != nil {
+		return 0, err
+	}
+	for _, key := range keys {
+		if key.Identity == identity {
+			return key.Serial, nil
 		}
 	}
 	return 0, ErrNoKey

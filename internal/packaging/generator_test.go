@@ -15,13 +15,26 @@ import (
 // The generator adds to the units what the running systemd knows, and takes back what stands in for that.
 func TestGenerator(t *testing.T) {
 	const daemon, watch = "/nvme-discoverd.service.d/10-this-systemd.conf", "/nvme-fabrics-shutdown.service.d/10-this-systemd.conf"
-	restarts := []string{"Type=notify-reload", "ExecReload=", "ExecStopPost=", "RestartSteps=5", "RestartMaxDelaySec=10s"}
+	restarts := []string{"Type=notify-reload", "ExecReload=", "ExecStopPost=", "RestartSteps=5", "RestartMaxDelaySec=10s", "ImportCredential=nvme.*"}
+	stores := t.TempDir()
+	for name, text := range map[string]string{
+		"credstore/nvme.array1": "x", "credstore.encrypted/nvme.array1": "x", "credstore.encrypted/nvme.array2": "x", "credstore/other": "x", "credstore/nvme.a b": "x",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(stores, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(stores, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := []string{"LoadCredential=nvme.array1", "LoadCredentialEncrypted=nvme.array2"}
 	for _, test := range []struct {
 		version       string
 		daemon, watch []string // lines of the drop-ins, without the section
 	}{
-		{"252 (252.38-1~deb12u1)", nil, nil},
-		{"253 (253)", nil, nil},
+		{"252 (252.38-1~deb12u1)", listed, nil},
+		{"253 (253)", listed, nil},
+		{"253 (without credentials)", nil, nil},
 		{"254.26 (254.26-1)", restarts, nil},
 		{"255 (255-1)", restarts, []string{"SurviveFinalKillSignal=yes"}},
 		{"257 (257.9-1~deb13u1)", slices.Concat(restarts, []string{"InaccessiblePaths=", "PrivateTmp=disconnected"}), []string{"SurviveFinalKillSignal=yes"}},
@@ -34,7 +47,10 @@ func TestGenerator(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.CommandContext(t.Context(), top+"/systemd/nvme-discoverd-generator", dir, dir+"/early", dir+"/late")
-			cmd.Env = []string{"PATH=" + programs + ":" + os.Getenv("PATH")}
+			cmd.Env = []string{"PATH=" + programs + ":" + os.Getenv("PATH"), "CREDENTIAL_STORES=" + stores + "/none " + stores + "/credstore " + stores + "/credstore.encrypted"}
+			if strings.Contains(test.version, "without") {
+				cmd.Env[1] = "CREDENTIAL_STORES=" + stores + "/none"
+			}
 			if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 				t.Fatalf("%v\n%s", err, out)
 			}

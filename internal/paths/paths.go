@@ -193,6 +193,30 @@ func (r Root) SystemdUnits() []string {
 	}
 }
 
+// CredentialStores are the directories in which systemd looks for the credentials of a service, those that go before others first: what
+// the system was booted with, then what is kept on disk (systemd.exec(5), LoadCredential=).
+func (r Root) CredentialStores() []string {
+	return []string{
+		r.Join("run/credentials/@system"), r.Join("etc/credstore"), r.Join("run/credstore"), r.Join("usr/local/lib/credstore"), r.Join("usr/lib/credstore"),
+	}
+}
+
+// EncryptedCredentialStores are those for encrypted credentials.
+func (r Root) EncryptedCredentialStores() []string {
+	return []string{
+		r.Join("run/credentials/@encrypted"), r.Join("etc/credstore.encrypted"), r.Join("run/credstore.encrypted"),
+		r.Join("usr/local/lib/credstore.encrypted"), r.Join("usr/lib/credstore.encrypted"),
+	}
+}
+
+// ServiceCredentials is the directory of the credentials that systemd gave the service when that started.
+func (r Root) ServiceCredentials() string { return r.Join("run/credentials/nvme-discoverd.service") }
+
+// FreshCredential is the file in which a unit leaves the credential called name for the service, which removes it.
+func (r Root) FreshCredential(name string) string {
+	return r.Join("run/nvme/discoverd/credentials", name)
+}
+
 // UdevRules are the directories of udev's rules, those that go before others first (udev(7)). The first is the
 // administrator's.
 func (r Root) UdevRules() []string {

@@ -68,19 +68,23 @@ func BenchmarkLoop(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite is what a step costs in all: written, compressed, in batches of twenty.
+// BenchmarkWrite is what a step costs in all: written, compressed, in batches of twenty, and alone, as on a quiet host.
 func BenchmarkWrite(b *testing.B) {
 	events, effects := story(b)
-	r := recorder(b)
-	m, now := core.New(1), time.Now()
-	n := 0
-	for b.Loop() {
-		i := n % len(events)
-		r.Offer(now, m)
-		r.Begin(now, events[i])
-		r.End(effects[i])
-		if n++; n%20 == 0 {
-			r.Flush()
-		}
+	for name, batch := range map[string]int{"twenty": 20, "alone": 1} {
+		b.Run(name, func(b *testing.B) {
+			r := recorder(b)
+			m, now := core.New(1), time.Now()
+			n := 0
+			for b.Loop() {
+				i := n % len(events)
+				r.Offer(now, m)
+				r.Begin(now, events[i])
+				r.End(effects[i])
+				if n++; n%batch == 0 {
+					r.Flush()
+				}
+			}
+		})
 	}
 }

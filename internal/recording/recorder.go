@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	batchDelay = 100 * time.Millisecond // that a step waits for company before it is written: what a kill may cost
+	batchDelay = 250 * time.Millisecond // that a step waits for company before it is written: what a kill may cost
 	batchMost  = 64                     // steps that are written at once
 	maxPending = 4096                   // steps that may wait to be written; beyond them there is a gap
 	keepLeft   = 3                      // recordings of earlier daemons

@@ -59,6 +59,12 @@ func ReadFile(k Key, path string, readable bool) (Value, error) {
 	case len(data) > maxFile:
 		return Value{}, fmt.Errorf("it is larger than %d bytes: it must hold the secret and nothing else", maxFile)
 	}
+	return ParseContent(k, data)
+}
+
+// ParseContent checks what a file, or a credential of systemd's, holds: the interchange form of k in one line, and nothing else. The
+// error never contains any of it.
+func ParseContent(k Key, data []byte) (Value, error) {
 	line := strings.TrimSpace(strings.TrimPrefix(string(data), "\ufeff")) // some editors begin with a byte order mark
 	switch {
 	case line == "":

@@ -79,6 +79,12 @@ func Parse(k Key, text string) (Value, error) {
 	return Value{&text}, nil
 }
 
+// Unseen stands for a secret that is there and was not looked at. It reveals no key: nothing can be connected with it.
+func Unseen() Value {
+	stand := hidden
+	return Value{&stand}
+}
+
 // Reveal returns the interchange form, "" for none. It goes to the kernel and into root's own file, nowhere else.
 func (v Value) Reveal() string {
 	if v.text == nil {
@@ -114,8 +120,7 @@ func (v *Value) UnmarshalText(text []byte) error {
 	case "":
 		*v = Value{}
 	case hidden:
-		stand := hidden
-		*v = Value{&stand}
+		*v = Unseen()
 	default:
 		return errors.New("cannot read a secret: recordings say only whether there is one")
 	}
@@ -202,7 +207,7 @@ func hideInArg(argv []string, i int, arg string) string {
 		return hidden
 	}
 	for _, option := range secretOptions {
-		if strings.HasPrefix(option, "--") && strings.HasPrefix(arg, option+"=") {
+		if rest, ok := strings.CutPrefix(arg, option); ok && strings.HasPrefix(option, "--") && strings.HasPrefix(rest, "=") {
 			return option + "=" + hidden
 		}
 	}

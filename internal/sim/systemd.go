@@ -15,6 +15,7 @@ import (
 // they are inactive or failed.
 type systemd struct {
 	announced time.Duration // when the last signal of a job has come: no answer that was sent after it comes before it
+	removed   time.Duration // until when the last end of a job is told
 	*world
 	units   []*service // in the order in which they came to be
 	locks   map[string]*process
@@ -193,7 +194,8 @@ func (s *systemd) finish(j *job, o core.Outcome) {
 	}
 	if j.foreign {
 		life, kind := s.shell.life, j.kind
-		s.after(delay+3*time.Millisecond, func() {
+		s.removed = max(s.removed, s.now+delay+3*time.Millisecond) // the bus keeps the order of signals
+		s.after(s.removed-s.now, func() {
 			if j.told && s.bus && s.shell.running && s.shell.life == life && s.session == j.session {
 				s.shell.post(core.ForeignJob{Unit: j.unit, Type: kind, Removed: true})
 			}

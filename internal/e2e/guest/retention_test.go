@@ -82,6 +82,13 @@ func TestRetentionOverRestart(t *testing.T) {
 			t.Errorf("daemon %d: retained until %s, want %s as before", i+2, got, until)
 		}
 		waitJournal(f, mark, "(tcp, 127.0.0.1, 8009, "+guest.DiscoveryNQN+"): cannot connect: ")
+		// Nothing names it: that it is down is not wrong.
+		guest.WaitStatus(f, "1 of 1 controllers connected, 1 retained")
+		guest.Ctl(f, "status", "--check")
+		guest.Ctl(f, "wait", "--timeout=1min")
+		if metrics := guest.Ctl(f, "metrics"); !strings.Contains(metrics, `nvme_discoverd_wanted_controllers{kind="discovery"} 1`+"\n") {
+			t.Errorf("metrics: want one discovery controller that is wanted, got\n%s", metrics)
+		}
 	}
 	if text, err := os.ReadFile(retainedFile); err != nil || !strings.Contains(string(text), referred.Trsvcid) {
 		t.Errorf("%s: got %q, %v", retainedFile, text, err)

@@ -145,6 +145,94 @@ func TestSecretsChange(t *testing.T) {
 	hidden(t, "the journal", f.Journal(), right, next, wrong, shown)
 }
 
+// seal keeps a secret as an encrypted credential for the service, under the name that the service knows it by if name is that.
+func seal(t *testing.T, credential, name, text string) {
+	t.Helper()
+	file := "/etc/credstore.encrypted/" + credential
+	guest.PutSecret(t, "/run/e2e/plain", text+"\n")
+	defer guest.Remove(t, "/run/e2e/plain")
+	guest.Run(t, "mkdir", "-p", "-m", "0700", filepath.Dir(file))
+	guest.Run(t, "systemd-creds", "encrypt", "--with-key=host", "--name="+name, "/run/e2e/plain", file)
+	t.Cleanup(func() { os.Remove(file) })
+}
+
+// A secret that is kept as an encrypted credential authenticates this host. Re-encrypted and reloaded, it touches no connection, explain
+// says that it waits for the next connect, and that uses it. One that cannot be decrypted is told, and the last good one goes on; one
+// that is not there when the service starts is told too, and what wants it is not connected, though a target would have it without.
+//
+//e2e:everywhere
+func TestCredentials(t *testing.T) {
+	f := guest.Scene(t, 2)
+	nqn, open := f.Subsystems[0].NQN, f.Subsystems[1].NQN
+	right, next, wrong := guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.DHChapSecret('c')
+	f.Subsystems[0].AllowOnly(guest.HostNQN)
+	f.Target.Authenticate(guest.HostNQN, right, "")
+	seal(t, "nvme.array1", "nvme.array1", right)
+	guest.Run(t, "systemctl", "daemon-reload") // lists it for a systemd that cannot import it
+	config := subsystemConfig(f.Port, nqn, "dhchap-secret-credential = \"array1\"\n")
+	guest.Configure(t, config)
+	guest.Start(t)
+	waitSecret(t, nqn, "dhchap_secret", right)
+	f.WaitUnit(f.Unit(nqn), "active")
+	if out := guest.Ctl(t, "config", "check"); strings.Contains(out, "cannot") {
+		t.Errorf("config check: %s", out)
+	}
+	const from = "dhchap-secret from credential nvme.array1"
+	if out := guest.Ctl(t, "explain", nqn); !strings.Contains(out, from) || strings.Contains(out, "next connect") {
+		t.Errorf("explain does not tell of the secret in use:\n%s", out)
+	}
+
+	devices := guest.Devices()
+	f.Target.Authenticate(guest.HostNQN, next, "")
+	seal(t, "nvme.array1", "nvme.array1", next)
+	guest.Reload(t)
+	guest.Always(t, quietSpan, "the connection is not touched", unchanged(devices))
+	if out := strings.Join(strings.Fields(guest.Ctl(t, "explain", nqn)), " "); !strings.Contains(out, from+": it has changed since this connection was made, and is used at the next connect") {
+		t.Errorf("explain does not tell of the secret to come:\n%s", out)
+	}
+	guest.Delete(t, devices[nqn])
+	waitSecret(t, nqn, "dhchap_secret", next)
+	f.WaitUnit(f.Unit(nqn), "active")
+
+	seal(t, "nvme.array1", "nvme.another", wrong) // systemd decrypts it under no other name than it was encrypted under
+	out := guest.TryCtl(t, "reload")
+	if want := "cannot use dhchap-secret-credential: credential nvme.array1: systemd cannot read or decrypt it"; out.Status == 0 || !strings.Contains(out.Stderr, want) {
+		t.Errorf("reload with a credential that cannot be decrypted: %+v, want %q", out, want)
+	}
+	guest.Delete(t, guest.Devices()[nqn])
+	waitSecret(t, nqn, "dhchap_secret", next)
+	left, _ := filepath.Glob("/run/nvme/discoverd/credentials/*")
+	if len(left) > 0 {
+		t.Errorf("credentials that stay: %v", left)
+	}
+	// systemd may start no service with it: then it tries again, until the credential is right.
+	t.Logf("restart with it: %+v", guest.Try(t, "systemctl", "restart", guest.Service))
+	seal(t, "nvme.array1", "nvme.array1", next)
+	f.WaitUnit(guest.Service, "active")
+	guest.Eventually(t, connectTimeout, "the service knows the connection", func() (bool, string) {
+		out := guest.TryCtl(t, "explain", nqn)
+		return out.Status == 0 && strings.Contains(out.Stdout, from), out.Stdout + out.Stderr
+	})
+	guest.Stop(t)
+
+	guest.Run(t, "rm", "/etc/credstore.encrypted/nvme.array1")
+	guest.Run(t, "systemctl", "reset-failed")
+	guest.Run(t, "systemctl", "daemon-reload")
+	guest.Configure(t, config+subsystemConfig(f.Port, open, "dhchap-secret-credential = \"array1\"\n"))
+	guest.Delete(t, guest.Devices()[nqn])
+	guest.Start(t)
+	missing := "credential nvme.array1: there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array1"
+	guest.Eventually(t, connectTimeout, "the status tells of the credential that is not there", func() (bool, string) {
+		status := strings.Join(strings.Fields(guest.Ctl(t, "status", "--json")), " ")
+		return strings.Contains(status, missing), status
+	})
+	guest.Always(t, quietSpan, "nothing is connected without its secret", func() (bool, string) {
+		live := append(guest.Live(nqn), guest.Live(open)...)
+		return len(live) == 0, strings.Join(live, " ")
+	})
+	hidden(t, "the journal", guest.Run(t, "journalctl", "--no-pager", "--output=export", "--boot"), right, next, wrong)
+}
+
 // A port that takes TLS only. The discovery controller is configured with TLS; the subsystem that it names gets it because
 // the log page says so, and the key from the host. A subsystem on an open port does not. A changed key is used at the next
 // connect.
@@ -290,7 +378,7 @@ func TestFabricsConfigErrors(t *testing.T) {
 }
 
 // A port that takes TLS only, and a key that somebody else has put into the kernel's keyring: nvme-fabrics.conf names the keyring
-// and the identity of the key. One that the keyring does not have is told, and nothing is connected without it, though the
+// and the identity of the key, and tls list shows it. One that the keyring does not have is told, and nothing is connected without it, though the
 // target would have it.
 func TestTLSKeyIdentity(t *testing.T) {
 	f := guest.Scene(t, 1)
@@ -323,6 +411,19 @@ func TestTLSKeyIdentity(t *testing.T) {
 	if got, want := guest.ControllerAttribute(guest.Devices()[secure.NQN], "tls_key"), fmt.Sprintf("%08x", serial); got != want {
 		t.Errorf("tls_key in sysfs: %q, want %q", got, want)
 	}
+	listed := guest.Ctl(t, "tls", "list")
+	for _, want := range []string{
+		derived.Identity, fmt.Sprintf("serial  %08x, version 1, retained, HMAC SHA-256", serial), "host  " + guest.HostNQN, "subsystem  " + secure.NQN,
+		"in use by  " + guest.Devices()[secure.NQN], "for  (tcp, " + port.Traddr + ", " + port.Trsvcid + ", " + secure.NQN + ")",
+	} {
+		if !strings.Contains(listed, want) {
+			t.Errorf("tls list does not have %q:\n%s", want, listed)
+		}
+	}
+	if out := asNobody(t, "nvme-discoverctl", "tls", "list"); out.Status == 0 || strings.Contains(out.Stdout, secure.NQN) {
+		t.Errorf("tls list for a user without rights: %+v", out)
+	}
+	hidden(t, "tls list", listed+guest.Ctl(t, "tls", "list", "--json"), guest.TLSKey('i'))
 	guest.Eventually(t, connectTimeout, "the status tells of the key that is not there", func() (bool, string) {
 		status := guest.Ctl(t, "status", "--json")
 		return strings.Contains(status, `there is no such key in the keyring .nvme`) && strings.Contains(status, "nobody's"), status
@@ -403,7 +504,7 @@ func hidden(t *testing.T, what, text string, secrets ...string) {
 // the service's own answers, and all files of places where programs leave things.
 const spy = `
 for i in $(seq $1); do ps -eo args -ww; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done
-for u in $(systemctl list-units --all --plain --no-legend 'nvme-discoverd*' | cut -d' ' -f1); do
+for u in $(systemctl list-units --all --plain --no-legend 'nvme-discover*' | cut -d' ' -f1); do
 	systemctl show $u; systemctl cat $u; systemctl status $u
 	p=$(busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager GetUnit s $u | cut -d'"' -f2)
 	busctl get-property org.freedesktop.systemd1 $p org.freedesktop.systemd1.Service ExecStart ExecStartEx Environment
@@ -412,34 +513,55 @@ done
 varlinkctl call /run/nvme/discoverd.socket org.nvmexpress.discoverd.GetStatus '{}'
 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListControllers '{}'
 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListDiscoveryLogs '{}'
+varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.ListMetrics '{}'
+timeout 5 varlinkctl --more call /run/nvme/discoverd.socket org.nvmexpress.discoverd.Monitor '{}'
 nvme-discoverctl status; nvme-discoverctl status --json; nvme-discoverctl list --json; nvme-discoverctl config show
 journalctl --no-pager; cat /proc/keys
 find /run /etc /var/log /var/tmp /tmp /dev/shm -xdev -type f -readable -exec cat {} +
 true
 `
 
-// While connections with secrets come and go, a user without rights sees none, wherever he looks; nor do the journal, the
-// bus and config show have any for root, nor a core dump of the service. The kernel's own attribute in sysfs is another
-// matter: everybody can read that.
+// While connections with secrets come and go, are retried with a wrong one and get new ones by reloads, from a file and a credential, a user
+// without rights sees none, wherever he looks; nor do the journal, the bus and config show have any for root, nor a core dump of the
+// service. The kernel's own attribute in sysfs is left to root.
 func TestSecretsStayHidden(t *testing.T) {
 	f := guest.Scene(t, 1)
 	nqn := f.Subsystems[0].NQN
-	secrets := []string{guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.TLSKey('c')}
+	secrets := []string{guest.DHChapSecret('a'), guest.DHChapSecret('b'), guest.TLSKey('c'), guest.DHChapSecret('d'), guest.DHChapSecret('e')}
+	next, wrong := secrets[3], secrets[4]
 	f.Subsystems[0].AllowOnly(guest.HostNQN)
 	f.Target.Authenticate(guest.HostNQN, secrets[0], secrets[1])
 	guest.PutSecret(t, tlsKey, secrets[2]+"\n")
-	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\nreconnect-max-delay = \"5s\"\n[host]\ndhchap-secret = %q\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
-		secrets[0], secrets[1], tlsKey)+discoveryConfig(f.Port))
+	guest.PutSecret(t, "/etc/nvme/discoverd.conf", fmt.Sprintf("[global]\nlog-level = \"debug\"\nreconnect-max-delay = \"5s\"\n[host]\ndhchap-secret-credential = \"scan\"\ndhchap-ctrl-secret = %q\ntls-key-file = %q\n",
+		secrets[1], tlsKey)+discoveryConfig(f.Port))
+	guest.Run(t, "mkdir", "-p", "-m", "0700", "/etc/credstore")
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", secrets[0]+"\n")
+	t.Cleanup(func() { os.Remove("/etc/credstore/nvme.scan") })
+	guest.Run(t, "systemctl", "daemon-reload") // lists it for a systemd that cannot import it
 	const bus = "/run/e2e/bus"
 	stopBus := guest.Background(t, "sh", "-c", "timeout 40 busctl monitor --json=short org.freedesktop.systemd1 > "+bus+" || [ $? = 124 ]")
 	stopSpy := guest.Background(t, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c",
 		"exec > /tmp/spy 2>&1\n"+strings.ReplaceAll(spy, "$1", "60"))
 	t.Cleanup(func() { guest.Remove(t, "/tmp/spy") })
 	guest.Start(t)
-	for range 5 {
-		waitSecret(t, nqn, "dhchap_ctrl_secret", secrets[1])
+	for n := range 4 {
+		right := []string{secrets[0], next}[n%2]
+		waitSecret(t, nqn, "dhchap_secret", right)
+		guest.PutSecret(t, "/etc/credstore/nvme.scan", []string{next, secrets[0]}[n%2]+"\n")
+		f.Target.Authenticate(guest.HostNQN, []string{next, secrets[0]}[n%2], secrets[1])
+		guest.Reload(t)
 		guest.Delete(t, guest.Live(nqn)[0])
 	}
+	waitSecret(t, nqn, "dhchap_secret", secrets[0])
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", wrong+"\n")
+	guest.Reload(t)
+	guest.Delete(t, guest.Live(nqn)[0])
+	guest.Eventually(t, connectTimeout, "the wrong secret is told", func() (bool, string) {
+		status := guest.Ctl(t, "status", "--json")
+		return strings.Contains(status, "dhchap-secret from credential nvme.scan"), status
+	})
+	guest.PutSecret(t, "/etc/credstore/nvme.scan", secrets[0]+"\n")
+	guest.Reload(t)
 	waitSecret(t, nqn, "dhchap_secret", secrets[0])
 	f.WaitUnit(f.Unit(nqn), "active")
 	stopSpy()
@@ -464,7 +586,16 @@ func TestSecretsStayHidden(t *testing.T) {
 	} {
 		hidden(t, what, text, secrets...)
 	}
-	for path, mode := range map[string]os.FileMode{unitSecrets: 0o700, filepath.Join(unitSecrets, f.Unit(nqn)): 0o600} {
+	guest.Run(t, "udevadm", "settle", "--timeout=60")
+	attribute := filepath.Join("/sys/class/nvme", guest.Live(nqn)[0], "dhchap_secret")
+	guest.Eventually(t, connectTimeout, "the kernel's attribute is closed", func() (bool, string) {
+		out := asNobody(t, "cat", attribute)
+		return out.Status != 0 && out.Stdout == "", out.Stdout
+	})
+	for path, mode := range map[string]os.FileMode{
+		unitSecrets: 0o700, filepath.Join(unitSecrets, f.Unit(nqn)): 0o600,
+		attribute: 0o600, filepath.Join(filepath.Dir(attribute), "dhchap_ctrl_secret"): 0o600,
+	} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, want mode %o", path, err, mode)
 		}
