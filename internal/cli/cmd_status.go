@@ -216,8 +216,11 @@ func healthy(c client.Controller) bool {
 }
 
 // wrong tells whether somebody should look at a controller: it does not come up or has a name that is taken. What an
-// administrator wanted, and what is on its way without a failure, is not wrong.
+// administrator wanted, and what is on its way without a failure, is not wrong, nor is what is not wanted any more.
 func wrong(c client.Controller) bool {
+	if !wanted(c) {
+		return false
+	}
 	switch c.State {
 	case "collision", "reconnecting":
 		return true

@@ -94,3 +94,14 @@ func TestJustStarted(t *testing.T) {
 		t.Errorf("list: got %q", errs)
 	}
 }
+
+// A discovery controller that nothing names any more needs no attention when it is down.
+func TestRetainedIsNotWrong(t *testing.T) {
+	s := three()
+	fails(s.state.Targets[0], "no route to host")
+	s.state.Targets[0].RetainUntil = noon.Add(time.Hour)
+	_, out, _ := ctl(t, s.serve(t), 0, nil, "status")
+	if strings.Contains(out, "attention") || !strings.Contains(out, "discovery 192.0.2.10:8009") {
+		t.Errorf("got\n%s", out)
+	}
+}
