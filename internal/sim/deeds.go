@@ -411,6 +411,7 @@ func (w *world) calmDown() {
 	}
 	w.names.heal()
 	w.network.heal()
+	w.multicast.heal()
 	if !w.systemd.bus {
 		w.systemd.bus = true
 		w.shell.postIf(core.BusUp{})
