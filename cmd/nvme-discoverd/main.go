@@ -72,7 +72,7 @@ func run() int {
 		return exitConfig
 	}
 	loader := config.NewLoader(paths.Root(*root), *file)
-	loader.Credentials = credential.Directory(os.Getenv("CREDENTIALS_DIRECTORY"))
+	loader.Credentials = credential.Directory(paths.Root(*root), os.Getenv("CREDENTIALS_DIRECTORY"))
 	cfg, _ := loader.Load() // its errors are logged with what comes of it
 	ctl, err := ctlOfThis()
 	if err != nil {

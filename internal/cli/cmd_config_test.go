@@ -125,7 +125,6 @@ warning: /strange.conf:3:1: section discovery-controler is unknown and ignored: 
 warning: /strange.conf:5:1: key port in [[discovery-controller]] is unknown and ignored: did you mean trsvcid? It belongs in a controller table, controller = [{ transport = …, traddr = … }]
 warning: /strange.conf:6:39: connection (loop, nqn.2014-08.org.nvmexpress.discovery) is configured already at /strange.conf:6: the first one counts, this one is ignored
 `
-	const unsupported = "warning: /etc/nvme/discoverd.conf:2:1: zeroconf is not supported by this version: no discovery controller is found by mDNS\n"
 	for _, test := range []struct {
 		files          []string
 		status         int
@@ -135,7 +134,7 @@ warning: /strange.conf:6:39: connection (loop, nqn.2014-08.org.nvmexpress.discov
 		{[]string{"--strict", "strange.conf"}, Failed, "The configuration is valid, but 2 sections, 1 key and 1 duplicate connection were ignored: 1 connection, 4 warnings.\n", strange + "cannot accept the configuration: --strict allows no warnings\n"},
 		{[]string{"vol.conf"}, Done, "The configuration is valid: 1 connection, 2 warnings.\n", "warning: /vol.conf:2:1: hostnqn \"red\" " + form + "warning: /vol.conf:4:1: nqn \"vol1\" " + strings.TrimSuffix(form, "\n") + "; the connection is tried all the same\n"},
 		{[]string{"--strict", "etc/nvme/nvme-fabrics.conf"}, Done, "The configuration is valid: 1 connection, 0 warnings.\n", ""},
-		{nil, Done, "The configuration is valid: 1 connection, 1 warning.\n", unsupported},
+		{nil, Done, "The configuration is valid: 1 connection, 0 warnings.\n", ""},
 		{[]string{"new.conf"}, Done, "The configuration is valid, but 1 key was ignored: 0 connections, 1 warning.\n", "warning: /new.conf:2:1: key queue-sice in [host] is unknown and ignored: did you mean queue-size?\n"},
 		{[]string{"bad.conf", "etc/nvme/nvme-fabrics.conf"}, Failed, "", `warning: /bad.conf:3:1: [[subsystem]] has no controller: nothing of it is connected; add controller = [{ transport = …, traddr = … }]
 /bad.conf:2:1: cannot set tos to "256": it must be a number from 0 to 255
@@ -239,7 +238,7 @@ controller = [
 	if status != Done || out != "" {
 		t.Errorf("nothing to import: status %d, stdout %q", status, out)
 	}
-	checkText(t, "nothing to import", "/etc/stas/stafd.conf:1: zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version\nnothing to import: no file of another program names a controller, a setting or an exclusion\n", errs)
+	checkText(t, "nothing to import", "/etc/stas/stafd.conf:1: zeroconf, which nvme-stas has on by default, is not imported: put zeroconf = true into [global] of discoverd.conf\nnothing to import: no file of another program names a controller, a setting or an exclusion\n", errs)
 }
 
 // TestConfigImportAll: exclusions, settings, secrets and what is refused each have a place of their own.

@@ -24,7 +24,7 @@ func (a *app) credentialCommand() *cobra.Command {
 		Args:   takes(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := args[0]
-			data, err := credential.Directory(a.Getenv("CREDENTIALS_DIRECTORY"))(name)
+			data, err := credential.Directory(a.root, a.Getenv("CREDENTIALS_DIRECTORY"))(name)
 			if errors.Is(err, credential.ErrMissing) {
 				return nil
 			}

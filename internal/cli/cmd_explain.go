@@ -161,6 +161,8 @@ func (a *app) reasonText(r reason) string {
 		return "the boot firmware's table, record " + strings.TrimPrefix(r.Source.Text, "NBFT: ") + ": see nvme-discoverctl nbft show"
 	case r.Source.Text == "retained":
 		return "nothing at present: a discovery controller that was named before is kept for a while"
+	case r.Source.Instance != nil && r.Source.Iface != nil:
+		return fmt.Sprintf("it announces itself by mDNS as %s, heard on %s", printable(*r.Source.Instance), *r.Source.Iface)
 	case r.Source.Parent == nil:
 		return r.Source.Text
 	}

@@ -231,6 +231,25 @@ func manyDown() *standIn {
 	return s
 }
 
+// announced is a host on which mDNS announces a discovery controller, and more than is connected; nvme-stas browses too.
+func announced() *standIn {
+	s := newStandIn()
+	dc := s.dc("192.0.2.10", "nvme1")
+	s.state.Targets[0].Sources = []string{core.MDNSSource + "Array 1 on eth0"}
+	s.ioc(dc, 1)
+	s.state.MDNS = &core.Browsing{Service: "Avahi", Announced: 1, Ignored: 2, Example: "Array 2: its address 192.0.2.1 is one of this host", Beside: true}
+	s.summary("2 of 2 controllers connected")
+	return s
+}
+
+// unheard is a host on which nobody browses mDNS.
+func unheard() *standIn {
+	s := newStandIn()
+	s.state.MDNS = &core.Browsing{Problem: "Avahi does not run (start avahi-daemon.service); systemd-resolved does not run (it can from systemd 258 on, with MulticastDNS=yes)"}
+	s.summary("0 of 0 controllers connected; cannot hear mDNS, see nvme-discoverctl status")
+	return s
+}
+
 func newStandIn() *standIn {
 	return &standIn{devices: map[string]string{}, state: server.State{Step: 1, View: core.View{Ready: true, Bus: true}}}
 }
@@ -300,7 +319,7 @@ func TestStatus(t *testing.T) {
 	scenes := []struct {
 		name string
 		make func() *standIn
-	}{{"none", newStandIn}, {"3", three}, {"30", thirty}, {"304", many}, {"304-down", manyDown}}
+	}{{"none", newStandIn}, {"3", three}, {"30", thirty}, {"304", many}, {"304-down", manyDown}, {"mdns", announced}, {"mdns-unheard", unheard}}
 	for _, scene := range scenes {
 		root := scene.make().serve(t)
 		for _, columns := range []int{0, 60, 80, 160, 200} {

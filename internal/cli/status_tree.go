@@ -233,9 +233,33 @@ func (p *statusPrinter) progress(c client.Controller, times bool) string {
 	return ""
 }
 
+// printBrowsing tells how browsing mDNS does, if it is switched on. It returns how many lines it wrote.
+func (p *statusPrinter) printBrowsing(b *client.Browsing) int {
+	if b == nil {
+		return 0
+	}
+	p.line("")
+	used := 1
+	if b.Problem != nil {
+		used += p.wrapped("", "mDNS is not heard: "+printable(*b.Problem), bad)
+	}
+	if b.Service != nil {
+		text := fmt.Sprintf("mDNS: %s browses, %s", *b.Service, plural(int(b.Announced), "announcement", "announcements"))
+		if b.Ignored > 0 && b.Example != nil {
+			text += fmt.Sprintf(", %d ignored: %s", b.Ignored, printable(*b.Example))
+		}
+		used += p.wrapped("", text, plain)
+	}
+	if b.Beside {
+		used += p.wrapped("", "nvme-stas browses mDNS too: put zeroconf = disabled into /etc/stas/stafd.conf, or zeroconf = false into discoverd.conf", bad)
+	}
+	return used
+}
+
 // printStrays tells of connections and units that nothing accounts for. It returns how many lines it wrote.
 func (p *statusPrinter) printStrays(status client.Status) int {
 	used := 0
+	browsing := p.printBrowsing(status.Browsing)
 	say := func(n int, one, many string, names []string) {
 		if n == 0 {
 			return
@@ -258,7 +282,7 @@ func (p *statusPrinter) printStrays(status client.Status) int {
 		"connections that nothing wishes for any more, kept until they drop", unwanted)
 	say(len(status.Unexplained), "unit that nothing accounts for, stop it with systemctl",
 		"units that nothing accounts for, stop them with systemctl", status.Unexplained)
-	return used
+	return used + browsing
 }
 
 // node is a controller in the tree, below the discovery controller that names it.

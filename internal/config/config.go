@@ -61,7 +61,7 @@ const (
 // Settings are the keys of [global], all of them set and in range. The zero value is not valid: Defaults is.
 type Settings struct {
 	NBFT          bool // connect what firmware booted from, docs/design.md, "NBFT"
-	Zeroconf      bool // browse mDNS for discovery controllers, docs/design.md, "mDNS"; not supported yet
+	Zeroconf      bool // browse mDNS for discovery controllers, docs/design.md, "mDNS"
 	FabricsConfig bool // read nvme-fabrics.conf too
 
 	FCKickstartInterval  time.Duration // whole minutes; 0 never asks by the clock

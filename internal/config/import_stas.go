@@ -10,6 +10,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/timespan"
 )
@@ -55,7 +56,7 @@ func (i *importer) stas(text string, kind tid.Kind) {
 		},
 	})
 	if mdns {
-		i.lose(mdnsAt, "zeroconf, which nvme-stas has on by default, is not imported: mDNS is not supported by this version")
+		i.lose(mdnsAt, "zeroconf, which nvme-stas has on by default, is not imported: put zeroconf = true into [global] of discoverd.conf")
 	}
 	if len(controllers)+len(defaults) == 0 {
 		return
@@ -237,4 +238,23 @@ func isDefault(key, value string, on bool) bool {
 		return value == "ipv4+ipv6"
 	}
 	return false
+}
+
+// StafBrowses tells whether the stafd of nvme-stas 2 browses mDNS when it runs, which it does where its configuration does not say otherwise.
+func StafBrowses(root paths.Root) bool {
+	text, _, err := read(root.STAFConfig())
+	browses := true
+	if err != nil {
+		return browses
+	}
+	scanINI(text, iniEvents{
+		section: func(string, position) {},
+		junk:    func(position) {},
+		entry: func(key, value string, _ position, _ int) {
+			if strings.ToLower(key) == "zeroconf" {
+				browses = value != "disabled" && !isFalse(value)
+			}
+		},
+	})
+	return browses
 }

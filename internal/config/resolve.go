@@ -177,12 +177,9 @@ func settingsOf(t table, last Settings, found *findings) (Settings, map[string]p
 			}
 		}
 	}
-	if all.Zeroconf {
-		found.warnings.add(t.place("zeroconf"), "zeroconf is not supported by this version: no discovery controller is found by mDNS")
-		if !all.IfacePinning {
-			found.errors.add(t.place("iface-pinning"), "cannot set iface-pinning to false with zeroconf: what mDNS finds is connected through the interface that it was heard on")
-			all.IfacePinning = true
-		}
+	if all.Zeroconf && !all.IfacePinning {
+		found.errors.add(t.place("iface-pinning"), "cannot set iface-pinning to false with zeroconf: what mDNS finds is connected through the interface that it was heard on")
+		all.IfacePinning = true
 	}
 	return all, set
 }

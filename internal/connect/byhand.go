@@ -150,7 +150,7 @@ func (c *Connector) disconnectForPerson(device string, match func(Owned) bool, a
 	}
 	outcome = fmt.Sprintf("disconnected %s: %s", device, shown(controller))
 	if unit != "" && !c.excluded(controller) {
-		outcome += "; nvme-discoverd will connect it again, systemctl stop " + unit + " keeps it away"
+		outcome += "; nvme-discoverd connects it again if it is still wanted, systemctl stop " + unit + " keeps it away"
 	}
 	return outcome, nil
 }

@@ -35,7 +35,7 @@ func TestDisconnect(t *testing.T) {
 		{
 			name: "device of a unit", what: "nvme3", match: device("nvme3"), deleted: []string{"nvme3"},
 			host:     func(h *host) { h.write("/run/nvme/"+binding, unit+"\n"); h.write("/run/nvme/"+owner, "discoverd\n") },
-			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1); nvme-discoverd will connect it again, systemctl stop nvme-discoverd-0123456789ab.service keeps it away"},
+			outcomes: []string{"disconnected nvme3: (tcp, 192.0.2.1, 4420, nqn.2024-01.com.example:vol1); nvme-discoverd connects it again if it is still wanted, systemctl stop nvme-discoverd-0123456789ab.service keeps it away"},
 		},
 		{
 			name: "all of a subsystem", what: nqn, match: subsystem, deleted: []string{"nvme3", "nvme4"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -40,11 +41,12 @@ type desired struct {
 
 // wanted is a connection of the desired set.
 type wanted struct {
-	wish    wish.Wish
-	sources []string
-	sourced bool              // by something that is there now, not only by a retained DC
-	static  bool              // configured, or the boot firmware's
-	found   config.Discovered // parameters and secrets of what its log page names
+	wish      wish.Wish
+	sources   []string
+	sourced   bool              // by something that is there now, not only by a retained DC
+	static    bool              // configured, or the boot firmware's
+	announced bool              // by mDNS, and by nothing else
+	found     config.Discovered // parameters and secrets of what its log page names
 
 	persistence config.Persistence // of a discovery controller, what its section says; "" is the global default
 }
@@ -111,6 +113,7 @@ func (m *Machine) refresh() {
 			m.reconsider(id)
 		}
 		m.recall()
+		m.boundAnnounced()
 		m.dropUnwanted()
 	}
 }
@@ -122,12 +125,15 @@ func (m *Machine) wantStatic() []tid.TID {
 	want := func(w wish.Wish, source string, static bool, found config.Discovered, persistence config.Persistence) {
 		if have := m.desired.static[w.TID]; have != nil {
 			have.sources = append(have.sources, source)
+			have.announced = have.announced && strings.HasPrefix(source, MDNSSource)
 			if static { // the address of a host name, and configured itself
 				have.wish = asSecureAs(have.wish, w)
 			}
 			return
 		}
-		m.desired.static[w.TID] = &wanted{w, []string{source}, true, static, found, persistence}
+		m.desired.static[w.TID] = &wanted{
+			wish: w, sources: []string{source}, sourced: true, static: static, announced: strings.HasPrefix(source, MDNSSource), found: found, persistence: persistence,
+		}
 		list = append(list, m.desired.static[w.TID])
 	}
 	for _, c := range m.boot.connections {
@@ -164,6 +170,7 @@ func (m *Machine) wantStatic() []tid.TID {
 			want(m.fcWish(p.Announcement), FCSource, false, m.cfg.Discovered, "")
 		}
 	}
+	m.wantAnnounced(func(w wish.Wish, source string) { want(w, source, false, m.cfg.Discovered, "") })
 	m.desired.secured = map[group]wish.Wish{}
 	ids := make([]tid.TID, len(list))
 	for i, w := range list {
@@ -229,7 +236,7 @@ func (m *Machine) follow(list []tid.TID) []tid.TID {
 		}
 	})
 	for _, r := range m.desired.recalled {
-		if !in[r.TID] && r.Until.After(m.now) && m.cfg.Settings.DiscoveryRetention > 0 {
+		if !in[r.TID] && m.recallable(r) {
 			in[r.TID] = true
 			list = append(list, r.TID)
 			reach(r.TID, false, m.cfg.Discovered)
@@ -272,7 +279,7 @@ func (m *Machine) wanted(id tid.TID) *wanted {
 		} else if _, tls := x.Params.Get(param.TLS); tls && !w.static {
 			w.wish.Params = requireTLS(w.wish.Params)
 		}
-		w.sources = append(w.sources, source)
+		w.sources, w.announced = append(w.sources, source), false
 	}
 	if dc := m.desired.dcs[id]; w == nil && dc != nil {
 		w = &wanted{wish: m.retainedWish(id), sources: []string{"retained"}, found: dc.found}
@@ -320,6 +327,9 @@ func (m *Machine) reconsider(id tid.TID) {
 		m.change(t)
 	}
 	t.static = w.static
+	if w.sourced && t.announced != w.announced {
+		t.announced, m.desired.unkept = w.announced, true
+	}
 	m.setPersistence(t, w.persistence)
 }
 
@@ -360,7 +370,7 @@ func (m *Machine) dropUnwanted() {
 
 // isRetained reports whether a DC whose source is gone is to be kept all the same.
 func (m *Machine) isRetained(t *target) bool {
-	if t.wish.Kind != tid.Discovery {
+	if t.wish.Kind != tid.Discovery || m.forgotten(t) {
 		return false
 	}
 	if t.sourced { // its source went just now; a configured one is simply no longer wanted
@@ -401,6 +411,8 @@ func (m *Machine) setRetention(t *target, until time.Time) {
 type Retained struct {
 	TID   tid.TID
 	Until time.Time
+	// Announced: only mDNS named it. With a zero Until it still did when the daemon ended.
+	Announced bool `json:",omitzero"`
 }
 
 // retainedWish is what a DC that nothing names any more is wanted as: one that an earlier daemon retained is connected as
@@ -416,7 +428,8 @@ func (m *Machine) retainedWish(id tid.TID) wish.Wish {
 func (m *Machine) recall() {
 	for _, r := range m.desired.recalled {
 		if t := m.targets.byTID[r.TID]; t != nil && t.desired && !t.sourced && t.retention.when == never {
-			m.setRetention(t, r.Until)
+			m.setRetention(t, m.until(r))
+			t.announced = r.Announced
 		}
 	}
 	m.desired.unkept = m.desired.unkept || len(m.desired.recalled) > 0 // of what is over, the record is to go
@@ -431,9 +444,9 @@ func (m *Machine) keepRetained() {
 	m.desired.unkept = false
 	var list []Retained
 	for _, t := range m.inOrder(m.desired.retained) {
-		list = append(list, Retained{t.wish.TID, t.retention.when})
+		list = append(list, Retained{t.wish.TID, t.retention.when, t.announced})
 	}
-	m.emit(KeepRetained{list})
+	m.emit(KeepRetained{m.keepAnnounced(list)})
 }
 
 // retention owns the timer after which a target is not retained any more.

@@ -8,6 +8,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
@@ -172,6 +173,8 @@ type (
 	// FCDiscovered is the uevent of a remote port with a discovery controller on Fibre Channel, which the kernel sends
 	// when the port appears and upon a kickstart.
 	FCDiscovered struct{ fc.Announcement }
+	// MDNSReported brings what browsing mDNS has found out: all of it each time.
+	MDNSReported struct{ mdns.Report }
 	// Kickstarted answers Kickstart. The announcements have been sent by then, and may still come.
 	Kickstarted struct {
 		Token  uint64
@@ -215,6 +218,7 @@ func (LogRead) event()          {}
 func (Judged) event()           {}
 func (LogFailed) event()        {}
 func (FCDiscovered) event()     {}
+func (MDNSReported) event()     {}
 func (Kickstarted) event()      {}
 func (LogChanged) event()       {}
 func (Kick) event()             {}

@@ -45,6 +45,7 @@ type dc struct {
 	retention timer // set while its source is gone and it is known only dynamically: when to forget it
 	sourced   bool  // wanted by a source that is there now, not by retention
 	static    bool  // configured
+	announced bool  // by mDNS, and by nothing else, when something last named it
 }
 
 // reading is how far the log page of a device is read. It may serve several targets and is read once for all of them.

@@ -53,6 +53,7 @@ type Machine struct {
 	names   names // connections whose controller is named, not addressed
 	boot    boot
 	fc      fibreChannel
+	mdns    multicast
 	kicks   map[string]*kicked // by transport
 	probes  map[probeKey]*probeState
 	queue   queue
@@ -95,6 +96,7 @@ func New(seed uint64) *Machine {
 	}
 	m.auditTimer.owner = auditor{}
 	m.fc.timer.owner = &m.fc
+	m.mdns.timer.owner = &m.mdns
 	return m
 }
 
@@ -158,6 +160,8 @@ func (m *Machine) receive(ev Event) {
 		m.logFailed(ev)
 	case FCDiscovered:
 		m.fcDiscovered(ev)
+	case MDNSReported:
+		m.mdnsReported(ev)
 	case Kickstarted:
 		m.kickstarted(ev)
 	case LogChanged:

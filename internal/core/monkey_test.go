@@ -18,6 +18,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
@@ -455,6 +456,9 @@ func (k *monkey) outside() Event {
 			return DeviceSeen{Device: d}
 		}
 	case 18:
+		if k.chance(0.5) {
+			return MDNSReported{k.report()}
+		}
 		if k.chance(0.3) {
 			return FCDiscovered{fc.Announcement{Traddr: "nn-0x1000000000000001:pn-0x1000000000000001", HostTraddr: "nn-0x1000000000000002:pn-0x1000000000000002"}}
 		}
@@ -907,4 +911,23 @@ func TestMonkey(t *testing.T) {
 		seed += *monkeyFirst
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { runMonkey(t, uint64(seed), 3000) })
 	}
+}
+
+// report is anything that browsing may find out.
+func (k *monkey) report() mdns.Report {
+	r := mdns.Report{Complete: k.chance(0.5), Beside: k.chance(0.1)}
+	if r.Service = pick(k, []string{"Avahi", "systemd-resolved", ""}); r.Service == "" {
+		r.Problem = "nobody browses"
+		return r
+	}
+	for n := range 6 {
+		if k.chance(0.5) {
+			iface := pick(k, []string{"eth0", "eth1"})
+			r.Found = append(r.Found, mdns.Announcement{Instance: fmt.Sprintf("array %d", n), Iface: iface, TID: tid.TID{
+				Transport: tid.TCP, Traddr: fmt.Sprintf("192.0.2.%d", 10+n), Trsvcid: "8009", NQN: tid.DiscoveryNQN, HostIface: iface,
+			}})
+		}
+	}
+	r.Ignored = k.rng.IntN(3)
+	return r
 }

@@ -234,7 +234,7 @@ func (r *restorer) restoreTarget(s *SavedTarget) error {
 		unresponsive: s.Unresponsive, lastErr: s.LastError, errSince: s.ErrorSince, errLogged: s.ErrorLogged, errRepeated: s.ErrorCount, causes: maps.Clone(s.Causes),
 		dc: dc{
 			pageRead: s.PageRead, found: s.Found, heard: s.Heard, readErr: s.ReadError, readErrLogged: s.ReadErrorLogged, persistence: s.Persistence,
-			missed: s.Missed, epcsd: s.EPCSD, epcsdRead: s.EPCSDRead, unended: s.Unended, ended: slices.Clone(s.Ended), sourced: s.Sourced, static: s.Static,
+			missed: s.Missed, epcsd: s.EPCSD, epcsdRead: s.EPCSDRead, unended: s.Unended, ended: slices.Clone(s.Ended), sourced: s.Sourced, static: s.Static, announced: s.Announced,
 		},
 	}
 	t.timer.owner, t.retention.owner = t, retention{t}
@@ -404,6 +404,13 @@ func (r *restorer) sources() error {
 		m.fc.byName[s.Announcement] = p
 	}
 	r.timer(&m.fc.timer, f.Timer)
+	c := r.s.MDNS
+	m.mdns = multicast{
+		service: c.Service, problem: c.Problem, ignored: c.Ignored, example: c.Example, beside: c.Beside, complete: c.Complete,
+		there: c.There, logged: c.Logged, lines: c.Lines,
+	}
+	m.mdns.timer.owner = &m.mdns
+	r.timer(&m.mdns.timer, c.Timer)
 	for _, n := range m.names.list { // what a name stands for depends on the boot firmware's addresses
 		m.listName(n)
 	}
@@ -414,7 +421,7 @@ func (r *restorer) desired() error {
 	d, s := &r.m.desired, r.s.Desired
 	d.full, d.unkept, d.recalled = s.Full, s.Unkept, s.Recalled
 	for _, w := range s.Static {
-		d.static[w.Wish.TID] = &wanted{w.Wish, w.Sources, w.Sourced, w.Static, w.Found, w.Persistence}
+		d.static[w.Wish.TID] = &wanted{w.Wish, w.Sources, w.Sourced, w.Static, w.Announced, w.Found, w.Persistence}
 	}
 	for _, w := range s.Secured {
 		setKey(&d.secured, group{w.Transport, w.Traddr, w.Trsvcid, w.NQN, w.HostNQN}, w.Wish)

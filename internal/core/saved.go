@@ -12,6 +12,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/nbft"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/probe"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
@@ -60,6 +61,7 @@ type Saved struct {
 	Names       []SavedName          `json:",omitzero"`
 	Boot        SavedBoot            `json:",omitzero"`
 	FC          SavedFC              `json:",omitzero"`
+	MDNS        SavedMDNS            `json:",omitzero"`
 	Kicks       map[string]SavedKick `json:",omitzero"` // by transport
 	Desired     SavedDesired         `json:",omitzero"`
 	Audit       SavedAudit           `json:",omitzero"`
@@ -127,6 +129,7 @@ type SavedTarget struct {
 	Retention       SavedTimer         `json:",omitzero"`
 	Sourced         bool               `json:",omitzero"`
 	Static          bool               `json:",omitzero"`
+	Announced       bool               `json:",omitzero"`
 }
 
 type probeRef struct {
@@ -264,6 +267,20 @@ type SavedFC struct {
 	News     uint64      `json:",omitzero"`
 }
 
+// SavedMDNS is what mDNS announces.
+type SavedMDNS struct {
+	Service  string              `json:",omitzero"`
+	Problem  string              `json:",omitzero"`
+	Ignored  int                 `json:",omitzero"`
+	Example  string              `json:",omitzero"`
+	Beside   bool                `json:",omitzero"`
+	Complete bool                `json:",omitzero"`
+	There    []mdns.Announcement `json:",omitzero"`
+	Timer    SavedTimer          `json:",omitzero"`
+	Logged   time.Time           `json:",omitzero"`
+	Lines    int                 `json:",omitzero"`
+}
+
 // SavedPort is a remote port with a discovery controller.
 type SavedPort struct {
 	Announcement fc.Announcement
@@ -296,6 +313,7 @@ type SavedWanted struct {
 	Sources     []string           `json:",omitzero"`
 	Sourced     bool               `json:",omitzero"`
 	Static      bool               `json:",omitzero"`
+	Announced   bool               `json:",omitzero"`
 	Found       config.Discovered  `json:",omitzero"`
 	Persistence config.Persistence `json:",omitzero"`
 }
@@ -425,6 +443,8 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 	for _, p := range m.fc.ports {
 		s.FC.Ports = append(s.FC.Ports, SavedPort{p.Announcement, p.heard})
 	}
+	c := &m.mdns
+	s.MDNS = SavedMDNS{c.service, c.problem, c.ignored, c.example, c.beside, c.complete, c.there, timerOf(&c.timer), at(c.logged), c.lines}
 	for transport, k := range m.kicks {
 		setKey(&s.Kicks, transport, SavedKick{timerOf(&k.timer), k.why, slices.Clone(k.links), at(k.last), at(k.told)})
 	}
@@ -454,7 +474,7 @@ func (m *Machine) saveTarget(t *target, at func(time.Time) time.Time, timerOf fu
 		LastError: t.lastErr, ErrorSince: at(t.errSince), ErrorLogged: at(t.errLogged), ErrorCount: t.errRepeated,
 		PageRead: at(t.pageRead), Found: t.found, Heard: t.heard, ReadError: t.readErr, ReadErrorLogged: at(t.readErrLogged),
 		Persistence: t.persistence, Missed: t.missed, EPCSD: t.epcsd, EPCSDRead: t.epcsdRead, Unended: t.unended, Retention: timerOf(&t.retention),
-		Sourced: t.sourced, Static: t.static,
+		Sourced: t.sourced, Static: t.static, Announced: t.announced,
 	}
 	if p := t.attempt.probe; p != nil {
 		s.Probe = &probeRef{p.key.target, p.key.mute}
@@ -484,7 +504,7 @@ func (m *Machine) saveDesired(at func(time.Time) time.Time) SavedDesired {
 	s := SavedDesired{Full: d.full, Unkept: d.unkept}
 	s.Static = slices.Grow(s.Static, len(d.static))
 	for _, w := range slices.SortedFunc(maps.Values(d.static), func(a, b *wanted) int { return compareTIDs(&a.wish.TID, &b.wish.TID) }) {
-		s.Static = append(s.Static, SavedWanted{w.wish, w.sources, w.sourced, w.static, w.found, w.persistence})
+		s.Static = append(s.Static, SavedWanted{w.wish, w.sources, w.sourced, w.static, w.announced, w.found, w.persistence})
 	}
 	s.Secured = slices.Grow(s.Secured, len(d.secured))
 	for _, g := range slices.SortedFunc(maps.Keys(d.secured), compareGroups) {
@@ -500,7 +520,7 @@ func (m *Machine) saveDesired(at func(time.Time) time.Time) SavedDesired {
 		}
 	}
 	for _, r := range d.recalled {
-		s.Recalled = append(s.Recalled, Retained{r.TID, at(r.Until)})
+		s.Recalled = append(s.Recalled, Retained{r.TID, at(r.Until), r.Announced})
 	}
 	return s
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/discoverylog"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/param"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
@@ -63,10 +64,15 @@ const hostNQN = "nqn.host"
 //	  unknown NAME ADDR                            an entry of a subtype that nobody knows
 //	  self [ADDR[:PORT]|nowhere] [dup] [epcsd]     without an address: of the port that was asked
 //	  warning TEXT                                 what the reader says of it
+//	retained NAME announced              mDNS announced a discovery controller when an earlier daemon ended
 //	retained NAME SPAN                   an earlier daemon retained a discovery controller for so long from now
 //	exclusions                           the lists are loaded, of lines as they are in a file
 //	ports                                what Fibre Channel announces upon a kickstart from now on, of lines NAME ADDR HOST-ADDR
 //	announce NAME ADDR HOST-ADDR         a port appears on it
+//	mdns Avahi [complete] [beside]       what browsing has found out: all of it, of lines
+//	  NAME IFACE ADDR[:PORT] [KEY=VALUE…]          NAME is also what the announcement calls itself
+//	  ignored TEXT                                 an announcement that cannot be used
+//	mdns none TEXT                       nobody browses, and why
 //	kickstarts answered|unanswered|refused
 //	kick TRANSPORT|all                   an address or a link came up
 //	events lost TEXT
@@ -217,11 +223,15 @@ func (w *world) do(c command) error {
 	case "page":
 		return w.answerRead(args, c.input)
 	case "retained":
+		if len(args) == 2 && args[1] == "announced" {
+			w.step(RetainedLoaded{[]Retained{{TID: w.names[args[0]].TID, Announced: true}}})
+			return nil
+		}
 		span, err := time.ParseDuration(args[1])
 		if err != nil {
 			return err
 		}
-		w.step(RetainedLoaded{[]Retained{{w.names[args[0]].TID, w.now.Add(span)}}})
+		w.step(RetainedLoaded{[]Retained{{TID: w.names[args[0]].TID, Until: w.now.Add(span)}}})
 		return nil
 	case "exclusions":
 		return w.exclusions(c.input)
@@ -245,6 +255,8 @@ func (w *world) do(c command) error {
 			w.ports = append(w.ports, a)
 		}
 		w.step(FCDiscovered{a})
+	case "mdns":
+		return w.multicast(args, c.input)
 	case "kickstarts":
 		w.kick = rest
 	case "request":
@@ -444,6 +456,40 @@ func (w *world) announcement(words []string) (fc.Announcement, error) {
 	return fc.Announcement{Traddr: words[1], HostTraddr: words[2]}, err
 }
 
+// multicast is what browsing mDNS finds out.
+func (w *world) multicast(args, lines []string) error {
+	r := mdns.Report{Complete: slices.Contains(args, "complete"), Beside: slices.Contains(args, "beside")}
+	if len(args) > 0 && args[0] != "none" {
+		r.Service = args[0]
+	} else if len(args) > 0 {
+		r.Problem = strings.Join(args[1:], " ")
+	}
+	for _, line := range lines {
+		words := strings.Fields(line)
+		if words[0] == "ignored" {
+			r.Ignored, r.Example = r.Ignored+1, strings.Join(words[1:], " ")
+			continue
+		}
+		if len(words) < 3 {
+			return fmt.Errorf("an announcement needs a name, an interface and an address")
+		}
+		named, err := endpoint(tid.Discovery, append([]string{words[0], words[2], "host-iface=" + words[1]}, words[3:]...))
+		if err != nil {
+			return err
+		}
+		if _, known := w.names[words[0]]; !known {
+			if err := w.name(words[0], named); err != nil {
+				return err
+			}
+		}
+		a := mdns.Announcement{Instance: words[0], Iface: words[1], TID: named.TID}
+		a.TID.HostNQN = ""
+		r.Found = append(r.Found, a)
+	}
+	w.step(MDNSReported{r})
+	return nil
+}
+
 // kickstart announces what there is.
 func (w *world) kickstart(e Kickstart) {
 	switch w.kick {
@@ -543,6 +589,10 @@ func set(s *config.Settings, key, value string) error {
 		return err
 	case "discovery-retention-time":
 		return span(&s.DiscoveryRetention)
+	case "zeroconf":
+		on, err := strconv.ParseBool(value)
+		s.Zeroconf = on
+		return err
 	case "fc-kickstart-interval":
 		return span(&s.FCKickstartInterval)
 	case "reconnect-max-delay":

@@ -16,6 +16,7 @@ type counts struct {
 	audited     bool
 	bus         bool
 	configFault int
+	mdnsFault   bool // nobody browses although that is wanted
 }
 
 // report keeps the one line of state up to date.
@@ -35,6 +36,7 @@ func (m *Machine) counts() counts {
 	return counts{
 		Counts: m.counted(),
 		valid:  true, shutdown: m.shutdown, configured: m.configured, audited: m.audited, bus: m.bus, configFault: len(m.cfg.Errors),
+		mdnsFault: m.cfg.Settings.Zeroconf && m.mdns.problem != "",
 	}
 }
 
@@ -71,6 +73,9 @@ func (c counts) String() string {
 	if c.configFault > 0 {
 		b.WriteString("; " + errorsIn(c.configFault) + ", see nvme-discoverctl config check")
 	}
+	if c.mdnsFault {
+		b.WriteString("; cannot hear mDNS, see nvme-discoverctl status")
+	}
 	if !c.bus {
 		b.WriteString("; cannot talk to systemd")
 	}
@@ -83,7 +88,7 @@ func (m *Machine) Size() int {
 	ts, ds := &m.targets, &m.devices
 	n := len(ts.list) + len(ts.byTID) + len(ts.byUnit) + len(ts.named) + len(ts.byNQN) + len(ts.groups) + len(ts.ofPair) +
 		len(ds.byName) + len(ds.removed) + len(ds.at) + len(ds.ofUnit) + len(ds.ofPair) + len(m.units.byName) + len(m.units.changed) +
-		len(m.timers.heap) + len(m.stopped) + len(m.probes) + len(m.orphans) + len(m.stopping) + len(m.since) + len(m.fc.ports) + len(m.desired.claims) +
+		len(m.timers.heap) + len(m.stopped) + len(m.probes) + len(m.orphans) + len(m.stopping) + len(m.since) + len(m.fc.ports) + len(m.mdns.there) + len(m.desired.claims) +
 		len(m.queue.urgent) + len(m.queue.others) + m.kept
 	m.all(func(t *target) { n += len(t.sources) + len(t.ended) })
 	for _, p := range m.probes {

@@ -16,6 +16,7 @@ var never time.Time
 const (
 	rankAudit = iota
 	rankFC
+	rankMDNS
 	rankRetention
 	rankKick
 	rankInspection

@@ -23,7 +23,8 @@ type View struct {
 	Status  string // the one line of STATUS=
 	Counts  Counts
 	Ready   bool
-	Bus     bool // systemd can be talked to
+	Bus     bool      // systemd can be talked to
+	MDNS    *Browsing // nil: mDNS is switched off
 	Targets TargetList
 	// Unwanted are connections of ours that nothing wishes for any more; they stay until they drop.
 	Unwanted []Device
@@ -112,6 +113,7 @@ func (m *Machine) View() View {
 	}
 	v.lastOf = m.step
 	v.last.Status, v.last.Ready, v.last.Bus, v.last.Counts = m.status, m.ready, m.bus, m.Counts()
+	v.last.MDNS = m.browsing()
 	m.viewTargets()
 	m.viewDevices()
 	return v.last

@@ -53,16 +53,30 @@ func missing(name string) error {
 	return fmt.Errorf("%w: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=%s, into /etc/credstore.encrypted, then reload", ErrMissing, name)
 }
 
+// withheld is ErrMissing for a credential that systemd has encrypted and did not give out. New versions pass over what they cannot
+// decrypt, others start no service with it.
+type withheld string
+
+func (w withheld) Error() string {
+	return fmt.Sprintf("systemd cannot read or decrypt it: encrypt it again by systemd-creds encrypt --name=%s, then reload", string(w))
+}
+
+func (withheld) Unwrap() error { return ErrMissing }
+
 // maxSize bounds a credential in bytes, as systemd does.
 const maxSize = 1 << 20
 
 // Directory reads the credentials in dir, which systemd gave to this process as $CREDENTIALS_DIRECTORY; "" if it gave none.
-func Directory(dir string) Reader {
+func Directory(root paths.Root, dir string) Reader {
 	return func(name string) ([]byte, error) {
-		if dir == "" {
-			return nil, missing(name)
+		data, err := []byte(nil), missing(name)
+		if dir != "" {
+			data, err = read(filepath.Join(dir, name), name)
 		}
-		return read(filepath.Join(dir, name), name)
+		if errors.Is(err, ErrMissing) && Encrypted(root, name) {
+			err = withheld(name)
+		}
+		return data, err
 	}
 }
 

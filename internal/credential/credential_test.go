@@ -36,19 +36,24 @@ func TestCheckName(t *testing.T) {
 
 // What systemd gave to the service is read from its directory alone.
 func TestDirectory(t *testing.T) {
-	dir := t.TempDir()
+	dir, root := t.TempDir(), paths.Root(t.TempDir())
+	put(t, root.Join("etc/credstore.encrypted/nvme.sealed"), "x")
 	put(t, filepath.Join(dir, "nvme.array1"), "x")
 	put(t, filepath.Join(dir, "nvme.huge"), strings.Repeat("x", maxSize+1))
 	for _, test := range []struct{ dir, name, want, err string }{
 		{dir, "nvme.array1", "x", ""},
 		{dir, "nvme.array2", "", "there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array2, into /etc/credstore.encrypted, then reload"},
 		{"", "nvme.array1", "", "there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array1, into /etc/credstore.encrypted, then reload"},
+		{dir, "nvme.sealed", "", "systemd cannot read or decrypt it: encrypt it again by systemd-creds encrypt --name=nvme.sealed, then reload"},
 		{dir, "nvme.huge", "", "it is larger than 1048576 bytes"},
 	} {
-		data, err := Directory(test.dir)(test.name)
+		data, err := Directory(root, test.dir)(test.name)
 		text := ""
 		if err != nil {
 			text = err.Error()
+		}
+		if (test.name == "nvme.array2" || test.name == "nvme.sealed") != errors.Is(err, ErrMissing) && test.dir != "" {
+			t.Errorf("%s in %s: whether it is missing: %v", test.name, test.dir, err)
 		}
 		if string(data) != test.want || text != test.err {
 			t.Errorf("%s in %s: %q, %v", test.name, test.dir, data, err)

@@ -42,6 +42,7 @@ type machine interface {
 	View() core.View
 	Counts() core.Counts
 	Ready() bool
+	Browses() bool
 	Changed() ([]*core.TargetView, []tid.TID)
 }
 
@@ -70,6 +71,7 @@ type service struct {
 	status string
 	ready  bool
 	nbft   bool
+	mdns   bool // it is browsed
 }
 
 func newAPI(b backing) *api {
@@ -131,10 +133,10 @@ func (a *api) stepped(begun time.Time, ev core.Event, effects []core.Effect) {
 	}
 	changed, removed := a.machine.Changed()
 	a.metrics.stepped(begun, ev, effects, changed, removed)
-	a.ready, a.nbft = a.machine.Ready(), a.settings().NBFT
+	a.ready, a.nbft, a.mdns = a.machine.Ready(), a.settings().NBFT, a.machine.Browses()
 	if len(changed)+len(removed) > 0 || a.service != before {
 		a.server.Publish(&server.Changes{
-			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready, NBFT: a.nbft,
+			Step: step, Changed: changed, Removed: removed, Status: a.status, Counts: a.machine.Counts(), Ready: a.ready, NBFT: a.nbft, Zeroconf: a.mdns,
 		})
 	}
 }
@@ -176,7 +178,7 @@ func (a *api) State(ctx context.Context) (*server.State, error) {
 	next := &server.State{}
 	err := a.ask(ctx, func(context.Context) {
 		next.View, next.Step = a.machine.View(), a.steps.Load()
-		next.NBFT = a.settings().NBFT // and mDNS is not browsed yet, whatever the settings say
+		next.NBFT, next.Zeroconf = a.settings().NBFT, a.machine.Browses()
 	})
 	if err != nil {
 		return nil, err

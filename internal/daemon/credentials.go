@@ -43,7 +43,7 @@ func (f *fetches) read(ctx context.Context, name string) ([]byte, error) {
 	defer os.Remove(file)
 	switch result := f.systemd.FetchCredential(ctx, fetch); {
 	case result.Outcome == unit.Done:
-		return credential.Directory(filepath.Dir(file))(name)
+		return credential.Directory(f.root, filepath.Dir(file))(name)
 	case result.Err != nil:
 		return nil, result.Err
 	default:

@@ -19,6 +19,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/core"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/legacy"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/netwatch"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/paths"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
@@ -54,6 +55,7 @@ type Daemon struct {
 	reader  *reader
 	api     *api
 	boot    *bootTables
+	browser *mdns.Browser
 	losses  losses
 
 	recorder    *recording.Recorder
@@ -94,6 +96,7 @@ func Run(ctx context.Context, opts Options) error {
 	d.fetches = &fetches{systemd: d.units, root: d.Root, ctl: d.Ctl}
 	d.effects = newExecutor(d.tools())
 	d.losses.report = func(why string) { d.post(ctx, core.EventsLost{Why: why}) }
+	d.browser = d.newBrowser(ctx)
 	d.api = newAPI(d.backing())
 
 	uevents, err := uevent.Open(ueventBuffer)
@@ -141,6 +144,7 @@ func Run(ctx context.Context, opts Options) error {
 	go d.recorder.Run(ctx)
 	defer d.recordAborts()()
 	go d.watchStates(ctx)
+	go d.browser.Run(ctx)
 
 	d.Log.Info("nvme-discoverd starts")
 	if from := opts.Config.HostIDFrom[opts.Config.HostNQN]; from == config.FromMachineID {
@@ -274,6 +278,9 @@ func (d *Daemon) use(c config.Config) {
 	}
 	d.effects.use(c)
 	d.recorder.ResizeLater(c.Settings.FlightRecorderMiB << 20)
+	if d.browser != nil { // tests of the loop have none
+		d.browser.Browse(families(c.Settings))
+	}
 }
 
 // watchReloads loads the configuration anew on every SIGHUP and varlink call.

@@ -14,7 +14,7 @@ import (
 func (r *reader) writeRetained(list []core.Retained) error {
 	var records []state.Retained
 	for _, retained := range list {
-		records = append(records, state.Retained{TID: retained.TID, Until: retained.Until})
+		records = append(records, state.Retained{TID: retained.TID, Until: retained.Until, Announced: retained.Announced})
 	}
 	return r.state.WriteRetained(records)
 }
@@ -31,7 +31,7 @@ func (r *reader) retained() (list []core.Retained, errs []error) {
 			errs = append(errs, fmt.Errorf("cannot retain %.200q, which an earlier nvme-discoverd recorded: %v", record.TID.String(), err))
 			continue
 		}
-		list = append(list, core.Retained{TID: id, Until: record.Until})
+		list = append(list, core.Retained{TID: id, Until: record.Until, Announced: record.Announced})
 	}
 	return list, errs
 }

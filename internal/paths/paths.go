@@ -88,6 +88,9 @@ func (r Root) DaemonStartLock() string { return r.Join("run/nvme/discoverd/lock.
 // Socket is where the daemon answers varlink calls, docs/design.md, "Varlink".
 func (r Root) Socket() string { return r.Join("run/nvme/discoverd.socket") }
 
+// Resolved is the varlink socket of systemd-resolved (systemd-resolved.service(8)).
+func (r Root) Resolved() string { return r.Join("run/systemd/resolve/io.systemd.Resolve") }
+
 // SystemBus is the socket of the D-Bus system bus (D-Bus Specification, "Well-known Message Bus Instances").
 func (r Root) SystemBus() string { return r.Join("run/dbus/system_bus_socket") }
 

@@ -77,6 +77,7 @@ var events = index(
 	}),
 	plain[core.LogFailed](),
 	plain[core.FCDiscovered](),
+	plain[core.MDNSReported](),
 	plain[core.Kickstarted](),
 	plain[core.LogChanged](),
 	plain[core.Kick](),
@@ -198,7 +199,10 @@ func keepRetained() kind {
 	k.to = func(v any, moment func(time.Time) time.Time) any {
 		e := core.KeepRetained{}
 		for _, r := range v.(core.KeepRetained).List {
-			e.List = append(e.List, core.Retained{TID: r.TID, Until: moment(r.Until)})
+			if !r.Until.IsZero() {
+				r.Until = moment(r.Until)
+			}
+			e.List = append(e.List, r)
 		}
 		return e
 	}

@@ -238,6 +238,14 @@ func Describe(ev core.Event) string {
 		return fmt.Sprintf("log page of %s cannot be read: %s", ev.Device, ev.Err)
 	case core.FCDiscovered:
 		return fmt.Sprintf("Fibre Channel announces %s through %s", ev.Traddr, ev.HostTraddr)
+	case core.MDNSReported:
+		switch {
+		case ev.Service == "" && ev.Problem == "":
+			return "mDNS is not browsed"
+		case ev.Service == "":
+			return "mDNS cannot be browsed: " + ev.Problem
+		}
+		return ev.Service + " hears by mDNS: " + count(len(ev.Found), "announcement")
 	case core.Kickstarted:
 		switch {
 		case ev.NoFC:

@@ -260,6 +260,7 @@ func (w *world) newConfig() {
 	s.MaxParallelConnects = w.mix.parallel
 	s.EPCSDPollInterval = w.mix.poll
 	s.FCKickstartInterval = w.mix.kickstart
+	s.Zeroconf = w.multicast.configured()
 	*c = config.Config{Settings: s, HostNQN: hostNQN, HostID: hostID}
 	c.Discovered.IO, c.Discovered.Discovery = w.params(), w.params()
 	there := map[config.Connection]bool{}
@@ -288,7 +289,7 @@ func (w *world) newConfig() {
 	}
 }
 
-// desired is what should be connected when all is well: every wish, whatever Fibre Channel announces, and for each the port that it leads to. An unfit wish and
+// desired is what should be connected when all is well: every wish, whatever Fibre Channel and mDNS announce, and for each the port that it leads to. An unfit wish and
 // what only it leads to is left out.
 func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 	var list []wish.Wish
@@ -328,6 +329,11 @@ func (w *world) desired(fit func(wish.Wish) bool) []wish.Wish {
 					Transport: tid.FC, Traddr: p.traddr, NQN: tid.DiscoveryNQN, HostTraddr: hba, HostNQN: hostNQN, HostID: hostID,
 				}})
 			}
+		}
+	}
+	for _, x := range w.multicast.wishes() {
+		if !w.boot.covers(x) {
+			add(x)
 		}
 	}
 	static := len(list)

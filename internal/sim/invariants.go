@@ -463,6 +463,7 @@ func (k *watch) atQuiescence() {
 	k.ownersAreKnown()
 	for t := range k.shell.machine.View().Targets.All() {
 		k.goneIsForgotten(t)
+		k.withdrawnIsForgotten(t)
 	}
 }
 

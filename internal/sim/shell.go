@@ -55,6 +55,7 @@ func (s *shell) begin() {
 		s.post(core.BusDown{Err: "there is no connection to the system bus"})
 	}
 	s.lookEvery(lookInterval)
+	s.multicast.daemonStarts()
 }
 
 // lookInterval is how often the daemon looks at the state of its controllers.

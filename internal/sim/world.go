@@ -7,7 +7,7 @@
 // What is simulated follows what was measured of the real ones, their untidiness most of all: answers take time and
 // overtake each other, a reading of many things is not of one moment, names are given out again at once. shell.go stands
 // for internal/daemon, command.go for internal/connect, systemd.go for systemd and internal/unit; each must do what its
-// original does. Around them are the kernel, the network of this host, its resolver (names.go), what its firmware left
+// original does. Around them are the kernel, the network of this host, its resolver (names.go), what announces itself to it (multicast.go), what its firmware left
 // (boot.go) and the targets (fabric.go); deeds.go is what others do to all of that.
 //
 // invariants.go says what must hold whatever happens.
@@ -54,16 +54,17 @@ type world struct {
 	broken  *Violation
 	stats   Stats
 
-	mix     mix
-	fabric  fabric
-	network network
-	names   names
-	boot    boot
-	kernel  kernel
-	disk    disk
-	systemd systemd
-	shell   shell
-	watch   watch
+	mix       mix
+	fabric    fabric
+	network   network
+	names     names
+	boot      boot
+	kernel    kernel
+	multicast multicast
+	disk      disk
+	systemd   systemd
+	shell     shell
+	watch     watch
 
 	recorded recorded
 	calm     bool // the time of faults is over
@@ -80,11 +81,13 @@ func (l *Lab) Run(seed uint64, trace io.Writer) (stats Stats, broken *Violation)
 	w.disk.init()
 	w.systemd.init(w)
 	w.watch.init(w)
+	w.multicast.init(w, seed)
 	w.newFabric()
 	w.shell.init(w, seed)
 	w.recorded.init(w, seed)
 	w.tracef("seed %d: %s", seed, w.mix)
 	w.shell.begin()
+	w.multicast.begin()
 	w.after(w.exponential(w.mix.interval), w.happen)
 	w.run(w.mix.length)
 	w.calmDown()

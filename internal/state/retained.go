@@ -17,6 +17,8 @@ import (
 type Retained struct {
 	TID   tid.TID   `json:"tid"`
 	Until time.Time `json:"until"`
+	// Announced: only mDNS named it. With a zero Until it still did.
+	Announced bool `json:"announced,omitzero"`
 }
 
 // maxRetained bounds the file in bytes: thousands of discovery controllers.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus"
 )
 
 // Outcome says how a job ended: a result of systemd's JobRemoved signal as it is spelled there
@@ -96,7 +98,7 @@ var errNoBus = errors.New("there is no connection to the system bus")
 func NewManager(cfg ManagerConfig) *Manager {
 	return &Manager{
 		cfg:  cfg,
-		dial: func(ctx context.Context) (bus, error) { return dialBus(ctx, cfg.Socket, cfg.Log) },
+		dial: func(ctx context.Context) (bus, error) { return systembus.Dial(ctx, cfg.Socket, maxUnasked, cfg.Log) },
 	}
 }
 

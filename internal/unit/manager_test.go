@@ -28,10 +28,10 @@ func newScriptedBus() *scriptedBus {
 	return &scriptedBus{sigs: make(chan *dbus.Signal), closed: make(chan struct{})}
 }
 
-func (b *scriptedBus) signals() <-chan *dbus.Signal { return b.sigs }
-func (b *scriptedBus) done() <-chan struct{}        { return b.closed }
+func (b *scriptedBus) Signals() <-chan *dbus.Signal { return b.sigs }
+func (b *scriptedBus) Done() <-chan struct{}        { return b.closed }
 
-func (b *scriptedBus) call(ctx context.Context, _ string, _ dbus.ObjectPath, method string, args ...any) ([]any, error) {
+func (b *scriptedBus) Call(ctx context.Context, _ string, _ dbus.ObjectPath, method string, args ...any) ([]any, error) {
 	if b.answer != nil {
 		if body, err := b.answer(ctx, method, args); body != nil || err != nil {
 			return body, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/wish"
 )
 
@@ -25,8 +26,8 @@ const (
 	jobInterface     = "org.freedesktop.systemd1.Job"
 	serviceInterface = "org.freedesktop.systemd1.Service"
 
-	busName = "org.freedesktop.DBus"
-	busPath = dbus.ObjectPath("/org/freedesktop/DBus")
+	busName = systembus.Name
+	busPath = systembus.Path
 )
 
 const (
@@ -37,6 +38,17 @@ const (
 	// maxAnswer is how long systemd may take to answer a question about units.
 	maxAnswer = 10 * time.Second
 )
+
+// maxUnasked is the length in bytes of the longest signal that is heard. Those that we wait for hold, header and body, a dozen words
+// and one name of a unit, of 255 bytes at most.
+const maxUnasked = 1 << 10
+
+// bus is one connection to the message bus, a *systembus.Conn.
+type bus interface {
+	Call(ctx context.Context, dest string, path dbus.ObjectPath, method string, args ...any) ([]any, error)
+	Signals() <-chan *dbus.Signal
+	Done() <-chan struct{}
+}
 
 // matches are the signals that the bus is asked for.
 var matches = []string{
@@ -92,7 +104,7 @@ func newSession(ctx context.Context, b bus, log *slog.Logger, notify func(Event)
 				s.signal(sig)
 			}
 			return s, nil
-		case sig := <-b.signals():
+		case sig := <-b.Signals():
 			if sig.Sender == busName {
 				kept = append(kept, sig)
 			}
@@ -137,11 +149,11 @@ func (s *session) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.bus.done():
+		case <-s.bus.Done():
 			return errLost
 		case op := <-s.ops:
 			op()
-		case sig := <-s.bus.signals():
+		case sig := <-s.bus.Signals():
 			s.signal(sig)
 		}
 	}
@@ -361,7 +373,7 @@ func (s *session) call(ctx context.Context, dest string, path dbus.ObjectPath, m
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return s.bus.call(ctx, dest, path, method, args...)
+	return s.bus.Call(ctx, dest, path, method, args...)
 }
 
 // property reads one property of an object of systemd's into value.

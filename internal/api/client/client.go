@@ -30,6 +30,7 @@ type (
 	Metric       = wire.Metric
 	Sample       = wire.Sample
 	Source       = wire.Source
+	Browsing     = wire.Browsing
 )
 
 // Status is the reply of GetStatus.
@@ -42,6 +43,7 @@ type Status struct {
 	Counts      Counts     `json:"counts"`
 	Zeroconf    bool       `json:"zeroconf"`
 	NBFT        bool       `json:"nbft"`
+	Browsing    *Browsing  `json:"browsing,omitempty"`
 	Unwanted    []Unwanted `json:"unwanted"`
 	Unexplained []string   `json:"unexplained"`
 }

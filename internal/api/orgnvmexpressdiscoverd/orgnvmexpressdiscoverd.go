@@ -20,11 +20,13 @@ import (
 
 // Who asks for a connection.
 type Source struct {
-	Kind   string  `json:"kind"`
-	Text   string  `json:"text"`
-	File   *string `json:"file,omitempty"`
-	Line   *int64  `json:"line,omitempty"`
-	Parent *string `json:"parent,omitempty"`
+	Kind     string  `json:"kind"`
+	Text     string  `json:"text"`
+	File     *string `json:"file,omitempty"`
+	Line     *int64  `json:"line,omitempty"`
+	Parent   *string `json:"parent,omitempty"`
+	Instance *string `json:"instance,omitempty"`
+	Iface    *string `json:"iface,omitempty"`
 }
 
 // One connection that is wished for, and how far it has got.
@@ -126,6 +128,16 @@ type Counts struct {
 	Parked       int64 `json:"parked"`
 	Retained     int64 `json:"retained"`
 	Unread       int64 `json:"unread"`
+}
+
+// How browsing mDNS does.
+type Browsing struct {
+	Service   *string `json:"service,omitempty"`
+	Problem   *string `json:"problem,omitempty"`
+	Announced int64   `json:"announced"`
+	Ignored   int64   `json:"ignored"`
+	Example   *string `json:"example,omitempty"`
+	Beside    bool    `json:"beside"`
 }
 
 // Nothing is called so, or there is nothing.
@@ -305,27 +317,27 @@ func Dispatch_Error(err error) error {
 
 // How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
 // then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
-// and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+// and the boot firmware name at present, so that others leave that alone; browsing tells about mDNS, and is left out where that is switched off. unexplained are units that neither a wish nor a device
 // accounts for.
 type GetStatus_methods struct{}
 
 func GetStatus() GetStatus_methods { return GetStatus_methods{} }
 
-func (m GetStatus_methods) Call(ctx context.Context, c *varlink.Connection) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, err_ error) {
+func (m GetStatus_methods) Call(ctx context.Context, c *varlink.Connection) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, browsing_out_ *Browsing, unwanted_out_ []Unwanted, unexplained_out_ []string, err_ error) {
 	receive, err_ := m.Send(ctx, c, 0)
 	if err_ != nil {
 		return
 	}
-	version_out_, since_out_, ready_out_, status_out_, bus_out_, counts_out_, zeroconf_out_, nbft_out_, unwanted_out_, unexplained_out_, _, err_ = receive(ctx)
+	version_out_, since_out_, ready_out_, status_out_, bus_out_, counts_out_, zeroconf_out_, nbft_out_, browsing_out_, unwanted_out_, unexplained_out_, _, err_ = receive(ctx)
 	return
 }
 
-func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (string, string, bool, string, bool, Counts, bool, bool, []Unwanted, []string, uint64, error), error) {
+func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flags uint64) (func(ctx context.Context) (string, string, bool, string, bool, Counts, bool, bool, *Browsing, []Unwanted, []string, uint64, error), error) {
 	receive, err := c.Send(ctx, "org.nvmexpress.discoverd.GetStatus", nil, flags)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, err error) {
+	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, browsing_out_ *Browsing, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, err error) {
 		var out struct {
 			Version     string     `json:"version"`
 			Since       string     `json:"since"`
@@ -335,6 +347,7 @@ func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flag
 			Counts      Counts     `json:"counts"`
 			Zeroconf    bool       `json:"zeroconf"`
 			Nbft        bool       `json:"nbft"`
+			Browsing    *Browsing  `json:"browsing,omitempty"`
 			Unwanted    []Unwanted `json:"unwanted"`
 			Unexplained []string   `json:"unexplained"`
 		}
@@ -351,18 +364,19 @@ func (m GetStatus_methods) Send(ctx context.Context, c *varlink.Connection, flag
 		counts_out_ = out.Counts
 		zeroconf_out_ = out.Zeroconf
 		nbft_out_ = out.Nbft
+		browsing_out_ = out.Browsing
 		unwanted_out_ = []Unwanted(out.Unwanted)
 		unexplained_out_ = []string(out.Unexplained)
 		return
 	}, nil
 }
 
-func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
+func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (func(ctx context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, browsing_out_ *Browsing, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err_ error), error) {
 	receive, err := c.Upgrade(ctx, "org.nvmexpress.discoverd.GetStatus", nil)
 	if err != nil {
 		return nil, err
 	}
-	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err error) {
+	return func(context.Context) (version_out_ string, since_out_ string, ready_out_ bool, status_out_ string, bus_out_ bool, counts_out_ Counts, zeroconf_out_ bool, nbft_out_ bool, browsing_out_ *Browsing, unwanted_out_ []Unwanted, unexplained_out_ []string, flags uint64, conn varlink.ReadWriterContext, err error) {
 		var out struct {
 			Version     string     `json:"version"`
 			Since       string     `json:"since"`
@@ -372,6 +386,7 @@ func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (
 			Counts      Counts     `json:"counts"`
 			Zeroconf    bool       `json:"zeroconf"`
 			Nbft        bool       `json:"nbft"`
+			Browsing    *Browsing  `json:"browsing,omitempty"`
 			Unwanted    []Unwanted `json:"unwanted"`
 			Unexplained []string   `json:"unexplained"`
 		}
@@ -388,6 +403,7 @@ func (m GetStatus_methods) Upgrade(ctx context.Context, c *varlink.Connection) (
 		counts_out_ = out.Counts
 		zeroconf_out_ = out.Zeroconf
 		nbft_out_ = out.Nbft
+		browsing_out_ = out.Browsing
 		unwanted_out_ = []Unwanted(out.Unwanted)
 		unexplained_out_ = []string(out.Unexplained)
 		return
@@ -1184,7 +1200,7 @@ func (c *VarlinkCall) ReplyTooSlow(ctx context.Context) error {
 
 // Generated reply methods for all varlink methods
 
-func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since_ string, ready_ bool, status_ string, bus_ bool, counts_ Counts, zeroconf_ bool, nbft_ bool, unwanted_ []Unwanted, unexplained_ []string) error {
+func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since_ string, ready_ bool, status_ string, bus_ bool, counts_ Counts, zeroconf_ bool, nbft_ bool, browsing_ *Browsing, unwanted_ []Unwanted, unexplained_ []string) error {
 	var out struct {
 		Version     string     `json:"version"`
 		Since       string     `json:"since"`
@@ -1194,6 +1210,7 @@ func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since
 		Counts      Counts     `json:"counts"`
 		Zeroconf    bool       `json:"zeroconf"`
 		Nbft        bool       `json:"nbft"`
+		Browsing    *Browsing  `json:"browsing,omitempty"`
 		Unwanted    []Unwanted `json:"unwanted"`
 		Unexplained []string   `json:"unexplained"`
 	}
@@ -1205,6 +1222,7 @@ func (c *VarlinkCall) ReplyGetStatus(ctx context.Context, version_ string, since
 	out.Counts = counts_
 	out.Zeroconf = zeroconf_
 	out.Nbft = nbft_
+	out.Browsing = browsing_
 	out.Unwanted = []Unwanted(unwanted_)
 	out.Unexplained = []string(unexplained_)
 	return c.Reply(ctx, &out)
@@ -1312,7 +1330,7 @@ func (c *VarlinkCall) ReplyGetRecording(ctx context.Context, data_ string) error
 
 // How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
 // then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
-// and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+// and the boot firmware name at present, so that others leave that alone; browsing tells about mDNS, and is left out where that is switched off. unexplained are units that neither a wish nor a device
 // accounts for.
 func (s *VarlinkInterface) GetStatus(ctx context.Context, c VarlinkCall) error {
 	return c.ReplyMethodNotImplemented(ctx, "org.nvmexpress.discoverd.GetStatus")
@@ -1510,15 +1528,19 @@ interface org.nvmexpress.discoverd
 
 # Who asks for a connection.
 type Source (
-  # configuration: a file. nbft: the boot firmware. fc: Fibre Channel announces it. log: a discovery log page. other: text says it.
-  kind: (configuration, nbft, fc, log, other),
+  # configuration: a file. nbft: the boot firmware. fc: Fibre Channel announces it. mdns: it announces itself by multicast DNS. log: a
+  # discovery log page. other: text says it.
+  kind: (configuration, nbft, fc, mdns, log, other),
   # In words, for people.
   text: string,
   # Of a configuration: the file, and the line in it.
   file: ?string,
   line: ?int,
   # Of a log page: the transport ID of the discovery controller that it is of.
-  parent: ?string
+  parent: ?string,
+  # Of mDNS: what it calls itself, and the interface that heard it.
+  instance: ?string,
+  iface: ?string
 )
 
 # One connection that is wished for, and how far it has got.
@@ -1659,9 +1681,24 @@ type Counts (
   unread: int
 )
 
+# How browsing mDNS does.
+type Browsing (
+  # The service of the host that browses, for people. Left out: none does.
+  service: ?string,
+  # What keeps announcements from being heard, and what to do.
+  problem: ?string,
+  # Announcements that count.
+  announced: int,
+  # Announcements that are not connected, and what is wrong with one of them.
+  ignored: int,
+  example: ?string,
+  # nvme-stas browses too, so that both connect what is announced.
+  beside: bool
+)
+
 # How the service does. status is its line in systemctl status, for people; ready tells whether everything has been looked at once: until
 # then what is configured waits; bus tells whether systemd can be talked to. zeroconf and nbft tell whether it looks after what mDNS
-# and the boot firmware name at present, so that others leave that alone. unexplained are units that neither a wish nor a device
+# and the boot firmware name at present, so that others leave that alone; browsing tells about mDNS, and is left out where that is switched off. unexplained are units that neither a wish nor a device
 # accounts for.
 method GetStatus() -> (
   version: string,
@@ -1672,6 +1709,7 @@ method GetStatus() -> (
   counts: Counts,
   zeroconf: bool,
   nbft: bool,
+  browsing: ?Browsing,
   unwanted: []Unwanted,
   unexplained: []string
 )

@@ -143,6 +143,11 @@ func (n names) sources(t *core.TargetView) []wire.Source {
 			s.Kind = "nbft"
 		} else if text == core.FCSource {
 			s.Kind = "fc"
+		} else if named, ok := strings.CutPrefix(text, core.MDNSSource); ok {
+			s.Kind = "mdns"
+			if at := strings.LastIndex(named, " on "); at >= 0 {
+				s.Instance, s.Iface = optional(named[:at]), optional(named[at+len(" on "):])
+			}
 		} else if place := configured.FindStringSubmatch(text); place != nil {
 			line, _ := strconv.ParseInt(place[2], 10, 64) // digits
 			s.Kind, s.File, s.Line = "configuration", &place[1], optional(line)
@@ -195,6 +200,17 @@ func called(t *core.TargetView, word string) bool {
 	id := t.Wish.TID
 	words := []string{t.Unit, strings.TrimSuffix(t.Unit, ".service"), t.Device, id.Canonical()}
 	return word != "" && (slices.Contains(words, word) || tid.SameNQN(id.NQN, word))
+}
+
+// browsing is how browsing mDNS does; nil: it is switched off.
+func browsing(b *core.Browsing) *wire.Browsing {
+	if b == nil {
+		return nil
+	}
+	return &wire.Browsing{
+		Service: optional(b.Service), Problem: optional(b.Problem), Announced: int64(b.Announced), Ignored: int64(b.Ignored), Example: optional(b.Example),
+		Beside: b.Beside,
+	}
 }
 
 func counts(c core.Counts) wire.Counts {

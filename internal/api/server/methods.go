@@ -108,7 +108,7 @@ func (m *methods) GetStatus(ctx context.Context, c wire.VarlinkCall) error {
 		for _, d := range s.Unwanted {
 			unwanted = append(unwanted, wire.Unwanted{Device: d.Name, DeviceState: optional(d.State), Nqn: optional(d.NQN), Unit: d.Unit})
 		}
-		return c.ReplyGetStatus(ctx, m.Version, when(m.Since), s.Ready, s.Status, s.Bus, counts(s.Counts), s.Zeroconf, s.NBFT,
+		return c.ReplyGetStatus(ctx, m.Version, when(m.Since), s.Ready, s.Status, s.Bus, counts(s.Counts), s.Zeroconf, s.NBFT, browsing(s.MDNS),
 			unwanted, append([]string{}, s.Unexplained...))
 	})
 }

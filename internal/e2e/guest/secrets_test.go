@@ -159,8 +159,6 @@ func seal(t *testing.T, credential, name, text string) {
 // A secret that is kept as an encrypted credential authenticates this host. Re-encrypted and reloaded, it touches no connection, explain
 // says that it waits for the next connect, and that uses it. One that cannot be decrypted is told, and the last good one goes on; one
 // that is not there when the service starts is told too, and what wants it is not connected, though a target would have it without.
-//
-//e2e:everywhere
 func TestCredentials(t *testing.T) {
 	f := guest.Scene(t, 2)
 	nqn, open := f.Subsystems[0].NQN, f.Subsystems[1].NQN
@@ -231,6 +229,38 @@ func TestCredentials(t *testing.T) {
 		return len(live) == 0, strings.Join(live, " ")
 	})
 	hidden(t, "the journal", guest.Run(t, "journalctl", "--no-pager", "--output=export", "--boot"), right, next, wrong)
+}
+
+// Whatever systemd runs, the service is given an encrypted credential when it starts, and a reload reads it anew: the command of the unit gets
+// the secret. It does not matter here whether this kernel can authenticate. One that cannot be decrypted is told.
+//
+//e2e:everywhere
+func TestCredentialsAreGiven(t *testing.T) {
+	f := guest.Scene(t, 1)
+	nqn := f.Subsystems[0].NQN
+	first, next := guest.DHChapSecret('a'), guest.DHChapSecret('b')
+	seal(t, "nvme.array1", "nvme.array1", first)
+	guest.Run(t, "systemctl", "daemon-reload") // lists it for a systemd that cannot import it
+	guest.Configure(t, "[global]\nreconnect-max-delay = \"1s\"\n"+subsystemConfig(f.Port, nqn, "dhchap-secret-credential = \"array1\"\n"))
+	given := func(want string) {
+		t.Helper()
+		guest.Eventually(t, connectTimeout, "the unit is given the secret", func() (bool, string) {
+			data, err := os.ReadFile(filepath.Join(unitSecrets, f.Unit(nqn)))
+			return strings.Contains(string(data), want), fmt.Sprint(len(data), " bytes, ", err)
+		})
+	}
+	guest.Start(t)
+	given(first)
+	seal(t, "nvme.array1", "nvme.array1", next)
+	if out := guest.TryCtl(t, "reload"); out.Status != 0 {
+		t.Errorf("reload: %+v", out)
+	}
+	given(next)
+	seal(t, "nvme.array1", "nvme.another", first)
+	if out := guest.TryCtl(t, "reload"); out.Status == 0 || !strings.Contains(out.Stderr, "credential nvme.array1: systemd cannot read or decrypt it") {
+		t.Errorf("reload with a credential that cannot be decrypted: %+v", out)
+	}
+	given(next)
 }
 
 // A port that takes TLS only. The discovery controller is configured with TLS; the subsystem that it names gets it because

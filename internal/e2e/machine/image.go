@@ -16,7 +16,7 @@ import (
 
 // packages go into the root file system beside Debian's minimal set. Busybox is for the initial RAM disk.
 var packages = []string{
-	"busybox-static", "dbus", "dbus-broker", "dmsetup", "e2fsprogs", "fdisk", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
+	"avahi-daemon", "busybox-static", "dbus", "dbus-broker", "dmsetup", "e2fsprogs", "fdisk", "iproute2", "jq", "kmod", "ktls-utils", "linux-image-amd64",
 	"linux-image-cloud-amd64", "lvm2", "mdadm", "multipath-tools", "nftables", "nvme-cli", "nvme-stas", "procps", "python3-minimal",
 	"python3-varlink", "strace", "systemd", "systemd-sysv", "udev", "util-linux",
 }
@@ -65,7 +65,7 @@ var enabled = map[string]string{
 
 // disabled are services that scenarios start when they want them.
 var disabled = []string{
-	"blk-availability.service", "lvm2-monitor.service", "multipathd.service", "multipathd.socket", "stacd.service", "stafd.service",
+	"avahi-daemon.service", "avahi-daemon.socket", "blk-availability.service", "lvm2-monitor.service", "multipathd.service", "multipathd.socket", "stacd.service", "stafd.service",
 	"tlshd.service",
 }
 

@@ -30,7 +30,7 @@ func run() error {
 	since := flag.String("since", "", "begin at this time (RFC 3339)")
 	until := flag.String("until", "", "end at this time (RFC 3339)")
 	flag.Parse()
-	if flag.NArg() != 1 {
+	if flag.NArg() != 1 || flag.Arg(0) == "" {
 		return fmt.Errorf("cannot write a script: give one recording: make replay FILE=x%s", recording.Suffix)
 	}
 	times := [2]time.Time{}

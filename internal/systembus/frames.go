@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-package unit
+package systembus
 
 import (
 	"bufio"
@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	// maxUnasked is the length in bytes of the longest message that is heard without having been asked for, a signal or a
-	// call. The signals that we wait for hold, header and body, a dozen words and one name of a unit, of 255 bytes at most.
-	// Decoded, a message takes some fifty times its length.
-	maxUnasked = 1 << 10
-
 	// What a message has at most, in bytes: in all, and in the fields of its header (D-Bus Specification, "Message Format").
 	maxMessage = 1 << 27
 	maxFields  = 1 << 26
@@ -27,24 +22,25 @@ const (
 )
 
 // frames is a connection to a bus on which messages that nobody asked for are passed over, without being kept or decoded,
-// when they are longer than maxUnasked or godbus cannot decode them. Any local user may send us a signal of up to 32 MiB,
+// when they are longer than max or godbus cannot decode them. Any local user may send us a signal of up to 32 MiB,
 // which godbus would turn into gigabytes; and would end the connection at what it cannot decode. Answers have any length:
-// they come from systemd and from the bus, for the bus lets nobody answer who was not called.
+// they come from services that were called and from the bus, for the bus lets nobody answer who was not called.
 //
 // Not being a *net.UnixConn, it has godbus not offer to take file descriptors, which the bus then does not pass on: nobody
 // would close them.
 type frames struct {
 	io.WriteCloser
 	in      *bufio.Reader
+	max     int              // bytes of a signal or a call; decoded, a message takes some fifty times its length
 	begun   bool             // the authentication is over, messages follow
 	message io.LimitedReader // what is left of the message that is being read
 	log     *slog.Logger
 	told    bool // that a message was passed over
 }
 
-func newFrames(conn io.ReadWriteCloser, log *slog.Logger) *frames {
-	in := bufio.NewReaderSize(conn, maxUnasked)
-	return &frames{WriteCloser: conn, in: in, message: io.LimitedReader{R: in}, log: log}
+func newFrames(conn io.ReadWriteCloser, longest int, log *slog.Logger) *frames {
+	in := bufio.NewReaderSize(conn, longest)
+	return &frames{WriteCloser: conn, in: in, max: longest, message: io.LimitedReader{R: in}, log: log}
 }
 
 // Write looks out for the end of the authentication. Before it the bus sends no message, and godbus reads on one goroutine
@@ -82,7 +78,7 @@ func (f *frames) next() error {
 		}
 		kind := dbus.Type(header[1])
 		ok := kind == dbus.TypeMethodReply || kind == dbus.TypeError
-		if !ok && length <= maxUnasked {
+		if !ok && length <= f.max {
 			message, err := f.in.Peek(length)
 			if err != nil {
 				return err
