@@ -40,7 +40,8 @@ and then those that changed. After a restart of the service another snapshot com
 			defer done()
 			w := watcher{app: a, screen: a.screen(), asJSON: asJSON, titles: map[string]string{}}
 			err := w.run(ctx, strings.Join(args, ""))
-			if ctx.Err() != nil && cmd.Context().Err() == nil || errors.Is(err, unix.EPIPE) {
+			hungUp := w.columns > 0 && errors.Is(err, unix.EIO) // as a terminal answers a write then
+			if ctx.Err() != nil && cmd.Context().Err() == nil || errors.Is(err, unix.EPIPE) || hungUp {
 				a.out.err = nil
 				return nil // that is how it ends
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,6 +108,7 @@ func TestSourceAddressServes(t *testing.T) {
 	target := guest.NewTarget(m)
 	port, subsystem := target.PortAt(guest.FarAddress, 8009), target.Subsystem("nqn.2024-01.com.example:vol1")
 	far.There(func() { port.Link(subsystem) })
+	guest.Run(t, "modprobe", "nvme-tcp") // what nvme-cli connects with before the service has run
 	guest.Run(t, "nvme", "connect", "-t", "tcp", "-a", port.Traddr, "-s", port.Trsvcid, "-n", subsystem.NQN)
 	device := guest.WaitLive(t, connectTimeout, subsystem.NQN)[subsystem.NQN]
 	path := func(addr string) string {
@@ -126,6 +128,20 @@ func TestSourceAddressServes(t *testing.T) {
 		live := guest.Live(subsystem.NQN)
 		return len(live) == 2, fmt.Sprint(live)
 	})
+
+	// To disconnect, the target's address means both: they are named and stay, until one is told from the other.
+	live := guest.Live(subsystem.NQN)
+	options := []string{"disconnect", "-t", "tcp", "-a", port.Traddr, "-s", port.Trsvcid, "-n", subsystem.NQN}
+	out := guest.TryCtl(t, options...)
+	if out.Status != 1 || !strings.Contains(out.Stderr, "2 controllers are connected so: ") || !strings.Contains(out.Stderr, live[0]) || !strings.Contains(out.Stderr, live[1]) {
+		t.Errorf("disconnect by the target's address: got status %d, %q and %q", out.Status, out.Stdout, out.Stderr)
+	}
+	if now := guest.Live(subsystem.NQN); !slices.Equal(now, live) {
+		t.Errorf("after disconnect by the target's address: got %v, want %v still", now, live)
+	}
+	if got := guest.Ctl(t, append(options, "--host-traddr=192.0.2.3")...); strings.Count(got, "disconnected nvme") != 1 || strings.Contains(got, "disconnected "+device+":") {
+		t.Errorf("disconnect by both addresses: got %q, want the one from 192.0.2.3", got)
+	}
 }
 
 // An address that comes up is a kick: what waits for it is tried at once, though its next attempt was far away.
