@@ -78,7 +78,9 @@ func (k *watch) effect(e core.Effect) {
 		k.staysCalm(e.Unit, e)
 	case core.StopUnit:
 		delete(k.stopped, e.Unit) // the daemon wants the same
-		k.staysCalm(e.Unit, e)
+		if k.hasTarget(e.Unit) {  // else a DC that is polled named it no more
+			k.staysCalm(e.Unit, e)
+		}
 	case core.MarkStopped:
 		k.marked[e.Unit] = true
 		k.onlyWhatWasStopped(e.Unit)
@@ -434,6 +436,16 @@ func (k *watch) staysCalm(unit string, e core.Effect) {
 	if p := k.fabric.port(x.TID); p != nil && p.serves(x.TID) && !k.polled(x) {
 		k.violate("staysCalm", "%v, though nothing has happened since %s", e, stamp(k.quiet))
 	}
+}
+
+// hasTarget tells whether a target is connected by a unit, or would be.
+func (k *watch) hasTarget(unit string) bool {
+	for t := range k.shell.machine.View().Targets.All() {
+		if t.Unit == unit {
+			return true
+		}
+	}
+	return false
 }
 
 // polled tells whether a DC may be parked: it is connected now and then.
