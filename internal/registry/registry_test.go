@@ -355,7 +355,7 @@ func TestRule(t *testing.T) {
 	}
 	var rules []string
 	for line := range strings.Lines(string(data)) {
-		if !strings.HasPrefix(line, "#") {
+		if !strings.HasPrefix(line, "#") && strings.Contains(line, "/usr/bin/nvme-discoverctl") {
 			rules = append(rules, strings.TrimSpace(line))
 		}
 	}
