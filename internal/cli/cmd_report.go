@@ -109,11 +109,12 @@ func (r *report) miss(what string, err error) {
 // text adds a text without its secrets, cut to its last bytes where it is too long.
 func (r *report) text(name, what string, text []byte) {
 	const cut = "[what came before this is left out]\n"
-	if len(text) > maxReportText {
-		text = append([]byte(cut), text[len(text)-maxReportText:]...)
+	hidden := hideSecrets(string(text)) // before it is cut: half a secret does not look like one
+	if len(hidden) > maxReportText {
+		hidden = cut + hidden[len(hidden)-maxReportText:]
 	}
-	if len(text) > 0 {
-		r.files = append(r.files, reportFile{name: name, what: what, data: []byte(hideSecrets(string(text)))})
+	if len(hidden) > 0 {
+		r.files = append(r.files, reportFile{name: name, what: what, data: []byte(hidden)})
 	}
 }
 

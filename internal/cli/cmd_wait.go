@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -93,7 +92,7 @@ func (w *waiter) run(ctx context.Context, most time.Duration) error {
 	asked := false
 	for {
 		err := w.ask(ctx)
-		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() { // the end of ctx, which a dial may notice first
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) { // the end of ctx, which a dial may notice first
 			<-ctx.Done()
 		}
 		switch {
@@ -301,4 +300,6 @@ func wanted(c client.Controller) bool {
 }
 
 // unread tells whether a discovery controller may still name more, as counts.unread has it.
-func unread(c client.Controller) bool { return healthy(c) && c.Kind == "discovery" && c.LogRead == nil }
+func unread(c client.Controller) bool {
+	return healthy(c) && c.Kind == "discovery" && c.LogRead == nil && c.RetainUntil == nil
+}

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/api/client"
@@ -33,7 +34,7 @@ const (
 func interrupted(err error) bool {
 	var absent *client.SocketNotFoundError
 	var hungUp *client.HungUpError
-	if errors.As(err, &absent) || errors.As(err, &hungUp) {
+	if errors.As(err, &absent) || errors.As(err, &hungUp) || errors.Is(err, syscall.EAGAIN) { // a service that takes no calls now
 		return true
 	}
 	var answer *client.Error

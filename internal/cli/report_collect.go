@@ -190,6 +190,18 @@ func (a *app) appendFiles(all *bytes.Buffer, path string, r *report) {
 // unitProperties are those that systemd is asked for. The environment is not: it is anybody's.
 const unitProperties = "Id,Description,LoadState,UnitFileState,DropInPaths,ActiveState,SubState,Result,StateChangeTimestamp,Job,ExecStart,ExecMainStatus,NRestarts,MemoryCurrent,CPUUsageNSec"
 
+// withoutSettings returns a unit file without its environment and credentials, which are anybody's.
+func withoutSettings(text []byte) []byte {
+	var kept bytes.Buffer
+	for line := range bytes.Lines(text) {
+		key, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte("="))
+		if k := string(key); k != "Environment" && k != "PassEnvironment" && !strings.HasPrefix(k, "SetCredential") {
+			kept.Write(line)
+		}
+	}
+	return kept.Bytes()
+}
+
 func (a *app) collectUnits(ctx context.Context, r *report, anonymous bool) {
 	var all bytes.Buffer
 	commands := [][]string{
@@ -205,6 +217,7 @@ func (a *app) collectUnits(ctx context.Context, r *report, anonymous bool) {
 		if err != nil {
 			r.miss("units.txt, systemctl "+args[0], err)
 		}
+		out = withoutSettings(out)
 		if len(out) > 0 {
 			fmt.Fprintf(&all, "==> systemctl %s <==\n%s\n", strings.Join(args, " "), out)
 		}

@@ -144,7 +144,8 @@ func (m *Machine) compareStopped(ev Snapshot) {
 	if ev.NoStopped {
 		return
 	}
-	if !m.audited {
+	if !m.stopsRead {
+		m.stopsRead = true
 		for _, unit := range ev.Stopped {
 			m.stopped[unit] = true
 		}
@@ -241,9 +242,11 @@ func (m *Machine) findOrphans(ev Snapshot) {
 func (m *Machine) findLeft(asked uint64) {
 	for _, name := range sortedKeys(m.units.byName) {
 		m.work++
-		if u := m.units.byName[name]; u.had && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
+		if u := m.units.byName[name]; (u.had || u.leaving != nil) && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
 			if _, known := m.orphans[name]; !known {
-				m.orphans[name] = ""
+				if m.orphans[name] = ""; u.leaving != nil && u.leaving.Forget {
+					m.orphans[name] = u.leaving.Device
+				}
 			}
 		}
 	}

@@ -181,6 +181,11 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 func (m *Machine) sourcesAreBack(ev Kick) {
 	for id := range m.boot.anySource {
 		everything := ev.Iface == "" // what came up is not known
+		free := id
+		free.HostTraddr = ""
+		if t := m.targets.byTID[free]; everything && t != nil && t.state == Connected { // nothing is to be won by a guess
+			continue
+		}
 		if (ev.Transport == "" || ev.Transport == id.Transport) && (everything || (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr)) {
 			delete(m.boot.anySource, id)
 			m.stale = true

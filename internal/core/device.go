@@ -24,7 +24,7 @@ type device struct {
 
 	ownerLogged time.Time // when its missing owner was last logged
 
-	down time.Time // since when the kernel has been seen reconnecting it; zero while it is live
+	down time.Time // since when it has been seen not to be live; zero while it is
 	back time.Time // when it was seen live again after that; zero if it has always been
 
 	changed bool // Machine.View has to look at it
@@ -251,11 +251,14 @@ func (m *Machine) record(r Device) *device {
 	return d
 }
 
-// noteState notes since when the kernel has been reconnecting a controller. One that is being deleted or has died is about to go.
+// noteState notes since when a controller has not been live. One that is being deleted or has died is about to go: the kernel does not
+// reconnect it.
 func (m *Machine) noteState(d *device) {
-	switch reconnects := d.State == "connecting" || d.State == "resetting"; {
-	case reconnects && d.down == never:
-		d.down = m.now
+	switch {
+	case d.State != "live" && d.down == never:
+		if d.down = m.now; d.State != "connecting" && d.State != "resetting" {
+			return
+		}
 		m.logUsers(d, KindReconnecting, "the connection is broken, the kernel reconnects it"+d.patience())
 	case d.State == "live" && d.down != never:
 		took := ""

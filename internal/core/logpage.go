@@ -401,9 +401,10 @@ func (m *Machine) decideOrphans() {
 		}
 		why := "it has no controller, and nothing is to be connected by it"
 		if device != "" {
-			m.emit(ForgetState{Unit: unit, Device: device})
 			why = "its controller was lost while nobody looked and is no longer wanted"
 		}
-		m.abandon(unit, device, why)
+		if m.abandon(unit, device, why); u != nil && u.leaving != nil {
+			u.leaving.Forget = device != ""
+		}
 	}
 }

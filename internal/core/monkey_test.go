@@ -46,8 +46,9 @@ type monkey struct {
 	again bool
 	down  bool
 
-	mirror map[tid.TID]*TargetView
-	seen   map[string]int
+	mirror  map[tid.TID]*TargetView
+	audited bool // the first comparison was made before the last step
+	seen    map[string]int
 }
 
 func (k *monkey) chance(p float64) bool { return k.rng.Float64() < p }
@@ -519,8 +520,13 @@ func (k *monkey) watch() {
 		k.mirror[v.Wish.TID] = v
 	}
 	for _, id := range removed {
+		// Before that the preview was shown; a target may come and go in one step.
+		if _, err := netip.ParseAddr(id.Traddr); err != nil && id.Transport == tid.TCP && k.audited && k.mirror[id] == nil {
+			k.fault("watcher: is told that %v goes, of which it never heard", id)
+		}
 		delete(k.mirror, id)
 	}
+	k.audited = k.m.audited
 }
 
 func (k *monkey) check(ev Event) {

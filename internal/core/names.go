@@ -95,7 +95,9 @@ func (m *Machine) syncNames() {
 			continue
 		}
 		m.at(&n.timer, never)
-		m.nameChanged(n)
+		if len(n.wishes) == 0 {
+			m.targets.unlisted = append(m.targets.unlisted, n.tid())
+		}
 		// Somebody else may want its target, which then waits no more for the name to be resolved.
 		if t := m.targets.byTID[n.listed]; t != nil && t.state == Waiting && t.is(idle) && t.timer.when == never && len(m.names.byTID[n.listed]) == 0 {
 			m.at(&t.timer, m.now)
@@ -202,6 +204,7 @@ func (m *Machine) answered(n *name, ev Resolved) {
 	}
 	if unresolved {
 		m.names.unresolved--
+		m.targets.unlisted = append(m.targets.unlisted, n.tid())
 	}
 	m.nameMoved(n)
 	if before != nil {

@@ -115,6 +115,7 @@ func (r *restorer) whole() error {
 	for _, unit := range s.Stopping {
 		m.stopping[unit] = true
 	}
+	m.stopsRead = s.Audit.Audited && !s.StopsUnread
 	for _, unit := range s.Since {
 		m.since[unit] = true
 	}

@@ -56,6 +56,7 @@ type Saved struct {
 	Stopped     []string             `json:",omitzero"`
 	Stopping    []string             `json:",omitzero"`
 	Since       []string             `json:",omitzero"` // stops of others that began before the first comparison
+	StopsUnread bool                 `json:",omitzero"` // what an earlier daemon left of stops could not be read yet, after the first comparison
 	Probes      []SavedProbe         `json:",omitzero"`
 	Queue       SavedQueue           `json:",omitzero"`
 	Names       []SavedName          `json:",omitzero"`
@@ -383,7 +384,7 @@ func (m *Machine) Save(moment func(time.Time) time.Time) *Saved {
 		Version: SavedVersion, Random: random, Now: at(m.now), Step: m.step,
 		Config: m.cfg, Configured: m.configured, Excluded: m.excluded.Entries(), Bus: m.bus, BusLost: m.busLost, Shutdown: m.shutdown,
 		Stale: m.stale, Ready: m.ready, Status: m.status, TargetsMade: m.targets.made,
-		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping), Since: sortedKeys(m.since),
+		Stopped: sortedKeys(m.stopped), Stopping: sortedKeys(m.stopping), Since: sortedKeys(m.since), StopsUnread: m.audited && !m.stopsRead,
 		Roomier: m.roomier, NoConcat: m.noConcat, NotAuto: m.noAutoconnect, Brakes: m.brakes,
 	}
 	s.Targets = slices.Grow(s.Targets, len(m.targets.list))

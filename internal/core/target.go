@@ -109,7 +109,7 @@ func (t *target) tally() tally {
 		down: t.state == Connected && t.device.down != never,
 	}
 	now.retained = t.retention.when != never && (t.state != Connected || now.down)
-	now.unread = t.state == Connected && !now.down && t.wish.Kind == tid.Discovery && t.pageRead.IsZero()
+	now.unread = t.state == Connected && !now.down && t.wish.Kind == tid.Discovery && t.pageRead.IsZero() && t.retention.when == never
 	if t.state == Waiting && t.is(idle) {
 		now.transport = t.wish.TID.Transport
 	}

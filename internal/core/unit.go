@@ -33,7 +33,12 @@ type unit struct {
 }
 
 // leaving is a unit that nothing wants and that has no controller, as far as is known.
-type leaving struct{ Device, Why string } // Device is what it had, "" if that is not known
+type leaving struct {
+	Device string // what it had, "" if that is not known
+	Forget bool   `json:",omitzero"` // what is on record of Device
+	Why    string
+	Asked  uint64 `json:",omitzero"` // step in which systemd was asked about it
+}
 
 // units are all units that systemd is known to hold, or that a job of ours runs on.
 type units struct {
@@ -48,6 +53,8 @@ type stops struct {
 	stopped  map[string]bool // by an administrator, in this or an earlier life of the daemon: they stay stopped
 	stopping map[string]bool // for reasons of our own, and the end was not heard: an earlier daemon's, or the bus went
 	since    map[string]bool // begun by somebody else before the first comparison, whose word of an earlier daemon's is older
+
+	stopsRead bool // what an earlier daemon left of them
 }
 
 func newUnits() units { return units{byName: map[string]*unit{}, changed: map[string]bool{}} }
@@ -140,20 +147,33 @@ func (m *Machine) abandon(name, device, why string) {
 	case !m.bus:
 		m.orphans[name] = device
 	default:
-		u.leaving = &leaving{device, why}
+		u.leaving = &leaving{Device: device, Why: why, Asked: m.step}
 		m.ask(name)
 	}
 }
 
-// leave goes on with an abandoned unit that systemd says is active, job being what runs on it.
-func (m *Machine) leave(u *unit, job string) {
+// leave goes on with an abandoned unit that systemd says is active in the answer ev. Without an answer in time the unit is asked about
+// again after the next comparison: see findLeft.
+func (m *Machine) leave(u *unit, ev UnitState) {
 	left := u.leaving
+	if left == nil || m.shutdown || ev.Token != 0 && ev.Token < left.Asked {
+		return
+	}
 	u.leaving = nil
 	switch {
-	case left == nil || m.needs(u.name) || m.shutdown:
-	case job != "" || u.contested():
+	case m.needs(u.name):
+	case ev.Info.Job != "" || u.contested():
+		if u.foreign == "" { // begun before anybody told of it: its end is awaited, in place of asking again and again
+			u.foreign = ev.Info.Job
+		}
 		m.orphans[u.name] = "" // what is on record of its controller is forgotten
+		if left.Forget {
+			m.orphans[u.name] = left.Device
+		}
 	default:
+		if left.Forget {
+			m.emit(ForgetState{Unit: u.name, Device: left.Device})
+		}
 		m.logEnd(u.name, left.Device, "stopping "+u.name+": "+left.Why)
 		m.stop(u.name, left.Why)
 	}
@@ -191,7 +211,7 @@ func (m *Machine) foreignJob(ev ForeignJob) {
 	}
 	if ev.Type == "stop" && !ev.Removed { // begun now, so it is not one of ours whose end was not heard
 		delete(m.stopping, ev.Unit)
-		if !m.audited {
+		if !m.stopsRead {
 			m.since[ev.Unit] = true
 		}
 	}
@@ -249,7 +269,7 @@ func (m *Machine) unitState(ev UnitState) {
 		if d != nil {
 			m.bind(d)
 		}
-		m.leave(u, ev.Info.Job)
+		m.leave(u, ev)
 		if t == nil || !t.is(inspecting) {
 			return
 		}

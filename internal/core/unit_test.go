@@ -3,6 +3,7 @@
 package core
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,5 +67,36 @@ func TestFailureBeforeLoss(t *testing.T) {
 	got := s.step(UnitState{Unit: unit, Known: true, Info: gone})
 	if len(got) == 0 || !strings.HasPrefix(got[0], "log warn: cannot connect: network is unreachable") {
 		t.Errorf("effects: got %q", got)
+	}
+}
+
+// Whatever comes in place of an answer, an abandoned unit is asked about again after the next comparison.
+func TestAbandonedUnitWithoutAnAnswer(t *testing.T) {
+	unit := vol1.TID.UnitName()
+	stopping := UnitInfo{Name: unit, Active: "active", Job: "stop", Argv: held(vol1).Argv}
+	for _, test := range []struct {
+		name    string
+		answers func(asked uint64) []UnitState
+		again   string // what the next comparison brings about
+	}{
+		{"systemd does not answer", func(uint64) []UnitState { return []UnitState{{Unit: unit}} }, "ask about " + unit},
+		{"the answer was under way", func(asked uint64) []UnitState {
+			return []UnitState{{Unit: unit, Known: true, Info: held(vol1), Token: asked - 1}}
+		}, "ask about " + unit},
+		{"a job that nobody told of runs on it", func(uint64) []UnitState {
+			return []UnitState{{Unit: unit, Known: true, Info: stopping}}
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := found(t, Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}, Devids: map[string]string{unit: "nvme5"}})
+			s.expect(s.step(Kickstarted{Token: s.m.fc.round, NoFC: true}), "ask about "+unit)
+			for _, answer := range test.answers(s.m.step) {
+				s.expect(s.step(answer))
+			}
+			got := s.snapshot(Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol1)}, Devids: map[string]string{unit: "nvme5"}})
+			if asked := slices.Contains(got, "ask about "+unit); test.again != "" && !asked {
+				t.Errorf("after the next comparison: got %q", got)
+			}
+		})
 	}
 }

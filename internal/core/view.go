@@ -221,23 +221,20 @@ func (m *Machine) Changed() (changed []*TargetView, removed []tid.TID) {
 			changed = append(changed, m.viewOf(t))
 		}
 	}
-	left := slices.Clone(m.targets.unlisted)
 	if m.audited { // until then the preview stands for the names
 		for _, n := range m.names.changed {
 			if m.names.byKey[n.key] == n && len(n.wishes) == 0 {
 				changed = append(changed, viewOfName(n))
-			} else {
-				left = append(left, n.tid())
 			}
 		}
 	}
 	listed := map[tid.TID]bool{}
-	if len(left) > 0 {
+	if len(m.targets.unlisted) > 0 {
 		for _, v := range changed {
 			listed[v.Wish.TID] = true
 		}
 	}
-	for _, id := range left {
+	for _, id := range m.targets.unlisted {
 		if m.targets.byTID[id] == nil && !listed[id] {
 			listed[id] = true // once
 			removed = append(removed, id)
@@ -317,6 +314,11 @@ func (m *Machine) preview() {
 	}
 	for _, c := range m.cfg.Connections {
 		add(c.Wish, c.Host, c.From)
+	}
+	for _, v := range m.views.preview {
+		if !in[v.Wish.TID] {
+			m.targets.unlisted = append(m.targets.unlisted, v.Wish.TID)
+		}
 	}
 	m.views.preview = list
 }

@@ -4,6 +4,8 @@ package core
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,19 +112,22 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// A controller that the kernel deletes, or that has died, is about to go: nobody is told that the kernel reconnects it.
-func TestDeletedIsNotReconnecting(t *testing.T) {
+// A controller that the kernel deletes, or that has died, does not count as connected, and nobody is told that the kernel reconnects it.
+func TestDeletedIsNotReconnected(t *testing.T) {
 	for _, test := range []struct {
 		state string
-		want  State
-	}{{"connecting", Reconnecting}, {"resetting", Reconnecting}, {"deleting", Connected}, {"deleting (no IO)", Connected}, {"dead", Connected}} {
+		told  bool
+	}{{"connecting", true}, {"resetting", true}, {"deleting", false}, {"deleting (no IO)", false}, {"dead", false}} {
 		s := found(t, holding(deviceOf(vol1, "nvme1", 7)), vol1)
 		d := deviceOf(vol1, "nvme1", 8)
 		d.State = test.state
-		s.step(DeviceNoticed{Device: d})
+		got := s.step(DeviceNoticed{Device: d})
+		if told := slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, "the kernel reconnects it") }); told != test.told {
+			t.Errorf("a controller that is %s: got %q", test.state, got)
+		}
 		for v := range s.m.View().Targets.All() {
-			if v.State != test.want || v.DeviceState != test.state {
-				t.Errorf("a controller that is %s: the target is %v (%s), want %v", test.state, v.State, v.DeviceState, test.want)
+			if v.State != Reconnecting || v.DeviceState != test.state {
+				t.Errorf("a controller that is %s: the target is %v (%s)", test.state, v.State, v.DeviceState)
 			}
 		}
 	}

@@ -290,7 +290,7 @@ func wantedSamples(targets []*core.TargetView) []wire.Sample {
 func unread(targets []*core.TargetView) int {
 	n := 0
 	for _, t := range targets {
-		if t.Wish.Kind == tid.Discovery && t.State == core.Connected && t.PageRead.IsZero() {
+		if t.Wish.Kind == tid.Discovery && t.State == core.Connected && t.PageRead.IsZero() && t.RetainUntil.IsZero() {
 			n++
 		}
 	}
