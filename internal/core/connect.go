@@ -41,7 +41,9 @@ func (p *probeState) due(m *Machine) {
 func (m *Machine) probe(t *target) {
 	id := t.wish.TID
 	_, tls := t.wish.Params.Get(param.TLS) // nothing but TLS is answered there
-	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, t.unresponsive && !tls}
+	// Anybody can announce a port that accepts and stays mute: it must not hold the kernel.
+	mute := (t.unresponsive || t.announced) && !tls
+	key := probeKey{probe.Target{Traddr: id.Traddr, Trsvcid: id.Trsvcid, HostTraddr: id.HostTraddr, HostIface: id.HostIface}, mute}
 	p := m.probes[key]
 	if p == nil {
 		p = &probeState{key: key}
@@ -56,7 +58,7 @@ func (m *Machine) probe(t *target) {
 	t.attempt.probe = p
 	p.waiting = append(p.waiting, t)
 	if len(p.waiting) == 1 {
-		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0 && t.lastErr == ""})
+		m.emit(Probe{Target: key.target, Mute: key.mute, First: t.attempts == 0 && t.lastErr == "" && !t.announced})
 	}
 }
 
@@ -129,9 +131,9 @@ func (q *queue) next() *target {
 }
 
 // urgent targets get a place before others: the log page of a DC brings more wishes, the boot depends on the NBFT. One that
-// has failed waits its turn: dead DCs must not keep the rest from being tried.
+// has failed waits its turn: dead DCs must not keep the rest from being tried. So does one that mDNS alone names, which anybody can.
 func (t *target) urgent() bool {
-	return t.attempts == 0 && (t.wish.Kind == tid.Discovery || t.wish.Owner == wish.OwnerNBFT)
+	return t.attempts == 0 && !t.announced && (t.wish.Kind == tid.Discovery || t.wish.Owner == wish.OwnerNBFT)
 }
 
 // dispatch fills the free places, urgent wishes first.

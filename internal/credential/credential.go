@@ -58,7 +58,7 @@ func missing(name string) error {
 type withheld string
 
 func (w withheld) Error() string {
-	return fmt.Sprintf("systemd cannot read or decrypt it: encrypt it again by systemd-creds encrypt --name=%s, then reload", string(w))
+	return fmt.Sprintf("systemd cannot read or decrypt it, or did not know of it: reload, and if that fails too, encrypt it again by systemd-creds encrypt --name=%s", string(w))
 }
 
 func (withheld) Unwrap() error { return ErrMissing }

@@ -44,7 +44,7 @@ func TestDirectory(t *testing.T) {
 		{dir, "nvme.array1", "x", ""},
 		{dir, "nvme.array2", "", "there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array2, into /etc/credstore.encrypted, then reload"},
 		{"", "nvme.array1", "", "there is no such credential: put it into /etc/credstore or, encrypted by systemd-creds encrypt --name=nvme.array1, into /etc/credstore.encrypted, then reload"},
-		{dir, "nvme.sealed", "", "systemd cannot read or decrypt it: encrypt it again by systemd-creds encrypt --name=nvme.sealed, then reload"},
+		{dir, "nvme.sealed", "", "systemd cannot read or decrypt it, or did not know of it: reload, and if that fails too, encrypt it again by systemd-creds encrypt --name=nvme.sealed"},
 		{dir, "nvme.huge", "", "it is larger than 1048576 bytes"},
 	} {
 		data, err := Directory(root, test.dir)(test.name)

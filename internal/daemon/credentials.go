@@ -29,11 +29,15 @@ type fetches struct {
 	made    int
 }
 
+// clean removes what fetches left that a daemon began which did not live to take them.
+func (f *fetches) clean() error { return os.RemoveAll(filepath.Dir(f.root.FreshCredential("nvme."))) }
+
 // read returns the content of a credential, as credential.Reader.
 func (f *fetches) read(ctx context.Context, name string) ([]byte, error) {
 	f.made++
 	fetch := unit.CredentialFetch{
-		Unit: fmt.Sprintf("nvme-discoverctl-credential-%d.service", f.made), Credential: name, Encrypted: credential.Encrypted(f.root, name),
+		// With the PID: that of a daemon that was killed may still be there.
+		Unit: fmt.Sprintf("nvme-discoverctl-credential-%d-%d.service", os.Getpid(), f.made), Credential: name, Encrypted: credential.Encrypted(f.root, name),
 		Command: []string{f.ctl, "credential", name},
 	}
 	file := f.root.FreshCredential(name)
@@ -45,7 +49,7 @@ func (f *fetches) read(ctx context.Context, name string) ([]byte, error) {
 	case result.Outcome == unit.Done:
 		return credential.Directory(f.root, filepath.Dir(file))(name)
 	case result.Err != nil:
-		return nil, result.Err
+		return nil, fmt.Errorf("%w; reload when systemd answers again", result.Err)
 	default:
 		return nil, fmt.Errorf("systemd cannot read or decrypt it: see journalctl --unit=%s", fetch.Unit)
 	}

@@ -50,7 +50,7 @@ func TestFreshCredentials(t *testing.T) {
 	}{
 		{"there", "x", unit.Result{Outcome: unit.Done}, "x", nil, ""},
 		{"none", "", unit.Result{Outcome: unit.Done}, "", credential.ErrMissing, ""},
-		{"damaged", "x", unit.Result{Outcome: unit.Failed}, "", nil, "systemd cannot read or decrypt it: see journalctl --unit=nvme-discoverctl-credential-1.service"},
+		{"damaged", "x", unit.Result{Outcome: unit.Failed}, "", nil, fmt.Sprintf("systemd cannot read or decrypt it: see journalctl --unit=nvme-discoverctl-credential-%d-1.service", os.Getpid())},
 		{"no bus", "x", unit.Result{Outcome: unit.Lost, Err: noBus}, "", noBus, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestFreshCredentials(t *testing.T) {
 			case test.is == nil && test.err == "" && err != nil:
 				t.Error(err)
 			}
-			if want := []string{"nvme-discoverctl-credential-1.service nvme.a false [ctl credential nvme.a]"}; !slices.Equal(s.fetched, want) || len(s.stale) > 0 {
+			if want := []string{fmt.Sprintf("nvme-discoverctl-credential-%d-1.service nvme.a false [ctl credential nvme.a]", os.Getpid())}; !slices.Equal(s.fetched, want) || len(s.stale) > 0 {
 				t.Errorf("fetched %q, want %q; before what another one left was removed: %q", s.fetched, want, s.stale)
 			}
 			if _, err := os.Stat(s.file); err == nil {

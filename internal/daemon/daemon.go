@@ -115,6 +115,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	defer exclusions.close()
 
+	if err := d.fetches.clean(); err != nil {
+		d.Log.Warn("cannot remove credentials that an earlier service left: " + err.Error())
+	}
 	d.recorder.Rescue()
 	d.recorder.Resize(opts.Config.Settings.FlightRecorderMiB << 20)
 	defer d.recorder.Close()

@@ -245,7 +245,7 @@ func (s *session) browse(ctx context.Context, c choice) error {
 		case ready.IsZero():
 			ready = time.Now()
 		}
-		if wait := settle - time.Since(ready); !ready.IsZero() {
+		if wait := settle - time.Since(ready); err == nil && !ready.IsZero() { // without this host's addresses nothing is known to be gone
 			if r.Complete = wait <= 0; !r.Complete {
 				time.AfterFunc(wait, t.touch)
 			}

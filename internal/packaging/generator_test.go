@@ -16,6 +16,8 @@ import (
 func TestGenerator(t *testing.T) {
 	const daemon, watch = "/nvme-discoverd.service.d/10-this-systemd.conf", "/nvme-fabrics-shutdown.service.d/10-this-systemd.conf"
 	restarts := []string{"Type=notify-reload", "ExecReload=", "ExecStopPost=", "RestartSteps=5", "RestartMaxDelaySec=10s", "ImportCredential=nvme.*"}
+	const tpm = "DeviceAllow=/dev/tpmrm0 rw"
+	withTPM := slices.Concat(restarts, []string{tpm})
 	stores := t.TempDir()
 	for name, text := range map[string]string{
 		"credstore/nvme.array1": "x", "credstore.encrypted/nvme.array1": "x", "credstore.encrypted/nvme.array2": "x", "credstore/other": "x", "credstore/nvme.a b": "x",
@@ -27,7 +29,7 @@ func TestGenerator(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	listed := []string{"LoadCredential=nvme.array1", "LoadCredentialEncrypted=nvme.array2"}
+	listed := []string{"LoadCredential=nvme.array1", "LoadCredentialEncrypted=nvme.array2", tpm}
 	for _, test := range []struct {
 		version       string
 		daemon, watch []string // lines of the drop-ins, without the section
@@ -35,9 +37,9 @@ func TestGenerator(t *testing.T) {
 		{"252 (252.38-1~deb12u1)", listed, nil},
 		{"253 (253)", listed, nil},
 		{"253 (without credentials)", nil, nil},
-		{"254.26 (254.26-1)", restarts, nil},
-		{"255 (255-1)", restarts, []string{"SurviveFinalKillSignal=yes"}},
-		{"257 (257.9-1~deb13u1)", slices.Concat(restarts, []string{"InaccessiblePaths=", "PrivateTmp=disconnected"}), []string{"SurviveFinalKillSignal=yes"}},
+		{"254.26 (254.26-1)", withTPM, nil},
+		{"255 (255-1)", withTPM, []string{"SurviveFinalKillSignal=yes"}},
+		{"257 (257.9-1~deb13u1)", slices.Concat(withTPM, []string{"InaccessiblePaths=", "PrivateTmp=disconnected"}), []string{"SurviveFinalKillSignal=yes"}},
 		{"262~rc1 (262~rc1-1)", slices.Concat(restarts, []string{"InaccessiblePaths=", "PrivateTmp=disconnected"}), []string{"SurviveFinalKillSignal=yes"}},
 	} {
 		t.Run(test.version, func(t *testing.T) {

@@ -40,6 +40,9 @@ type (
 
 // FetchCredential runs the command with the credential and waits for its end. That there is no credential is up to the command.
 func (m *Manager) FetchCredential(ctx context.Context, fetch CredentialFetch) Result {
+	// TimeoutStartUSec does not count while the job waits for others, as during boot.
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout+5*time.Second)
+	defer cancel()
 	s, err := m.session()
 	if err != nil {
 		return Result{Lost, fmt.Errorf("cannot have systemd read credential %s: %w", fetch.Credential, err)}
