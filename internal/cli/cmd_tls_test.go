@@ -14,6 +14,7 @@ import (
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
 const (
@@ -158,9 +159,14 @@ func TestExplainSecrets(t *testing.T) {
 	}
 	const next = ": it has changed since this connection was made, and is used at the next connect"
 	d.write("sys/class/nvme/nvme3/dhchap_secret", second+"\n")
-	used = tlsIdentity(t, "nqn.b")
+	used = used[:len(used)-5] + "AAAA="
 	if got := read(); got != "dhchap-secret from credential nvme.a"+next+"\ndhchap-ctrl-secret from /b\ntls-key from /c"+next {
 		t.Errorf("changed: %q", got)
+	}
+	for _, other := range []string{tlsIdentity(t, tid.DiscoveryNQN), "NVMe1G01 " + tlsHost + " nqn.a AAAA="} {
+		if used = other; !strings.HasSuffix(read(), "tls-key from /c") {
+			t.Errorf("a key by the well-known NQN, or by an authentication: %q", read())
+		}
 	}
 	if list, err := e.secrets("nvme-discoverd-fedcba9876543210.service", c); list != nil || err != nil {
 		t.Errorf("of a unit without: %v, %v", list, err)

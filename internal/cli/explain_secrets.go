@@ -72,9 +72,15 @@ func (e *explainer) secrets(unit string, c connect.Owned) ([]secretState, error)
 			if err != nil { // it is not connected with TLS
 				continue
 			}
+			// A key is for the NQN that was connected, which may have been the well-known one of discovery; one that an authentication
+			// made is no configured one.
 			used, err := e.keyIdentity(int(serial))
-			derived, failed := psk.Derive(s.Value, c.HostNQN, c.NQN)
-			now.Next = err == nil && failed == nil && used != derived.Identity
+			id, unknown := psk.ParseIdentity(used)
+			if err != nil || unknown != nil || id.Kind == psk.Generated {
+				break
+			}
+			derived, failed := psk.Derive(s.Value, id.HostNQN, id.NQN)
+			now.Next = failed == nil && used != derived.Identity
 		}
 		list = append(list, now)
 	}
