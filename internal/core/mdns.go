@@ -125,7 +125,7 @@ func (m *Machine) announced(there []mdns.Announcement) {
 		if (t == nil || !t.sourced) && m.mdnsLine() {
 			m.log(slog.LevelInfo, KindNone, t, fmt.Sprintf("mDNS announces %s at %s on %s", a.Instance, a.TID.Traddr, a.Iface))
 		}
-		if t != nil && t.state == Waiting && t.is(idle) && t.timer.when != never && m.now.Sub(t.since) >= mdnsRetry {
+		if t != nil && t.state == Waiting && t.is(idle) && t.timer.when != never && m.now.Sub(t.since) >= mdnsRetry && !m.now.Before(t.notBefore) {
 			m.at(&t.timer, m.now)
 		}
 	}

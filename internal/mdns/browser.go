@@ -240,8 +240,7 @@ func (s *session) browse(ctx context.Context, c choice) error {
 		switch {
 		case err != nil:
 			r.Problem = err.Error()
-		case !t.fill(&r, host):
-			ready = time.Time{}
+		case !t.fill(&r, host): // once it has said all, it tells what comes and goes: a name that nobody resolves keeps nothing from going
 		case ready.IsZero():
 			ready = time.Now()
 		}

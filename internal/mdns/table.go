@@ -56,7 +56,12 @@ func (t *table) take(key any) {
 
 // complete notes whether the source has said all that it knows, and how many names it could not keep.
 func (t *table) complete(ready bool, dropped int, example string) {
-	t.change(func() { t.ready, t.dropped, t.example = ready, dropped, example })
+	t.mu.Lock()
+	same := t.ready == ready && t.dropped == dropped && t.example == example
+	t.mu.Unlock()
+	if !same { // it is said every second
+		t.change(func() { t.ready, t.dropped, t.example = ready, dropped, example })
+	}
 }
 
 // fill puts what there is into a report and tells whether the service has said all that it knows.
