@@ -154,6 +154,7 @@ type session struct {
 	*Browser
 	failed map[kind]failure
 	told   *Report
+	influx influx
 }
 
 // choose returns which service is to browse, and if none is, why.
@@ -243,6 +244,14 @@ func (s *session) browse(ctx context.Context, c choice) error {
 		case !t.fill(&r, host): // once it has said all, it tells what comes and goes: a name that nobody resolves keeps nothing from going
 		case ready.IsZero():
 			ready = time.Now()
+		}
+		var waiting int
+		if r.Found, waiting = s.influx.admit(r.Found, time.Now()); waiting > 0 {
+			r.Ignored += waiting
+			if r.Example == "" {
+				r.Example = "new ones come faster than one a second"
+			}
+			time.AfterFunc(paceEvery, t.touch)
 		}
 		if wait := settle - time.Since(ready); err == nil && !ready.IsZero() { // without this host's addresses nothing is known to be gone
 			if r.Complete = wait <= 0; !r.Complete {
