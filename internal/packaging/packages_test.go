@@ -101,7 +101,7 @@ func TestRPM(t *testing.T) {
 
 	known := []string{"journalctl --update-catalog", "udevadm control --reload"}
 	started := []string{"systemctl daemon-reload", "systemctl try-restart nvme-discoverd.service nvme-fabrics-shutdown.service"}
-	run(slices.Concat(known, []string{"systemctl --no-reload preset nvme-discoverd.service"}, started), "-i", dir+"/nvme-discoverd-1.0.0-1.x86_64.rpm")
+	run(slices.Concat(known, []string{"systemctl --no-reload preset nvme-discoverd.service nvme-discoverd-wait-online.service"}, started), "-i", dir+"/nvme-discoverd-1.0.0-1.x86_64.rpm")
 	if target, err := os.Readlink(ctl); target != "../bin/nvme-discoverctl" {
 		t.Errorf("the earlier place of nvme-discoverctl: %q, %v", target, err)
 	}
@@ -118,7 +118,7 @@ func TestRPM(t *testing.T) {
 		t.Errorf("the earlier place of nvme-discoverctl after the upgrade: %v", err)
 	}
 	run([]string{
-		"systemctl --no-reload disable nvme-discoverd.service", "systemctl stop nvme-discoverd.service nvme-fabrics-shutdown.service",
+		"systemctl --no-reload disable nvme-discoverd.service nvme-discoverd-wait-online.service", "systemctl stop nvme-discoverd-wait-online.service nvme-discoverd.service nvme-fabrics-shutdown.service",
 		"systemctl daemon-reload", "journalctl --update-catalog", "udevadm control --reload",
 	}, "-e", "nvme-discoverd")
 	left := slices.DeleteFunc(tree(t, root), func(path string) bool { return slices.Contains(before, path) || !strings.Contains(path, "nvme") })
