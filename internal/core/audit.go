@@ -244,9 +244,7 @@ func (m *Machine) findLeft(asked uint64) {
 		m.work++
 		if u := m.units.byName[name]; (u.had || u.leaving != nil) && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
 			if _, known := m.orphans[name]; !known {
-				if m.orphans[name] = ""; u.leaving != nil && u.leaving.Forget {
-					m.orphans[name] = u.leaving.Device
-				}
+				m.orphans[name] = u.leaving.recorded()
 			}
 		}
 	}

@@ -180,15 +180,20 @@ func (m *Machine) withoutSource(t *target, errno int) bool {
 // have come back: a path that was given up for another one is a path again.
 func (m *Machine) sourcesAreBack(ev Kick) {
 	for id := range m.boot.anySource {
-		everything := ev.Iface == "" // what came up is not known
-		free := id
-		free.HostTraddr = ""
-		if t := m.targets.byTID[free]; everything && t != nil && t.state == Connected { // nothing is to be won by a guess
-			continue
-		}
-		if (ev.Transport == "" || ev.Transport == id.Transport) && (everything || (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr)) {
+		if (ev.Transport == "" || ev.Transport == id.Transport) && m.mayBeBack(id, ev) {
 			delete(m.boot.anySource, id)
 			m.stale = true
 		}
 	}
+}
+
+// mayBeBack reports whether the source address of a wish that did without it is among what came up. Where that is not known, it may be;
+// but for a connection that is there nothing is to be won by a guess.
+func (m *Machine) mayBeBack(id tid.TID, ev Kick) bool {
+	if ev.Iface != "" {
+		return (id.HostIface == "" || id.HostIface == ev.Iface) && ev.has(id.HostTraddr)
+	}
+	id.HostTraddr = ""
+	t := m.targets.byTID[id]
+	return t == nil || t.state != Connected
 }

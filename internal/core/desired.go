@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/config"
@@ -122,25 +121,24 @@ func (m *Machine) refresh() {
 func (m *Machine) wantStatic() []tid.TID {
 	m.desired.static = map[tid.TID]*wanted{}
 	var list []*wanted
-	want := func(w wish.Wish, source string, static bool, found config.Discovered, persistence config.Persistence) {
-		if have := m.desired.static[w.TID]; have != nil {
+	want := func(source string, w wanted) {
+		if have := m.desired.static[w.wish.TID]; have != nil {
 			have.sources = append(have.sources, source)
-			have.announced = have.announced && strings.HasPrefix(source, MDNSSource)
-			if static { // the address of a host name, and configured itself
-				have.wish = asSecureAs(have.wish, w)
+			have.announced = have.announced && w.announced
+			if w.static { // the address of a host name, and configured itself
+				have.wish = asSecureAs(have.wish, w.wish)
 			}
 			return
 		}
-		m.desired.static[w.TID] = &wanted{
-			wish: w, sources: []string{source}, sourced: true, static: static, announced: strings.HasPrefix(source, MDNSSource), found: found, persistence: persistence,
-		}
-		list = append(list, m.desired.static[w.TID])
+		w.sources, w.sourced = []string{source}, true
+		m.desired.static[w.wish.TID] = &w
+		list = append(list, &w)
 	}
 	for _, c := range m.boot.connections {
 		if w, ok := m.addressed(c.Host, c.Wish); ok && m.permitted(c, w) {
 			found := m.cfg.Discovered
 			found.Secrets = w.Secrets
-			want(w, BootSource+c.From, true, found, "")
+			want(BootSource+c.From, wanted{wish: w, static: true, found: found})
 		}
 	}
 	boots := len(list)
@@ -163,14 +161,14 @@ func (m *Machine) wantStatic() []tid.TID {
 			}
 			continue
 		}
-		want(w, from, true, c.Discovered, c.Persistence)
+		want(from, wanted{wish: w, static: true, found: c.Discovered, persistence: c.Persistence})
 	}
 	if m.cfg.HostNQN != "" {
 		for _, p := range m.fc.ports {
-			want(m.fcWish(p.Announcement), FCSource, false, m.cfg.Discovered, "")
+			want(FCSource, wanted{wish: m.fcWish(p.Announcement), found: m.cfg.Discovered})
 		}
 	}
-	m.wantAnnounced(func(w wish.Wish, source string) { want(w, source, false, m.cfg.Discovered, "") })
+	m.wantAnnounced(want)
 	m.desired.secured = map[group]wish.Wish{}
 	ids := make([]tid.TID, len(list))
 	for i, w := range list {

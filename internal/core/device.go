@@ -396,7 +396,7 @@ func (m *Machine) gone(d *device) {
 	if d.Unit == "" || m.foreign(d) || t != nil { // a target's own states see to its unit
 		return
 	}
-	m.abandon(d.Unit, d.Name, "its controller is gone and no longer wanted")
+	m.abandon(d.Unit, leaving{Device: d.Name, Why: "its controller is gone and no longer wanted"})
 }
 
 // lose begins the life of a target after its controller: docs/design.md, "Loss". What to do about it depends on the unit, so systemd is

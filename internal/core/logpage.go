@@ -399,12 +399,10 @@ func (m *Machine) decideOrphans() {
 		if needed { // it was wanted and connected meanwhile
 			continue
 		}
-		why := "it has no controller, and nothing is to be connected by it"
+		left := leaving{Why: "it has no controller, and nothing is to be connected by it"}
 		if device != "" {
-			why = "its controller was lost while nobody looked and is no longer wanted"
+			left = leaving{Device: device, Forget: true, Why: "its controller was lost while nobody looked and is no longer wanted"}
 		}
-		if m.abandon(unit, device, why); u != nil && u.leaving != nil {
-			u.leaving.Forget = device != ""
-		}
+		m.abandon(unit, left)
 	}
 }

@@ -149,7 +149,7 @@ func (m *Machine) mdnsWish(a mdns.Announcement) wish.Wish {
 }
 
 // wantAnnounced calls want with each discovery controller that mDNS announces and that is to be connected.
-func (m *Machine) wantAnnounced(want func(wish.Wish, string)) {
+func (m *Machine) wantAnnounced(want func(source string, w wanted)) {
 	if !m.cfg.Settings.Zeroconf || m.cfg.HostNQN == "" {
 		return
 	}
@@ -161,7 +161,7 @@ func (m *Machine) wantAnnounced(want func(wish.Wish, string)) {
 			continue
 		}
 		if shown[w.TID]++; shown[w.TID] <= maxInstances {
-			want(w, MDNSSource+a.Instance+" on "+a.Iface)
+			want(MDNSSource+a.Instance+" on "+a.Iface, wanted{wish: w, announced: true, found: m.cfg.Discovered})
 		}
 	}
 }

@@ -32,6 +32,8 @@ type name struct {
 	errAt  time.Time   // … since when …
 	errs   int         // … and how many in a row for that reason
 	round  []string    // why the addresses tried since the last lookup failed
+
+	changedAt uint64 // step in which Machine.Changed looks at it
 }
 
 // nameKey tells connections with names apart; their TIDs lack the address.
@@ -55,7 +57,7 @@ type names struct {
 // begins with what is known of its host: a reload while nobody resolves names costs no connection.
 func (m *Machine) syncNames() {
 	before := m.names
-	m.names = names{byKey: map[nameKey]*name{}, ofHost: map[string][]*name{}, byTID: map[tid.TID][]*name{}}
+	m.names = names{byKey: map[nameKey]*name{}, ofHost: map[string][]*name{}, byTID: map[tid.TID][]*name{}, changed: before.changed}
 	keep := func(host string, w wish.Wish, from string) {
 		key := nameKey{host, w}
 		if host == "" || m.names.byKey[key] != nil {
@@ -89,7 +91,6 @@ func (m *Machine) syncNames() {
 			m.names.unresolved++
 		}
 	}
-	m.names.changed = before.changed
 	for _, n := range before.list {
 		if m.names.byKey[n.key] == n {
 			continue
@@ -129,7 +130,8 @@ func (m *Machine) listName(n *name) {
 // nameChanged notes that views have to look at a name again.
 func (m *Machine) nameChanged(n *name) {
 	m.views.names = true
-	if !slices.Contains(m.names.changed[max(0, len(m.names.changed)-1):], n) {
+	if n.changedAt != m.step {
+		n.changedAt = m.step
 		m.names.changed = append(m.names.changed, n)
 	}
 }
@@ -354,7 +356,7 @@ func (m *Machine) moveTo(t *target, w wish.Wish) {
 		return
 	}
 	if m.freeUnit(t) {
-		m.abandon(t.unit, "", "another address is tried")
+		m.abandon(t.unit, leaving{Why: "another address is tried"})
 	}
 	m.setUnit(t, w.TID.UnitName())
 	m.setWish(t, w)

@@ -23,6 +23,7 @@ var unsaved = map[string]string{
 	"targets.holes":      "there are none",
 	"targets.moved":      "of views",
 	"names.changed":      "of the last step",
+	"name.changedAt":     "of the last step",
 	"targets.changed":    "of the last step",
 	"targets.unlisted":   "of the last step",
 	"targets.unindexed":  "none after a step",

@@ -648,7 +648,7 @@ func (m *Machine) drop(t *target) {
 	m.unlist(t)
 	m.unname(t.unit)
 	if m.freeUnit(t) && !connected {
-		m.abandon(t.unit, "", "its connection is no longer wanted")
+		m.abandon(t.unit, leaving{Why: "its connection is no longer wanted"})
 	}
 	m.change(t)
 	m.targets.remove(t)

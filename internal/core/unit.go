@@ -32,12 +32,20 @@ type unit struct {
 	touched uint64        // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
 
-// leaving is a unit that nothing wants and that has no controller, as far as is known.
+// leaving is a unit that nothing wants and that has no controller, as far as is known. Once made it does not change.
 type leaving struct {
 	Device string // what it had, "" if that is not known
 	Forget bool   `json:",omitzero"` // what is on record of Device
 	Why    string
 	Asked  uint64 `json:",omitzero"` // step in which systemd was asked about it
+}
+
+// recorded is the device whose records have to be forgotten still, "" if there is none.
+func (l *leaving) recorded() string {
+	if l == nil || !l.Forget {
+		return ""
+	}
+	return l.Device
 }
 
 // units are all units that systemd is known to hold, or that a job of ours runs on.
@@ -137,17 +145,18 @@ func (m *Machine) end(name, why string) {
 
 // abandon stops a unit that nothing wants and that has no controller any more: as soon as systemd was asked about it, or when
 // somebody else's job on it is over. An administrator's restart, of which nothing may have been heard yet, takes what serves its
-// wish, and a stop would disconnect that. device is what the unit had, "" if that is not known.
-func (m *Machine) abandon(name, device, why string) {
+// wish, and a stop would disconnect that. left says what the unit had, and why it goes.
+func (m *Machine) abandon(name string, left leaving) {
 	u := m.units.byName[name]
 	switch {
 	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
 	case u.contested():
 		m.orphans[name] = "" // what is on record of its controller is forgotten
 	case !m.bus:
-		m.orphans[name] = device
+		m.orphans[name] = left.Device
 	default:
-		u.leaving = &leaving{Device: device, Why: why, Asked: m.step}
+		left.Asked = m.step
+		u.leaving = &left
 		m.ask(name)
 	}
 }
@@ -166,13 +175,10 @@ func (m *Machine) leave(u *unit, ev UnitState) {
 		if u.foreign == "" { // begun before anybody told of it: its end is awaited, in place of asking again and again
 			u.foreign = ev.Info.Job
 		}
-		m.orphans[u.name] = "" // what is on record of its controller is forgotten
-		if left.Forget {
-			m.orphans[u.name] = left.Device
-		}
+		m.orphans[u.name] = left.recorded()
 	default:
-		if left.Forget {
-			m.emit(ForgetState{Unit: u.name, Device: left.Device})
+		if device := left.recorded(); device != "" {
+			m.emit(ForgetState{Unit: u.name, Device: device})
 		}
 		m.logEnd(u.name, left.Device, "stopping "+u.name+": "+left.Why)
 		m.stop(u.name, left.Why)
@@ -491,7 +497,7 @@ func (m *Machine) startedUnwanted(ev JobDone, u *unit) {
 	case ev.Outcome == Lost:
 		m.audit("the end of a job was not heard")
 	case !ev.Unread:
-		m.abandon(ev.Unit, "", "its connection is no longer wanted")
+		m.abandon(ev.Unit, leaving{Why: "its connection is no longer wanted"})
 	}
 }
 
