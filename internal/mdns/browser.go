@@ -251,7 +251,7 @@ func (s *session) browse(ctx context.Context, c choice) error {
 			if r.Example == "" {
 				r.Example = "new ones come faster than one a second"
 			}
-			time.AfterFunc(paceEvery, t.touch)
+			time.AfterFunc(influxEvery, t.touch)
 		}
 		if wait := settle - time.Since(ready); err == nil && !ready.IsZero() { // without this host's addresses nothing is known to be gone
 			if r.Complete = wait <= 0; !r.Complete {

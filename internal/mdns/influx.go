@@ -17,8 +17,8 @@ type influx struct {
 }
 
 const (
-	paceEvery = time.Second // one unknown controller may come in such a time, and MaxAnnouncements at once after a quiet time
-	maxKnown  = 4 * MaxAnnouncements
+	influxEvery = time.Second // one unknown controller may come in such a time, and MaxAnnouncements at once after a quiet time
+	maxKnown    = 4 * MaxAnnouncements
 )
 
 // admit returns those of found that may come at the time now, and how many have to wait. Those that came before may come again.
@@ -26,8 +26,8 @@ func (p *influx) admit(found []Announcement, now time.Time) (in []Announcement, 
 	if p.known == nil {
 		p.known, p.room, p.filled = map[tid.TID]bool{}, MaxAnnouncements, now
 	}
-	if n := int(now.Sub(p.filled) / paceEvery); n > 0 {
-		p.room, p.filled = min(MaxAnnouncements, p.room+n), p.filled.Add(time.Duration(n)*paceEvery)
+	if n := int(now.Sub(p.filled) / influxEvery); n > 0 {
+		p.room, p.filled = min(MaxAnnouncements, p.room+n), p.filled.Add(time.Duration(n)*influxEvery)
 	}
 	for _, a := range found {
 		switch {

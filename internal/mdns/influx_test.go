@@ -33,7 +33,7 @@ func TestInflux(t *testing.T) {
 		if len(in)+waiting != len(flood) {
 			t.Fatalf("got %d, %d wait, of %d", len(in), waiting, len(flood))
 		}
-		now = now.Add(paceEvery)
+		now = now.Add(influxEvery)
 	}
 	if most := MaxAnnouncements + 3600; came > most {
 		t.Errorf("%d came in an hour, want at most %d", came, most)

@@ -3,7 +3,6 @@
 package mdns
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -28,33 +27,13 @@ func readNetwork() (network, error) {
 	}
 	n := network{links: map[int][]netip.Prefix{}, own: map[netip.Addr]bool{}, names: remembered(linkName)}
 	for _, body := range dumped {
-		if index, prefix := parseAddr(body); prefix.IsValid() {
-			n.links[index] = append(n.links[index], prefix)
+		index, addr, bits := netlink.ParseAddress(body)
+		if prefix := netip.PrefixFrom(addr, bits); prefix.IsValid() {
+			n.links[int(index)] = append(n.links[int(index)], prefix)
 			n.own[prefix.Addr()] = true
 		}
 	}
 	return n, nil
-}
-
-// parseAddr reads the body of an RTM_NEWADDR message (rtnetlink(7)): struct ifaddrmsg, with the length of the prefix at 1 and the
-// index at 4, and attributes. IFA_LOCAL is the host's own address where there is one; the prefix is that of IFA_ADDRESS.
-func parseAddr(body []byte) (index int, prefix netip.Prefix) {
-	if len(body) < unix.SizeofIfAddrmsg {
-		return 0, netip.Prefix{}
-	}
-	var local, other netip.Addr
-	for kind, value := range netlink.Attributes(body[unix.SizeofIfAddrmsg:]) {
-		switch kind {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(value)
-		case unix.IFA_ADDRESS:
-			other, _ = netip.AddrFromSlice(value)
-		}
-	}
-	if !local.IsValid() {
-		local = other
-	}
-	return int(binary.NativeEndian.Uint32(body[4:])), netip.PrefixFrom(local.Unmap(), int(body[1]))
 }
 
 // remembered asks for each index once.

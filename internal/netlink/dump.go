@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -124,6 +125,28 @@ func parseAnswer(datagram []byte) (a answer, err error) {
 		}
 	}
 	return a, nil
+}
+
+// ParseAddress reads the body of an RTM_NEWADDR message (rtnetlink(7)): struct ifaddrmsg, with the length of the prefix at 1 and the
+// index of the interface at 4, and attributes. The address is invalid if the message has none. IFA_LOCAL is the host's own address;
+// where there is one, IFA_ADDRESS, whose prefix it is, may be the other end of a point-to-point link.
+func ParseAddress(body []byte) (index uint32, addr netip.Addr, prefix int) {
+	if len(body) < unix.SizeofIfAddrmsg {
+		return 0, netip.Addr{}, 0
+	}
+	var local, other netip.Addr
+	for kind, value := range Attributes(body[unix.SizeofIfAddrmsg:]) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_ADDRESS:
+			other, _ = netip.AddrFromSlice(value)
+		}
+	}
+	if !local.IsValid() {
+		local = other
+	}
+	return binary.NativeEndian.Uint32(body[4:]), local.Unmap(), int(body[1])
 }
 
 // Attributes goes through the attributes in a message's body after its fixed header, or in a nested attribute: struct nlattr,

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +112,30 @@ func FuzzParseAnswer(f *testing.F) {
 					t.Errorf("attribute %d has %d of %d bytes", kind, len(value), len(body))
 				}
 			}
+		}
+	})
+}
+
+// No body that a netlink message may have panics, and an address has the form in which it is looked up.
+func FuzzParseAddress(f *testing.F) {
+	body := func(bits byte, attrs ...[]byte) []byte {
+		return slices.Concat(append([][]byte{{0, bits, 0, 0}, binary.NativeEndian.AppendUint32(nil, 2)}, attrs...)...)
+	}
+	attr := func(kind uint16, addr string) []byte {
+		value := netip.MustParseAddr(addr).AsSlice()
+		b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
+		return append(binary.NativeEndian.AppendUint16(b, kind), value...)
+	}
+	own := body(24, attr(unix.IFA_ADDRESS, "192.0.2.3"), attr(unix.IFA_LOCAL, "192.0.2.2"))
+	if index, addr, bits := ParseAddress(own); index != 2 || addr != netip.MustParseAddr("192.0.2.2") || bits != 24 {
+		f.Errorf("got %d, %v/%d", index, addr, bits)
+	}
+	f.Add(own)
+	f.Add(body(64, attr(unix.IFA_ADDRESS, "2001:db8::1")))
+	f.Add([]byte{1, 2, 3})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, addr, _ := ParseAddress(body); addr.IsValid() && (addr.Zone() != "" || addr.Is4In6()) {
+			t.Errorf("address %s", addr)
 		}
 	})
 }

@@ -3,7 +3,6 @@
 package sysfs
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -31,7 +30,7 @@ func (n network) interfaces() (map[netip.Addr]uint32, error) {
 	}
 	table := make(map[netip.Addr]uint32, len(addrs))
 	for _, addr := range addrs {
-		if index, ip := parseAddr(addr); ip.IsValid() {
+		if index, ip, _ := netlink.ParseAddress(addr); ip.IsValid() {
 			table[ip] = index
 		}
 	}
@@ -58,26 +57,4 @@ func interfaceName(index uint32) (string, error) {
 		return "", fmt.Errorf("cannot get the name of interface %d: %w", index, err)
 	}
 	return request.Name(), nil
-}
-
-// parseAddr reads the body of an RTM_NEWADDR message: struct ifaddrmsg, whose index is at 4, and attributes. The address is
-// invalid if the message has none. IFA_LOCAL is the host's own address; where there is one, IFA_ADDRESS may be the other end
-// of a point-to-point link.
-func parseAddr(body []byte) (index uint32, addr netip.Addr) {
-	if len(body) < unix.SizeofIfAddrmsg {
-		return 0, netip.Addr{}
-	}
-	var local, other netip.Addr
-	for kind, value := range netlink.Attributes(body[unix.SizeofIfAddrmsg:]) {
-		switch kind {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(value)
-		case unix.IFA_ADDRESS:
-			other, _ = netip.AddrFromSlice(value)
-		}
-	}
-	if !local.IsValid() {
-		local = other
-	}
-	return binary.NativeEndian.Uint32(body[4:]), local.Unmap()
 }

@@ -146,18 +146,6 @@ func TestScanAsksOnce(t *testing.T) {
 	}
 }
 
-// No body that a netlink message may have panics, and an address has the form in which it is looked up.
-func FuzzAddrMessage(f *testing.F) {
-	f.Add(addrBody(2, holds(unix.IFA_ADDRESS, "192.0.2.3"), holds(unix.IFA_LOCAL, "192.0.2.2")))
-	f.Add(addrBody(2, holds(unix.IFA_ADDRESS, "2001:db8::1")))
-	f.Add([]byte{1, 2, 3})
-	f.Fuzz(func(t *testing.T, body []byte) {
-		if _, addr := parseAddr(body); addr.IsValid() && (addr.Zone() != "" || addr.Is4In6()) {
-			t.Errorf("address %s", addr)
-		}
-	})
-}
-
 // BenchmarkInterfaces finds the interface of an address in a network namespace with many of them.
 func BenchmarkInterfaces(b *testing.B) {
 	for _, n := range []int{50, 500} {
