@@ -5,10 +5,7 @@ package mdns
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,61 +13,12 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus/systembustest"
 )
 
 // testLimit ends a test that waits for something that does not come. It is no assertion about speed.
 const testLimit = 30 * time.Second
-
-// startBus starts a real dbus-daemon that belongs to one test, and returns its socket.
-func startBus(t *testing.T) string {
-	t.Helper()
-	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skipf("dbus-daemon is not installed: %v", err)
-	}
-	dir, err := os.MkdirTemp("", "mdns") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket, config := filepath.Join(dir, "bus"), filepath.Join(dir, "bus.conf")
-	text := `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><auth>EXTERNAL</auth><listen>unix:path=` + socket + `</listen>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
-<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
-<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/>
-<allow receive_type="signal"/></policy></busconfig>`
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	process := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--print-address")
-	out, err := process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = process.Process.Kill()
-		_ = process.Wait()
-	})
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatalf("dbus-daemon did not come up: %v", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	return socket
-}
-
-func connect(t *testing.T, socket string) *dbus.Conn {
-	t.Helper()
-	conn, err := dbus.Connect("unix:path=" + socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
 
 // fakeAvahi is as much of Avahi as this package uses. What it hears is up to the test.
 type fakeAvahi struct {
@@ -84,9 +32,9 @@ type fakeAvahi struct {
 	wanted  chan struct{}     // a browser was made
 }
 
-func newFakeAvahi(t *testing.T, socket string) *fakeAvahi {
+func newFakeAvahi(t *testing.T, bus *systembustest.Bus) *fakeAvahi {
 	t.Helper()
-	f := &fakeAvahi{t: t, conn: connect(t, socket), names: map[string]string{}, wanted: make(chan struct{}, 10)}
+	f := &fakeAvahi{t: t, conn: bus.Connect(), names: map[string]string{}, wanted: make(chan struct{}, 10)}
 	err := f.conn.ExportMethodTable(map[string]any{
 		"ServiceBrowserNew":  f.browserNew,
 		"ServiceResolverNew": f.resolverNew,
@@ -215,20 +163,20 @@ func has(instances ...string) func(Report) bool {
 
 // TestAvahi browses by an Avahi that appears, announces, withdraws, goes and comes back; others forge its signals.
 func TestAvahi(t *testing.T) {
-	socket := startBus(t)
-	r := newReports(t, socket, filepath.Join(t.TempDir(), "none"))
+	bus := systembustest.Start(t)
+	r := newReports(t, bus.Socket, filepath.Join(t.TempDir(), "none"))
 	r.b.Browse(&Families{IPv4: true, IPv6: true})
 	r.want("nobody who browses", func(r Report) bool {
 		return r.Service == "" && strings.HasPrefix(r.Problem, "Avahi does not run (start avahi-daemon.service); systemd-resolved does not run")
 	})
-	avahi := newFakeAvahi(t, socket)
+	avahi := newFakeAvahi(t, bus)
 	avahi.set(map[string]string{"Array 10": "192.0.2.10", "Array 11": "fe80::10", "Other0": "192.0.2.11", "refused0": "192.0.2.12"})
 	<-avahi.wanted
 	r.want("Avahi", func(r Report) bool { return r.Service == "Avahi" && r.Problem == "" && !r.Complete })
 	avahi.browse("ItemNew", "Array 1")
 	avahi.browse("ItemNew", "Array 1")
 	r.want("an announcement", has("Array 1 192.0.2.10", "Array 1 fe80::10%eth0"))
-	mallory := connect(t, socket)
+	mallory := bus.Connect()
 	signalTo(t, mallory, avahi.client, avahiBrowser+".ItemRemove", "/Client1/ServiceBrowser1", int32(2), int32(0), "Array 1", serviceType, domain, uint32(4))
 	signalTo(t, avahi.conn, avahi.client, avahiBrowser+".ItemNew", "/Client1/ServiceBrowser1", "what is this?")
 	avahi.browse("ItemNew", "refused")
@@ -240,7 +188,7 @@ func TestAvahi(t *testing.T) {
 	avahi.browse("ItemRemove", "Other")
 	r.want("a withdrawal", has("Array 1 192.0.2.10", "Array 1 fe80::10%eth0"))
 
-	staf := connect(t, socket)
+	staf := bus.Connect()
 	if _, err := staf.RequestName(stafName, dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +198,7 @@ func TestAvahi(t *testing.T) {
 
 	avahi.conn.Close()
 	r.want("Avahi gone", func(r Report) bool { return r.Service == "" && r.Problem != "" })
-	again := newFakeAvahi(t, socket)
+	again := newFakeAvahi(t, bus)
 	again.set(avahi.names)
 	<-again.wanted
 	r.want("Avahi back", func(r Report) bool { return r.Service == "Avahi" })
@@ -266,9 +214,9 @@ func TestAvahi(t *testing.T) {
 
 // TestAvahiFlood announces more names than are looked at. When they are gone, what was dropped is asked for again.
 func TestAvahiFlood(t *testing.T) {
-	socket := startBus(t)
-	r := newReports(t, socket, filepath.Join(t.TempDir(), "none"))
-	avahi := newFakeAvahi(t, socket)
+	bus := systembustest.Start(t)
+	r := newReports(t, bus.Socket, filepath.Join(t.TempDir(), "none"))
+	avahi := newFakeAvahi(t, bus)
 	r.b.Browse(&Families{IPv4: true})
 	<-avahi.wanted
 	names := map[string]string{}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus/systembustest"
 )
 
 // fakeResolved is as much of systemd-resolved as this package uses, in the words of systemd 262.
@@ -97,14 +99,14 @@ func notify(conn net.Conn, updates ...string) {
 
 // TestResolved browses by a systemd-resolved that appears, announces, withdraws, ends and comes back.
 func TestResolved(t *testing.T) {
-	bus := startBus(t)
+	bus := systembustest.Start(t)
 	dir, err := os.MkdirTemp("", "mdns")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "resolve")
-	r := newReports(t, bus, socket)
+	r := newReports(t, bus.Socket, socket)
 	r.b.Browse(&Families{IPv4: true, IPv6: true})
 	r.want("nobody", func(r Report) bool { return r.Problem != "" })
 	f := newFakeResolved(t, socket)

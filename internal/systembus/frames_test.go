@@ -14,6 +14,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus/systembustest"
 )
 
 // maxUnasked is what the tests let a message have.
@@ -40,33 +42,6 @@ func encoded(kind dbus.Type, order binary.ByteOrder, body ...any) string {
 	}
 	return b.String()
 }
-
-// signalOf is a signal to one name with a body that is written down already.
-func signalOf(dest, signature string, body []byte) []byte {
-	msg := &dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
-		dbus.FieldDestination: dbus.MakeVariant(dest),
-		dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/systemd1")),
-		dbus.FieldInterface:   dbus.MakeVariant("org.freedesktop.systemd1.Manager"),
-		dbus.FieldMember:      dbus.MakeVariant("JobNew"),
-		dbus.FieldSignature:   dbus.MakeVariant(dbus.ParseSignatureMust(signature)),
-	}}
-	var b bytes.Buffer
-	if err := msg.EncodeTo(&b, binary.LittleEndian); err != nil {
-		panic(err)
-	}
-	return withBody(b.Bytes(), body)
-}
-
-// withBody is a message of little-endian byte order that has none yet with a body.
-func withBody(head, body []byte) []byte {
-	message := append(bytes.Clone(head), body...)
-	binary.LittleEndian.PutUint32(message[4:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(message[8:], 1) // a serial, which must not be 0
-	return message
-}
-
-// oddBody is an "a{bs}" of one element, which D-Bus allows and godbus does not.
-const oddBody = "\x0a\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00x\x00"
 
 // stream is the other end of a connection that has sent all it sends.
 type stream struct{ io.Reader }
@@ -99,14 +74,14 @@ func TestFrames(t *testing.T) {
 	other := encoded(dbus.TypeSignal, binary.BigEndian, "x")
 	answer := encoded(dbus.TypeMethodReply, binary.LittleEndian, strings.Repeat("x", 100000))
 	refusal := encoded(dbus.TypeError, binary.LittleEndian, strings.Repeat("x", 100000))
-	head := signalOf(":1.1", "s", nil)
+	head := systembustest.Signal(":1.1", "s", nil)
 	text := func(n int) string { // of n bytes in all
 		n -= len(head) + 5
-		return string(withBody(head, append(binary.LittleEndian.AppendUint32(nil, uint32(n)), strings.Repeat("x", n)+"\x00"...)))
+		return string(systembustest.WithBody(head, append(binary.LittleEndian.AppendUint32(nil, uint32(n)), strings.Repeat("x", n)+"\x00"...)))
 	}
 	full := text(maxUnasked)
-	dict := signalOf(":1.1", "a{bs}", nil)
-	empty, odd := string(withBody(dict, make([]byte, 8))), string(withBody(dict, []byte(oddBody)))
+	dict := systembustest.Signal(":1.1", "a{bs}", nil)
+	empty, odd := string(systembustest.WithBody(dict, make([]byte, 8))), string(systembustest.WithBody(dict, []byte(systembustest.OddBody)))
 	const ignoring = `level=WARN msg="ignoring a message on the system bus that is too long or cannot be decoded, and further ones without a word" `
 	broken := func(at int, value byte) string {
 		message := []byte(good)

@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -20,81 +17,12 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus/systembustest"
 )
 
 // testLimit ends a test that waits for something that does not come. It is no assertion about speed.
 const testLimit = 30 * time.Second
-
-// daemon is a real dbus-daemon that belongs to one test.
-type daemon struct {
-	t       *testing.T
-	socket  string
-	config  string
-	process *exec.Cmd
-}
-
-func startDaemon(t *testing.T) *daemon {
-	t.Helper()
-	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skipf("dbus-daemon is not installed: %v", err)
-	}
-	dir, err := os.MkdirTemp("", "unit") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &daemon{t: t, socket: filepath.Join(dir, "bus"), config: filepath.Join(dir, "bus.conf")}
-	// What a local user may do on the system bus, and owning systemd's name besides.
-	config := `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><auth>EXTERNAL</auth><listen>unix:path=` + d.socket + `</listen>
-<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
-<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
-<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/>
-<allow receive_type="signal"/></policy></busconfig>`
-	if err := os.WriteFile(d.config, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d.start()
-	t.Cleanup(d.kill)
-	return d
-}
-
-// start starts the daemon and waits until it listens.
-func (d *daemon) start() {
-	d.t.Helper()
-	d.process = exec.Command("dbus-daemon", "--config-file="+d.config, "--nofork", "--print-address")
-	out, err := d.process.StdoutPipe()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	var errs strings.Builder
-	d.process.Stderr = &errs
-	if err := d.process.Start(); err != nil {
-		d.t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		_ = d.process.Wait()
-		d.t.Fatalf("dbus-daemon did not come up: %v\n%s", err, errs.String())
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-}
-
-// kill ends the daemon as a crash would.
-func (d *daemon) kill() {
-	_ = d.process.Process.Kill()
-	_ = d.process.Wait()
-}
-
-func (d *daemon) connect() *dbus.Conn {
-	d.t.Helper()
-	conn, err := dbus.Connect("unix:path=" + d.socket)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.t.Cleanup(func() { conn.Close() })
-	return conn
-}
 
 // systemd is as much of systemd as this package uses, without any unit behind it. What a job does is up to the test.
 type systemd struct {
@@ -130,7 +58,7 @@ type call struct {
 	job          dbus.ObjectPath
 }
 
-func newSystemd(t *testing.T, d *daemon) *systemd {
+func newSystemd(t *testing.T, d *systembustest.Bus) *systemd {
 	s := &systemd{
 		t: t, made: make(chan call, 100), types: make(map[dbus.ObjectPath]string), state: "running",
 		commands: make(map[dbus.ObjectPath][]string), answers: -1,
@@ -140,9 +68,9 @@ func newSystemd(t *testing.T, d *daemon) *systemd {
 }
 
 // appear takes the name on a new connection, as systemd does at boot and when it executes itself anew.
-func (s *systemd) appear(d *daemon) {
+func (s *systemd) appear(d *systembustest.Bus) {
 	s.t.Helper()
-	conn := d.connect()
+	conn := d.Connect()
 	for _, err := range []error{
 		conn.ExportMethodTable(map[string]any{
 			"Subscribe":           s.subscribe,
@@ -304,7 +232,7 @@ func (s *systemd) command(argv []string) (dbus.Variant, *dbus.Error) {
 // fixture is a Manager on a real bus with a systemd that does as the test says.
 type fixture struct {
 	t       *testing.T
-	bus     *daemon
+	bus     *systembustest.Bus
 	systemd *systemd
 	manager *Manager
 	events  chan Event
@@ -312,10 +240,10 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, bus: startDaemon(t), events: make(chan Event, 100)}
+	f := &fixture{t: t, bus: systembustest.Start(t), events: make(chan Event, 100)}
 	f.systemd = newSystemd(t, f.bus)
 	f.manager = NewManager(ManagerConfig{
-		Socket: f.bus.socket,
+		Socket: f.bus.Socket,
 		Notify: func(e Event) { f.events <- e },
 		Log:    slog.New(slog.DiscardHandler),
 	})
@@ -457,7 +385,7 @@ func TestRefusedCalls(t *testing.T) {
 func TestForgery(t *testing.T) {
 	f := newFixture(t)
 	made, result := f.start()
-	mallory := f.bus.connect()
+	mallory := f.bus.Connect()
 	var victims []string
 	if err := mallory.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&victims); err != nil {
 		t.Fatal(err)
@@ -526,7 +454,7 @@ func TestBusKilled(t *testing.T) {
 	firstCall, first := f.start()
 	secondCall, second := f.start()
 	f.answered(firstCall, secondCall)
-	f.bus.kill()
+	f.bus.Kill()
 	for _, result := range []<-chan Result{first, second} {
 		f.wantResult(result, Lost, "cannot learn the result of StartTransientUnit for "+testUnit+": the connection to the system bus was lost")
 	}
@@ -538,7 +466,7 @@ func TestBusKilled(t *testing.T) {
 		err.Error() != "cannot list the units of connections: there is no connection to the system bus" {
 		t.Errorf("List without a bus gives %v", err)
 	}
-	f.bus.start()
+	f.bus.Restart()
 	f.systemd.appear(f.bus)
 	f.wantEvent(BusUp{}) // and no second BusDown before it
 	made, result := f.start()

@@ -12,34 +12,8 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/systembus/systembustest"
 )
-
-// signalOf is a signal to one name with a body that is written down already.
-func signalOf(dest, signature string, body []byte) []byte {
-	msg := &dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
-		dbus.FieldDestination: dbus.MakeVariant(dest),
-		dbus.FieldPath:        dbus.MakeVariant(managerPath),
-		dbus.FieldInterface:   dbus.MakeVariant(managerInterface),
-		dbus.FieldMember:      dbus.MakeVariant("JobNew"),
-		dbus.FieldSignature:   dbus.MakeVariant(dbus.ParseSignatureMust(signature)),
-	}}
-	var b bytes.Buffer
-	if err := msg.EncodeTo(&b, binary.LittleEndian); err != nil {
-		panic(err)
-	}
-	return withBody(b.Bytes(), body)
-}
-
-// withBody is a message of little-endian byte order that has none yet with a body.
-func withBody(head, body []byte) []byte {
-	message := append(bytes.Clone(head), body...)
-	binary.LittleEndian.PutUint32(message[4:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(message[8:], 1) // a serial, which must not be 0
-	return message
-}
-
-// oddBody is an "a{bs}" of one element, which D-Bus allows and godbus does not.
-const oddBody = "\x0a\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00x\x00"
 
 // variants is the body of an "av" of bytes.
 func variants(n int) []byte {
@@ -51,7 +25,7 @@ func variants(n int) []byte {
 func TestFlood(t *testing.T) {
 	f := newFixture(t)
 	made, result := f.start()
-	raw, err := net.Dial("unix", f.bus.socket)
+	raw, err := net.Dial("unix", f.bus.Socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +41,8 @@ func TestFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	victim := f.manager.current.bus.(*systembus.Conn).Names()[0]
-	large, medium := signalOf(victim, "av", variants(1<<20)), signalOf(victim, "av", variants(190))
-	odd := signalOf(victim, "a{bs}", []byte(oddBody))
+	large, medium := systembustest.Signal(victim, "av", variants(1<<20)), systembustest.Signal(victim, "av", variants(190))
+	odd := systembustest.Signal(victim, "a{bs}", []byte(systembustest.OddBody))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if _, err := raw.Write(large); err != nil {
@@ -91,7 +65,7 @@ func TestFlood(t *testing.T) {
 	f.passedOn(mallory)
 	f.noEvents()
 
-	envoy := f.bus.connect()
+	envoy := f.bus.Connect()
 	envoy.Send(&dbus.Message{Type: dbus.TypeSignal, Body: []any{[]dbus.UnixFD{0}}, Headers: map[dbus.HeaderField]dbus.Variant{
 		dbus.FieldDestination: dbus.MakeVariant(victim),
 		dbus.FieldPath:        dbus.MakeVariant(managerPath),
