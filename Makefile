@@ -131,7 +131,7 @@ test-packages: ## lintian and rpmlint on the packages of every architecture, and
 
 ifneq ($(origin ARCH),command line)
 test: ## unit tests, the seeds of the fuzz tests among them, under the race detector (ARCH=s390x: what reads bytes, emulated)
-	@.ci/setup gcc dbus-daemon ip promtool
+	@.ci/setup gcc dbus-daemon ip promtool python3
 	CGO_ENABLED=1 go test -race ./...
 	go test ./internal/sim
 else

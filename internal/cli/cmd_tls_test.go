@@ -8,12 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/keyring"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/psk"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
-	"github.com/nvme-discoverd/nvme-discoverd/internal/sysfs"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -133,11 +131,10 @@ func TestExplainSecrets(t *testing.T) {
 	if err := state.New(d.root).WriteSecrets(unit, set); err != nil {
 		t.Fatal(err)
 	}
-	c := connect.Owned{Controller: sysfs.Controller{Name: "nvme3", HostNQN: tlsHost, NQN: "nqn.a"}}
 	used := tlsIdentity(t, "nqn.a")
 	e := explainer{app: &app{root: d.root, keyIdentity: func(int) (string, error) { return used, nil }}}
 	read := func() string {
-		list, err := e.secrets(unit, c)
+		list, err := e.secrets(unit, "nvme3")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +165,7 @@ func TestExplainSecrets(t *testing.T) {
 			t.Errorf("a key by the well-known NQN, or by an authentication: %q", read())
 		}
 	}
-	if list, err := e.secrets("nvme-discoverd-fedcba9876543210.service", c); list != nil || err != nil {
+	if list, err := e.secrets("nvme-discoverd-fedcba9876543210.service", "nvme3"); list != nil || err != nil {
 		t.Errorf("of a unit without: %v, %v", list, err)
 	}
 }

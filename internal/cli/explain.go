@@ -118,7 +118,7 @@ func (e *explainer) explain(ctx context.Context, c client.Controller) explanatio
 		x.Device, err = e.device(*c.Device)
 		cannot(err)
 		if c.Unit != nil {
-			x.Secrets, err = e.secretsOf(*c.Unit, *c.Device)
+			x.Secrets, err = e.secrets(*c.Unit, *c.Device)
 			cannot(err)
 		}
 	}

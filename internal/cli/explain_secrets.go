@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nvme-discoverd/nvme-discoverd/internal/connect"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/psk"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/secret"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/state"
@@ -23,22 +22,8 @@ type secretState struct {
 	Next bool   `json:"next"` // the controller is connected with another one: this one is used at the next connect
 }
 
-// secretsOf is secrets for the controller called device, nothing if that has just gone.
-func (e *explainer) secretsOf(unit, device string) ([]secretState, error) {
-	controllers, err := e.controllers()
-	if err != nil {
-		return nil, nil // which is told of the device
-	}
-	for _, c := range controllers {
-		if c.Name == device {
-			return e.secrets(unit, c)
-		}
-	}
-	return nil, nil
-}
-
-// secrets compares what a unit has with what its controller was connected with. Only root can see either; for others the list is empty.
-func (e *explainer) secrets(unit string, c connect.Owned) ([]secretState, error) {
+// secrets compares what a unit has with what its controller, device, was connected with. Only root can see either; for others the list is empty.
+func (e *explainer) secrets(unit, device string) ([]secretState, error) {
 	set, err := state.New(e.root).Secrets(unit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
@@ -47,7 +32,7 @@ func (e *explainer) secrets(unit string, c connect.Owned) ([]secretState, error)
 		return nil, err
 	}
 	attribute := func(name string) string {
-		text, err := os.ReadFile(filepath.Join(e.root.SysClassNVMe(), c.Name, name))
+		text, err := os.ReadFile(filepath.Join(e.root.SysClassNVMe(), device, name))
 		if err != nil {
 			return "" // this kernel does not say
 		}

@@ -217,7 +217,9 @@ func (a *app) collectUnits(ctx context.Context, r *report, anonymous bool) {
 		if err != nil {
 			r.miss("units.txt, systemctl "+args[0], err)
 		}
-		out = withoutSettings(out)
+		if args[0] == "cat" {
+			out = withoutSettings(out)
+		}
 		if len(out) > 0 {
 			fmt.Fprintf(&all, "==> systemctl %s <==\n%s\n", strings.Join(args, " "), out)
 		}

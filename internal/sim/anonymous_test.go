@@ -4,7 +4,6 @@ package sim
 
 import (
 	"flag"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,17 +21,7 @@ func TestAnonymous(t *testing.T) {
 	lab := newLab(t)
 	steps := 0
 	for seed := range *anonymousSeeds {
-		dir := t.TempDir()
-		var recorder *recording.Recorder
-		check := func() {
-			if recorder == nil {
-				return
-			}
-			file, err := recorder.Take()
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			recorder.Close()
+		recordings(t, lab, seed, func(file []byte) {
 			set := standin.New()
 			if err := recording.Learn(file, set); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
@@ -66,17 +55,7 @@ func TestAnonymous(t *testing.T) {
 			if played, err := incident.Play(script.String()); err != nil || strings.Contains(played, "\n! ") {
 				t.Errorf("seed %d: a script cannot be played: %v", seed, err)
 			}
-		}
-		lab.Record = func(int) *recording.Recorder {
-			check()
-			recorder = recording.NewRecorder("test", filepath.Join(dir, "ring"), filepath.Join(dir, "left"), func(warning string) { t.Error(warning) })
-			recorder.Resize([]int{recording.MinRing, 64 << 20}[seed%2])
-			return recorder
-		}
-		if _, broken := lab.Run(seed, nil); broken != nil {
-			t.Errorf("seed %d: %v", seed, broken)
-		}
-		check()
+		})
 	}
 	if steps < 1500 && *anonymousSeeds >= 12 {
 		t.Errorf("%d steps were replayed: too few to tell anything", steps)

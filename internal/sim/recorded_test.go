@@ -57,40 +57,50 @@ func TestRecording(t *testing.T) {
 	}
 	steps, wraps := 0, 0
 	for seed := range uint64(12) {
-		dir := t.TempDir()
-		var recorder *recording.Recorder
-		size := []int{recording.MinRing, 64 << 20}[seed%2]
-		check := func() {
-			if recorder == nil {
-				return
-			}
-			file, err := recorder.Take()
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
+		dir := recordings(t, lab, seed, func(file []byte) {
 			n, wrapped := replayed(t, seed, file, mark)
 			if steps += n; wrapped {
 				wraps++
 			}
-			recorder.Close()
-		}
-		lab.Record = func(life int) *recording.Recorder {
-			check()
-			recorder = recording.NewRecorder("test", filepath.Join(dir, "ring"), filepath.Join(dir, "left"), func(warning string) { t.Error(warning) })
-			recorder.Resize(size)
-			return recorder
-		}
-		if _, broken := lab.Run(seed, nil); broken != nil {
-			t.Errorf("seed %d: %v", seed, broken)
-		}
-		check()
-		if left, err := recording.Left(filepath.Join(dir, "left")); err != nil || len(left) == 0 || len(left) > 3 {
+		})
+		if left, err := recording.Left(dir); err != nil || len(left) == 0 || len(left) > 3 {
 			t.Errorf("seed %d: left are %q, %v", seed, left, err)
 		}
 	}
 	if steps < 1500 || wraps == 0 {
 		t.Errorf("%d steps were replayed, %d rings wrapped: too few to tell anything", steps, wraps)
 	}
+}
+
+// recordings runs a seed and calls f with what each life of the daemon recorded, in a small ring or a large one. What they left when they
+// ended is in the directory that it returns.
+func recordings(t *testing.T, lab *Lab, seed uint64, f func(file []byte)) (left string) {
+	t.Helper()
+	dir := t.TempDir()
+	left = filepath.Join(dir, "left")
+	var recorder *recording.Recorder
+	take := func() {
+		if recorder == nil {
+			return
+		}
+		file, err := recorder.Take()
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		f(file)
+		recorder.Close()
+	}
+	lab.Record = func(int) *recording.Recorder {
+		take()
+		recorder = recording.NewRecorder("test", filepath.Join(dir, "ring"), left, func(warning string) { t.Error(warning) })
+		recorder.Resize([]int{recording.MinRing, 64 << 20}[seed%2])
+		return recorder
+	}
+	if _, broken := lab.Run(seed, nil); broken != nil {
+		t.Errorf("seed %d: %v", seed, broken)
+	}
+	take()
+	return left
 }
 
 // replayed replays a recording, which must not differ, and looks for the mark in it.
