@@ -3,14 +3,10 @@
 package core
 
 import (
-	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/golden"
 )
 
 // The scenarios in testdata/*.txt are stories for people who run storage: what happens outside, and everything that the
@@ -25,35 +21,7 @@ import (
 //	go test ./internal/core -run TestScenarios -rewrite
 //
 // writes the traces anew. Only commit the changes if you understand what caused them.
-var rewrite = flag.Bool("rewrite", false, "write the traces of testdata/*.txt anew")
-
-func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.HasPrefix(want, []byte("# ")) {
-				t.Errorf("%s does not begin with a comment that says what it shows", file)
-			}
-			got := play(t, string(want))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s: another trace (-file +now):\n%s", file, diff)
-			}
-		})
-	}
-}
+func TestScenarios(t *testing.T) { golden.Scripts(t, play) }
 
 // play runs a scenario and returns it with the traces as they are now. Comments and empty lines between blocks stay.
 func play(t *testing.T, script string) string {

@@ -3,15 +3,11 @@
 package incident
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/nvme-discoverd/nvme-discoverd/internal/golden"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/recording/recordingtest"
 )
@@ -21,37 +17,17 @@ import (
 //	go test ./internal/recording/incident -rewrite
 //
 // writes the traces anew. Only commit the changes if you understand what caused them.
-var rewrite = flag.Bool("rewrite", false, "write the traces of testdata/*.txt anew")
-
 func TestIncidents(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no incidents: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if text := string(want); !strings.HasPrefix(text, "# ") || strings.Contains(text, "\n# Say here") {
-				t.Errorf("%s does not begin with a comment that says what it shows", file)
-			}
-			got, err := Play(string(want))
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("%s: another trace (-file +now):\n%s", file, diff)
-			}
-		})
-	}
+	golden.Scripts(t, func(t *testing.T, script string) string {
+		if strings.Contains(script, "\n# Say here") {
+			t.Error("its comment does not say yet what it shows")
+		}
+		played, err := Play(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return played
+	})
 }
 
 // A script of a recording plays what the recording has, from its beginning and from within.
