@@ -216,7 +216,7 @@ func TestReportAnonymized(t *testing.T) {
 	const uuid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 	names := []string{
 		"maker", "frankfurt", "bank7", "192.0.2", "2001:db8:77", uuid, "1B4E28BA", "0016d3cca427", "san-ffm", "00:16:3e", "201700a09890f5bf", "ACME", "customer-x", "PLC", "quoted-wrong",
-		"nqn.2024-01", "oddnqn",
+		"nqn.2024-01", "oddnqn", "Vault", "Tower", "Cellar", "Attic",
 	}
 	s := three()
 	s.recording = recordingtest.Story(t)
@@ -233,7 +233,9 @@ func TestReportAnonymized(t *testing.T) {
 		"sys/devices/virtual/nvme-fabrics/ctl/nvme1/address":   "traddr=nn-0x201700a09890f5bf:pn-0x201700a09890f5bf,src_addr=192.0.2.3\n",
 	})
 	files, _ := reportOn(t, root, map[string]string{
-		"journalctl": "2026-11-21 frankfurt7 nvme-discoverd[1]: cannot resolve array.frankfurt.maker.com: PLC12345 oddnqn\nnqn.2024-01.com.maker:vol1 at [2001:db8:77::1]:4420 from san-ffm 00:16:3e:11:22:33 customer-x.conf\n",
+		"journalctl": "2026-11-21 frankfurt7 nvme-discoverd[1]: cannot resolve array.frankfurt.maker.com: PLC12345 oddnqn\nnqn.2024-01.com.maker:vol1 at [2001:db8:77::1]:4420 from san-ffm 00:16:3e:11:22:33 customer-x.conf\n" +
+			"mDNS announces Vault of 3rd floor at 192.0.2.10 on eth0\nmDNS: Old Tower on eth1\n\"instance\": \"The Cellar\"\nmDNS announces what is not connected (2): Attic 9: its port is 0\n",
+
 		"show":       "ExecStart={ argv[]=nvme-discoverctl connect --nqn=nqn.2024-01.com.maker:vol9 --host-iface=san-ffm }\n",
 		"list-units": "", "list-jobs": "", "--version": "systemd 257",
 	}, "--anonymize")

@@ -21,9 +21,6 @@ import (
 var secretValue = regexp.MustCompile(`(?is)(\b(?:dhchap|kxchap)[-_](?:ctrl[-_])?(?:secret|key)["']?|\btls[-_](?:key|psk)["']?|\bpsk["']?)(\s*=\s*|["']\s*:\s*|(?:["'],?)?\s+["']?)` +
 	`("""(?:.*?)"""|'''(?:.*?)'''|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|[^\s,;}\]"']+)`)
 
-// optionValue is a secret that follows its option as a word of its own.
-var optionBefore = regexp.MustCompile(`--$`)
-
 // hideSecrets returns text with the secrets hidden that may be in it: those of the interchange forms, and what stands where a secret
 // belongs.
 func hideSecrets(text string) string {
@@ -33,7 +30,7 @@ func hideSecrets(text string) string {
 	for _, m := range secretValue.FindAllStringSubmatchIndex(text, -1) {
 		separator := text[m[4]:m[5]]
 		// Without a sign between them, two words are key and value only in a command.
-		if !strings.ContainsAny(separator, "=:") && !optionBefore.MatchString(text[:m[2]]) {
+		if !strings.ContainsAny(separator, "=:") && !strings.HasSuffix(text[:m[2]], "--") {
 			continue
 		}
 		b.WriteString(text[done:m[6]])
@@ -61,6 +58,14 @@ var namedValue = regexp.MustCompile(`\b((?:host|sub|subsys|source_?)?nqn|host[-_
 
 // keyAndValue is the same where they are values themselves, in the JSON of config show.
 var keyAndValue = regexp.MustCompile(`"key": "([a-z-]+)",\s+"value": "([^"]*)"`)
+
+// instanceForms are what the texts of a report have around the names of mDNS instances, which may be any words.
+var instanceForms = []*regexp.Regexp{
+	regexp.MustCompile(`"instance": "((?:[^"\\]|\\.)+)"`),
+	regexp.MustCompile(`mDNS announces (.+?) at \S+ on \S+`),
+	regexp.MustCompile(`mDNS: (.+?) on \S+`),
+	regexp.MustCompile(`mDNS announces what is not connected \([0-9]+\): (.+?): `),
+}
 
 // anonymize replaces names by stand-ins, in all files. The names of this host are given. A recording that cannot be replaced is left
 // out.
@@ -95,6 +100,11 @@ func (r *report) anonymize(hostNames []string) {
 			}
 		} else {
 			set.Learn(string(f.data))
+			for _, form := range instanceForms {
+				for _, m := range form.FindAllStringSubmatch(string(f.data), -1) {
+					set.LearnName(m[1])
+				}
+			}
 			for _, form := range []*regexp.Regexp{namedValue, keyAndValue} {
 				for _, m := range form.FindAllStringSubmatch(string(f.data), -1) {
 					if form == keyAndValue && !namedValue.MatchString(m[1]+"="+m[2]) {

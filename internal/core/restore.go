@@ -11,6 +11,7 @@ import (
 
 	"github.com/nvme-discoverd/nvme-discoverd/internal/exclusion"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/fc"
+	"github.com/nvme-discoverd/nvme-discoverd/internal/mdns"
 	"github.com/nvme-discoverd/nvme-discoverd/internal/tid"
 )
 
@@ -408,7 +409,7 @@ func (r *restorer) sources() error {
 	c := r.s.MDNS
 	m.mdns = multicast{
 		service: c.Service, problem: c.Problem, ignored: c.Ignored, example: c.Example, beside: c.Beside, complete: c.Complete,
-		there: c.There, logged: c.Logged, lines: c.Lines,
+		there: slices.SortedFunc(slices.Values(c.There), mdns.Compare), logged: c.Logged, lines: c.Lines, // stand-ins sort otherwise than names
 	}
 	m.mdns.timer.owner = &m.mdns
 	r.timer(&m.mdns.timer, c.Timer)

@@ -58,8 +58,12 @@ func learn(set *standin.Set, field string, x any) {
 		switch field {
 		case "NQN", "HostNQN":
 			set.LearnNQN(x)
-		case "Host":
+		case "Host", "Instance":
 			set.LearnName(x)
+		case "Example": // of what mDNS announces and nobody connects: the instance, and what is wrong with it
+			if instance, _, ok := strings.Cut(x, ": "); ok {
+				set.LearnName(instance)
+			}
 		case "HostIface", "SrcIface", "Iface":
 			set.LearnInterface(x)
 		case "Warnings", "Errors", "Unusable": // of the configuration: they quote what is wrong, which may be any name
