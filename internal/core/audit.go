@@ -222,40 +222,6 @@ func (m *Machine) compareUnits(ev Snapshot, asked uint64) {
 	}
 }
 
-// findOrphans notes the connections that were lost while no daemon looked. That of a unit which is being started may be on
-// record already and not yet be there.
-func (m *Machine) findOrphans(ev Snapshot) {
-	has := map[string]bool{}
-	for _, d := range ev.Devices {
-		has[d.Unit] = true
-	}
-	for unit, device := range ev.Devids {
-		if u := m.units.byName[unit]; !has[unit] && !m.unread[unit] && (u == nil || !u.begins) {
-			m.orphans[unit] = device
-		}
-	}
-}
-
-// findLeft notes the units that had a controller while this daemon looked, and have none and no use any more: the end of
-// their stop was not heard, or another wish's connection serves their target since. Units that it knows nothing of are left
-// for the status to show.
-func (m *Machine) findLeft(asked uint64) {
-	for _, name := range sortedKeys(m.units.byName) {
-		m.work++
-		if u := m.units.byName[name]; (u.had || u.leaving != nil) && u.active && u.op == OpNone && u.touched <= asked && !m.needs(name) {
-			if _, known := m.orphans[name]; !known {
-				m.orphans[name] = u.leaving.recorded()
-			}
-		}
-	}
-}
-
-// needs tells whether a unit has a controller or a target that will connect by it.
-func (m *Machine) needs(unit string) bool {
-	t := m.user(unit)
-	return m.hasDevice(unit) || t != nil && (t.state == Waiting || t.state == Connecting || t.state == Connected && t.via == unit)
-}
-
 func (m *Machine) compareDevices(ev Snapshot, asked uint64) {
 	there := map[string]bool{}
 	for _, name := range ev.Unreadable {

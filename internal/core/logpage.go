@@ -379,30 +379,3 @@ func (m *Machine) park(t *target) {
 	m.transition(t, Parked)
 	m.in(&t.timer, m.cfg.Settings.EPCSDPollInterval)
 }
-
-// decideOrphans ends the units whose controller was lost while the daemon was away and that nothing wants: when every DC
-// has been read or has failed once, and Fibre Channel was asked, so that all wishes are known (docs/design.md, "Start, restart, crash").
-func (m *Machine) decideOrphans() {
-	if len(m.orphans) == 0 || !m.unitsKnown || !m.bus || m.stale || !m.fc.settled {
-		return
-	}
-	if m.targets.index(); m.targets.unheard > 0 {
-		return
-	}
-	for _, unit := range sortedKeys(m.orphans) {
-		device := m.orphans[unit]
-		needed, u := m.needs(unit), m.units.byName[unit]
-		if !needed && u != nil && u.active && u.contested() { // the look at it after somebody else's job leads here again
-			continue
-		}
-		delete(m.orphans, unit)
-		if needed { // it was wanted and connected meanwhile
-			continue
-		}
-		left := leaving{Why: "it has no controller, and nothing is to be connected by it"}
-		if device != "" {
-			left = leaving{Device: device, Forget: true, Why: "its controller was lost while nobody looked and is no longer wanted"}
-		}
-		m.abandon(unit, left)
-	}
-}

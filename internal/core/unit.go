@@ -32,22 +32,6 @@ type unit struct {
 	touched uint64        // step of its last change: a snapshot that was asked for earlier says nothing about it
 }
 
-// leaving is a unit that nothing wants and that has no controller, as far as is known. Once made it does not change.
-type leaving struct {
-	Device string // what it had, "" if that is not known
-	Forget bool   `json:",omitzero"` // what is on record of Device
-	Why    string
-	Asked  uint64 `json:",omitzero"` // step in which systemd was asked about it
-}
-
-// recorded is the device whose records have to be forgotten still, "" if there is none.
-func (l *leaving) recorded() string {
-	if l == nil || !l.Forget {
-		return ""
-	}
-	return l.Device
-}
-
 // units are all units that systemd is known to hold, or that a job of ours runs on.
 type units struct {
 	byName  map[string]*unit
@@ -131,59 +115,6 @@ func (m *Machine) stop(name, why string) {
 // contested reports whether somebody else's job runs on a unit, or ran and nobody has looked since: a restart by an administrator
 // takes whatever serves its wish, and a stop of ours would disconnect that.
 func (u *unit) contested() bool { return u.foreign != "" || u.begins }
-
-// end stops a unit whose controller was lost, unless it has found another one by then, or may be about to.
-func (m *Machine) end(name, why string) {
-	switch {
-	case m.hasDevice(name):
-	case m.unitOf(name).contested():
-		m.orphans[name] = ""
-	default:
-		m.stop(name, why)
-	}
-}
-
-// abandon stops a unit that nothing wants and that has no controller any more: as soon as systemd was asked about it, or when
-// somebody else's job on it is over. An administrator's restart, of which nothing may have been heard yet, takes what serves its
-// wish, and a stop would disconnect that. left says what the unit had, and why it goes.
-func (m *Machine) abandon(name string, left leaving) {
-	u := m.units.byName[name]
-	switch {
-	case u == nil || !u.active || u.op != OpNone || m.hasDevice(name) || m.shutdown:
-	case u.contested():
-		m.orphans[name] = "" // what is on record of its controller is forgotten
-	case !m.bus:
-		m.orphans[name] = left.Device
-	default:
-		left.Asked = m.step
-		u.leaving = &left
-		m.ask(name)
-	}
-}
-
-// leave goes on with an abandoned unit that systemd says is active in the answer ev. Without an answer in time the unit is asked about
-// again after the next comparison: see findLeft.
-func (m *Machine) leave(u *unit, ev UnitState) {
-	left := u.leaving
-	if left == nil || m.shutdown || ev.Token != 0 && ev.Token < left.Asked {
-		return
-	}
-	u.leaving = nil
-	switch {
-	case m.needs(u.name):
-	case ev.Info.Job != "" || u.contested():
-		if u.foreign == "" { // begun before anybody told of it: its end is awaited, in place of asking again and again
-			u.foreign = ev.Info.Job
-		}
-		m.orphans[u.name] = left.recorded()
-	default:
-		if device := left.recorded(); device != "" {
-			m.emit(ForgetState{Unit: u.name, Device: device})
-		}
-		m.logEnd(u.name, left.Device, "stopping "+u.name+": "+left.Why)
-		m.stop(u.name, left.Why)
-	}
-}
 
 // inspect asks systemd about the unit of t before anything is decided, again and again until it has an answer that decides,
 // and keeps the other wishes of its group waiting.
