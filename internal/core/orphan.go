@@ -71,6 +71,10 @@ func (m *Machine) decideOrphans() {
 		if needed { // it was wanted and connected meanwhile
 			continue
 		}
+		if device != "" && (u == nil || !u.active) { // the unit is gone too
+			m.emit(ForgetState{Unit: unit, Device: device})
+			continue
+		}
 		left := leaving{Why: "it has no controller, and nothing is to be connected by it"}
 		if device != "" {
 			left = leaving{Device: device, Forget: true, Why: "its controller was lost while nobody looked and is no longer wanted"}

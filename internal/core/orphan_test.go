@@ -236,3 +236,13 @@ func TestOrphanWhenShutdownIsCalledOff(t *testing.T) {
 	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: held(vol2)}), "forget nvme5 of "+unit,
 		"log info: stopping "+unit+": "+why+" (tcp, 192.0.2.2, 4420, nqn.vol2)", "stop "+unit+": "+why)
 }
+
+// The unit of a controller that was lost while nobody looked is gone as well: only what is on record of them is left, and goes.
+func TestOrphanWithoutUnit(t *testing.T) {
+	unit := vol2.TID.UnitName()
+	s := found(t, Snapshot{UnitsKnown: true, Devids: map[string]string{unit: "nvme5"}})
+	s.expect(s.step(Kickstarted{Token: s.m.fc.round, NoFC: true}), "forget nvme5 of "+unit)
+	if _, is := s.m.orphans[unit]; is {
+		t.Error("it is an orphan still")
+	}
+}
