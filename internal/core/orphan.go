@@ -128,10 +128,15 @@ func (m *Machine) leave(u *unit, ev UnitState) {
 		}
 		m.orphans[u.name] = left.recorded()
 	default:
-		if device := left.recorded(); device != "" {
-			m.emit(ForgetState{Unit: u.name, Device: device})
-		}
+		m.forgetLeft(u.name, left)
 		m.logEnd(u.name, left.Device, "stopping "+u.name+": "+left.Why)
 		m.stop(u.name, left.Why)
+	}
+}
+
+// forgetLeft forgets what is on record of an abandoned unit's controller; left may be nil.
+func (m *Machine) forgetLeft(unit string, left *leaving) {
+	if device := left.recorded(); device != "" {
+		m.emit(ForgetState{Unit: unit, Device: device})
 	}
 }

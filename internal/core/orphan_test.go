@@ -246,3 +246,11 @@ func TestOrphanWithoutUnit(t *testing.T) {
 		t.Error("it is an orphan still")
 	}
 }
+
+// The same where the unit goes between the question about it and the answer.
+func TestOrphanWhoseUnitGoes(t *testing.T) {
+	unit := vol2.TID.UnitName()
+	s := found(t, Snapshot{UnitsKnown: true, Units: []UnitInfo{held(vol2)}, Devids: map[string]string{unit: "nvme5"}})
+	s.expect(s.step(Kickstarted{Token: s.m.fc.round, NoFC: true}), "ask about "+unit)
+	s.expect(s.step(UnitState{Unit: unit, Known: true, Info: UnitInfo{Name: unit, Active: "inactive"}}), "forget nvme5 of "+unit)
+}

@@ -26,7 +26,7 @@ type unit struct {
 	op      Op            // our job on it; setOp alone changes it
 	had     bool          // this daemon has started it or has seen it hold a controller
 	failure *state.Result // of a connect that was not ours, in an answer that was too late or that nobody waited for; no other has it
-	leaving *leaving      // why it is to be stopped once systemd was asked about it; leave alone reads it
+	leaving *leaving      // why it is to be stopped once systemd was asked about it: see orphan.go
 	foreign string        // type of the last job that was not ours, since our last one
 	jobbed  uint64        // step in which our last job on it began or ended: an answer that was asked for earlier is out of date
 	touched uint64        // step of its last change: a snapshot that was asked for earlier says nothing about it
@@ -230,6 +230,8 @@ func (m *Machine) unitState(ev UnitState) {
 			u.foreign = "stop"
 		}
 		m.setActive(u, false, nil)
+		m.forgetLeft(u.name, u.leaving)
+		u.leaving = nil
 		m.stoppedOutside(ev, t, u, begun)
 		m.tidy(ev.Unit)
 	}
