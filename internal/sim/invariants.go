@@ -473,6 +473,7 @@ func (k *watch) atQuiescence() {
 	}
 	k.nothingIsLeft()
 	k.ownersAreKnown()
+	k.nothingIsRemembered()
 	for t := range k.shell.machine.View().Targets.All() {
 		k.goneIsForgotten(t)
 		k.withdrawnIsForgotten(t)
@@ -571,6 +572,15 @@ func (k *watch) nothingIsLeft() {
 		}
 		if !slices.ContainsFunc(k.kernel.all(), func(c *controller) bool { return k.disk.unitOf[c.Name] == t.Unit }) {
 			k.violate("nothingIsLeft", "%s is active without a controller, and its target is %v", short(t.Unit), t.State)
+		}
+	}
+}
+
+// nothingIsRemembered: there is no record of a unit and a controller that are both gone.
+func (k *watch) nothingIsRemembered() {
+	for _, unit := range sortedKeys(k.disk.devid) {
+		if device := k.disk.devid[unit]; k.systemd.find(unit) == nil && k.kernel.find(device) == nil {
+			k.violate("nothingIsRemembered", "%s is on record as the unit of %s, and neither is there", short(unit), device)
 		}
 	}
 }
